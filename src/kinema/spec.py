@@ -1,0 +1,180 @@
+"""What a person can ask for, as plain data that JSON, the command line and the server share."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from kinema.config import from_json, to_dict
+from kinema.errors import SpecError
+from kinema.shapes import Stride, VideoShape, nearest_frames
+
+MAX_SEED = 2**63 - 1
+MAX_STEPS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDefaults:
+    """What a model makes when the request does not say: the values it was trained or tuned for."""
+
+    frames: int
+    """Frames of a clip."""
+    height: int
+    """Rows, in pixels."""
+    width: int
+    """Columns, in pixels."""
+    fps: float
+    """Frames per second."""
+    steps: int
+    """Steps of the solver."""
+    guidance: float
+    """Scale of classifier-free guidance."""
+    solver: str
+    """Name of the solver."""
+    shift: float
+    """Shift of the schedule towards noise."""
+    negative: str = ""
+    """What guidance leads away from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSpec:
+    """One request for one video; a field that is None takes the default of the model.
+
+    Every value is checked here as far as it can be without the model, and a SpecError says what would fit; `resolve`
+    checks the rest.
+    """
+
+    prompt: str
+    """What to show."""
+    model: str = "mini"
+    """Name of a preset, a folder, or a hub id."""
+    negative: str | None = None
+    """What to lead away from; needs guidance above 1."""
+    seconds: float | None = None
+    """Time from the first frame to the last: seconds * fps + 1 frames. Give this or frames, not both."""
+    frames: int | None = None
+    """Number of frames; 1 makes a picture."""
+    width: int | None = None
+    """Columns, in pixels."""
+    height: int | None = None
+    """Rows, in pixels."""
+    fps: float | None = None
+    """Frames per second."""
+    seed: int = 0
+    """The same seed gives the same video."""
+    steps: int | None = None
+    """Steps of the solver; more is slower and usually better."""
+    guidance: float | None = None
+    """How strongly to follow the prompt; 1 turns guidance off."""
+    solver: str | None = None
+    """Name of the solver."""
+    shift: float | None = None
+    """Shift of the schedule: above 1 spends more steps on the noisy part."""
+    image: str | None = None
+    """A picture to start from."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no model could do."""
+        _require_text("prompt", self.prompt, example="a red ball rolls to the right")
+        _require_text("model", self.model, example="mini")
+        if self.image is not None:
+            _require_text("image", self.image, example="first.png")
+        if self.negative is not None and not isinstance(self.negative, str):
+            raise SpecError(f"negative is {self.negative!r}; it takes text")
+        if self.seconds is not None and self.frames is not None:
+            raise SpecError(f"seconds={self.seconds:g} and frames={self.frames} both set the length; give one of them")
+        for name in ("frames", "width", "height"):
+            _require_integer(name, getattr(self, name), 1, None)
+        _require_integer("steps", self.steps, 1, MAX_STEPS)
+        _require_integer("seed", self.seed, 0, MAX_SEED)
+        for name in ("seconds", "guidance"):
+            _require_number(name, getattr(self, name), zero=True)
+        for name in ("fps", "shift"):
+            _require_number(name, getattr(self, name), zero=False)
+
+    def resolve(self, defaults: ModelDefaults, stride: Stride) -> "VideoSpec":
+        """This request with nothing left open but `image`; `seconds` has become `frames`.
+
+        `stride` is that of whole tokens (`Stride.with_patch`). Raises SpecError, naming the nearest values that fit, for
+        a length or a size that the model cannot make. Resolving a resolved spec changes nothing.
+        """
+        fps = defaults.fps if self.fps is None else self.fps
+        frames = defaults.frames if self.frames is None else self.frames
+        if self.seconds is not None:
+            frames = _frames_of(self.seconds, fps, stride)
+        resolved = dataclasses.replace(
+            self,
+            negative=defaults.negative if self.negative is None else self.negative,
+            seconds=None,
+            frames=frames,
+            width=defaults.width if self.width is None else self.width,
+            height=defaults.height if self.height is None else self.height,
+            fps=fps,
+            steps=defaults.steps if self.steps is None else self.steps,
+            guidance=defaults.guidance if self.guidance is None else self.guidance,
+            solver=defaults.solver if self.solver is None else self.solver,
+            shift=defaults.shift if self.shift is None else self.shift,
+        )
+        resolved.shape.to_latent(stride)
+        return resolved
+
+    @property
+    def shape(self) -> VideoShape:
+        """The size of the clip, once `resolve` has settled it; before that, a SpecError."""
+        if self.frames is None or self.height is None or self.width is None:
+            raise SpecError("the size of this request is still open; resolve it with the defaults of a model first")
+        return VideoShape(self.frames, self.height, self.width)
+
+    def to_json(self) -> str:
+        """This request as one line of JSON, with the fields that are open left out."""
+        values = {name: value for name, value in to_dict(self).items() if value is not None}
+        return json.dumps(values, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "VideoSpec":
+        """The request that `to_json` wrote; raises SpecError for anything else."""
+        return from_json(cls, text)
+
+
+def _frames_of(seconds: float, fps: float, stride: Stride) -> int:
+    """How many frames last so long, exactly, or a SpecError with the lengths nearby that some number of frames has."""
+    intervals = Fraction(seconds).limit_denominator(10**6) * Fraction(fps).limit_denominator(10**6)
+    if intervals.denominator == 1 and intervals.numerator % stride.time == 0:
+        return intervals.numerator + 1
+    valid = nearest_frames(math.floor(intervals) + 1, stride)
+    if len(valid) == 1:  # the intervals are not whole, and their whole part fits
+        valid = (valid[0], valid[0] + stride.time)
+    lengths = " or ".join(f"{(frames - 1) / fps:g} ({frames} frames)" for frames in valid)
+    raise SpecError(
+        f"seconds={seconds:g} does not fit at {fps:g} frames per second: a clip has a multiple of {stride.time} frames "
+        f"plus 1; use {lengths}"
+    )
+
+
+def _require_text(name: str, value: object, *, example: str) -> None:
+    if not isinstance(value, str):
+        raise SpecError(f"{name} is {value!r}; it takes text, such as {example!r}")
+    if not value.strip():
+        raise SpecError(f"{name} is empty; it takes text, such as {example!r}")
+
+
+def _require_integer(name: str, value: object, smallest: int, largest: int | None) -> None:
+    if value is None:
+        return
+    accepted = f"a whole number from {smallest} " + ("up" if largest is None else f"to {largest}")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise SpecError(f"{name}={value!r} does not fit; it takes {accepted}")
+    if value < smallest or (largest is not None and value > largest):
+        raise SpecError(f"{name}={value} does not fit; it takes {accepted}")
+
+
+def _require_number(name: str, value: object, *, zero: bool) -> None:
+    if value is None:
+        return
+    accepted = "a number from 0 up" if zero else "a number above 0"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise SpecError(f"{name}={value!r} does not fit; it takes {accepted}")
+    if value < 0 or (value == 0 and not zero):
+        raise SpecError(f"{name}={value:g} does not fit; it takes {accepted}")
