@@ -1,0 +1,1 @@
+"""Score what a model makes: adherence to the prompt, motion, steadiness, fidelity."""
