@@ -97,7 +97,7 @@ class VideoSpec:
     def resolve(self, defaults: ModelDefaults, stride: Stride) -> "VideoSpec":
         """This request with nothing left open but `image`; `seconds` has become `frames`.
 
-        `stride` is that of whole tokens (`Stride.with_patch`). Raises SpecError, naming the nearest values that fit, for
+        `stride` is that of whole tokens (`Stride.with_patch`). Raises SpecError, naming the nearest that fit, for
         a length or a size that the model cannot make. Resolving a resolved spec changes nothing.
         """
         fps = defaults.fps if self.fps is None else self.fps
