@@ -4,10 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Only these rooms write jaxtyping signatures; the hook must stand before anything imports them.
 install_import_hook(["kinema.model", "kinema.diffusion", "kinema.generate"], "beartype.beartype")
+
+# A property that fails must fail for everybody, and a busy machine must not make it fail.
+settings.register_profile("kinema", deadline=None, derandomize=True)
+settings.load_profile("kinema")
 
 GOLDEN = Path(__file__).parent / "golden"
 
