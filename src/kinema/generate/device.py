@@ -1,0 +1,49 @@
+"""Where to compute and in which number type, when nobody said."""
+
+import torch
+
+from kinema.config import unknown
+from kinema.errors import SpecError
+
+DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Number types of the networks by the name a person gives; latents and solvers stay in float32."""
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """Return the device called `name`; without a name CUDA where it is there, else the CPU. Raises SpecError."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SpecError(f"device={name!r} is no device; use cpu, cuda, or cuda:1 for the second GPU") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SpecError(f"device={name!r} is not on this machine (it has {torch.cuda.device_count()} GPUs); use cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise SpecError(f"device={name!r} is not on this machine; use cpu")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise SpecError(f"device={name!r} is not supported; use cpu, cuda or mps")
+    return device
+
+
+def choose_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """Return the number type called `name`; without a name bfloat16 where `device` has it in hardware, else float32."""
+    if name is not None:
+        if name not in DTYPES:
+            raise SpecError(unknown("dtype", name, DTYPES))
+        return DTYPES[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and cpu_has_bfloat16() else torch.float32
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name that `choose_dtype` takes."""
+    return str(dtype).removeprefix("torch.")
+
+
+def cpu_has_bfloat16() -> bool:
+    """Say whether this CPU multiplies bfloat16 in hardware (AVX512-BF16, AMX, or Arm's BF16), some six times as fast."""
+    if torch.backends.cpu.get_cpu_capability().startswith(("AVX", "DEFAULT", "NO AVX")):
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,0 +1,187 @@
+"""From a request to frames: text to keys and values, noise to latents, latents to pictures, in one path for every edit."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from kinema.config import unknown
+from kinema.diffusion import SCHEDULES, SOLVERS, classifier_free
+from kinema.errors import DeviceMemoryError, SpecError
+from kinema.generate.device import choose_device, choose_dtype, dtype_name
+from kinema.generate.image import read_first_frame
+from kinema.generate.noise import video_noise
+from kinema.generate.progress import IsCancelled, OnProgress, Tracker
+from kinema.generate.record import Record
+from kinema.generate.state import FrameVelocity, LatentState
+from kinema.generate.video import Video
+from kinema.generate.vocabulary import Vocabulary
+from kinema.model import Model, TextKV, load_model
+from kinema.spec import VideoSpec
+
+DECODE_PIXELS = 2**19
+"""Pixels that one chunk of the decoder may hold: enough to fill the processor, few enough that memory stays flat."""
+
+
+class Pipeline:
+    """Makes videos from prompts with one model: `Pipeline.load("mini")(VideoSpec(prompt="..."))`.
+
+    The same spec, seed, device type, number type and version give the same frames. Networks run in `dtype`; latents, guidance
+    and the solver in float32. One pipeline does one video at a time and is not safe to share between threads.
+    """
+
+    def __init__(self, model: Model, *, name: str = "mini", vocabulary: Vocabulary | None = None) -> None:
+        self.model = model
+        self.name = name
+        self.vocabulary = vocabulary
+        self.stride = model.vae.stride.with_patch(model.dit.config.patch_size)
+        weight = next(model.dit.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
+        self._text: tuple[tuple[str, ...], TextKV] | None = None
+
+    @classmethod
+    def load(cls, name: str = "mini", device: str | None = None, dtype: str | None = None) -> "Pipeline":
+        """Load a model by name, folder or hub id, on the best device and in its fastest number type unless told otherwise.
+
+        Raises SpecError for an unknown name, device or dtype (and says what exists), CheckpointError for a damaged folder.
+        """
+        chosen = choose_device(device)
+        model = load_model(name, chosen, choose_dtype(dtype, chosen))
+        return cls(model, name=name, vocabulary=Vocabulary.load(model.folder) if model.folder else None)
+
+    def __call__(
+        self, spec: VideoSpec, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None
+    ) -> Video:
+        """Make the whole video: `stream`, joined. Raises what `stream` raises."""
+        resolved = self.resolve(spec)
+        frames = np.concatenate(list(self.stream(resolved, on_progress, is_cancelled)))
+        assert resolved.fps is not None
+        return Video(frames=frames, fps=resolved.fps, spec=resolved, metadata=self.record(resolved).to_metadata())
+
+    def resolve(self, spec: VideoSpec) -> VideoSpec:
+        """Fill in what the request left open, and check all of it before any work; resolving twice changes nothing.
+
+        Raises SpecError for a size, length, solver, image or prompt that this model cannot use, and names what it can.
+        """
+        resolved = dataclasses.replace(spec, model=self.name).resolve(self.model.defaults, self.stride)
+        if resolved.solver not in SOLVERS:
+            raise SpecError(unknown("solver", str(resolved.solver), SOLVERS))
+        self.model.tokenizer.encode([resolved.prompt, resolved.negative or ""])
+        if resolved.image is not None:
+            if resolved.frames == 1:
+                raise SpecError(
+                    "frames=1 with an image leaves nothing to generate; ask for more frames, or drop the image"
+                )
+            read_first_frame(resolved.image, resolved.shape, self.stride)
+        return resolved
+
+    def stream(
+        self, spec: VideoSpec, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None
+    ) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
+        """Make the video chunk by chunk: each item holds the next frames, RGB; memory does not grow with the length decoded.
+
+        The request is checked at once, the work begins with the first item. `on_progress` hears of every step,
+        `is_cancelled` is asked between steps. Raises SpecError, DeviceMemoryError and JobCancelled.
+        """
+        resolved = self.resolve(spec)
+        return self._stream(resolved, Tracker(on_progress, is_cancelled))
+
+    def record(self, spec: VideoSpec) -> Record:
+        """What has to be written down about a resolved request so that it can be made again."""
+        return Record.of(spec, folder=self.model.folder, device=self.device.type, dtype=dtype_name(self.dtype))
+
+    @torch.inference_mode()
+    def latents(
+        self,
+        spec: VideoSpec,
+        noise: Float[Tensor, "b c t y x"] | None = None,
+        tracker: Tracker | None = None,
+    ) -> Float[Tensor, "b c t y x"]:
+        """Make the latents of a resolved request, normalised, float32; `noise` replaces what the seed would draw."""
+        assert spec.steps is not None
+        assert spec.shift is not None
+        assert spec.guidance is not None
+        tracker = tracker or Tracker()
+        with _explained(spec):
+            velocity = self._guided(spec, tracker)
+            state = self._start(spec, noise, tracker)
+            schedule = SCHEDULES[spec.solver](spec.steps, spec.shift)  # type: ignore[index]  # resolve has checked it
+            tracker.begin("denoise", spec.steps)
+            latent = SOLVERS[spec.solver](  # type: ignore[index]
+                state.velocity(velocity), state.latent, schedule, lambda *_: tracker.advance()
+            )
+            return state.restore(latent)
+
+    @torch.inference_mode()
+    def _stream(self, spec: VideoSpec, tracker: Tracker) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
+        latent = self.latents(spec, tracker=tracker)
+        chunks = latent.split(self._frames_per_chunk(spec), dim=2)
+        with _explained(spec):
+            tracker.begin("decode", len(chunks))
+            for frames in self.model.vae.decode_stream(chunks):
+                tracker.advance()
+                yield to_pixels(frames[0])
+
+    def _guided(self, spec: VideoSpec, tracker: Tracker) -> FrameVelocity:
+        """The network under guidance: one batch of two, or one forward where guidance is 1."""
+        assert spec.guidance is not None
+        is_guided = spec.guidance != 1
+        texts = (spec.prompt, spec.negative or "") if is_guided else (spec.prompt,)
+        tracker.begin("text", 1)
+        text = self._encode_text(texts)
+        tracker.advance()
+
+        def network(latent: Tensor, times: Tensor) -> Tensor:
+            return self.model.dit(latent.to(self.dtype), times, text).float()
+
+        return classifier_free(network, network, spec.guidance) if is_guided else network
+
+    def _encode_text(self, texts: tuple[str, ...]) -> TextKV:
+        """Cross-attention keys and values of the texts; those of the last request are kept, for more seeds of one prompt."""
+        if self._text is None or self._text[0] != texts:
+            ids, mask = self.model.tokenizer.encode(list(texts))
+            encoded = self.model.text(ids.to(self.device), mask.to(self.device))
+            self._text = (texts, self.model.dit.text_kv(encoded.to(self.dtype)))
+        return self._text[1]
+
+    def _start(self, spec: VideoSpec, noise: Tensor | None, tracker: Tracker) -> LatentState:
+        if noise is None:
+            shape = spec.shape.to_latent(self.model.vae.stride)
+            noise = video_noise(spec.seed, self.model.vae.config.z_dim, shape)
+        noise = noise.to(self.device)
+        if spec.image is None:
+            return LatentState.to_generate(noise)
+        tracker.begin("image", 1)
+        frame = read_first_frame(spec.image, spec.shape, self.stride).to(self.device, self.dtype)
+        first = self.model.vae.encode(frame).float()[:, :, 0]
+        tracker.advance()
+        return LatentState.given_frames(noise, {0: first.expand(len(noise), -1, -1, -1)})
+
+    def _frames_per_chunk(self, spec: VideoSpec) -> int:
+        per_latent_frame = self.stride.time * spec.shape.height * spec.shape.width
+        return max(1, DECODE_PIXELS // per_latent_frame)
+
+
+def to_pixels(frames: Float[Tensor, "f h w 3"]) -> UInt8[np.ndarray, "f h w 3"]:
+    """Turn frames in [-1, 1] into RGB bytes."""
+    pixels: np.ndarray = ((frames.float() + 1) * 127.5).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
+    return pixels
+
+
+@contextlib.contextmanager
+def _explained(spec: VideoSpec) -> Iterator[None]:
+    """Turn running out of memory into an error that says what to make smaller."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        is_memory = not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError)
+        if not is_memory and "alloc" not in str(error):
+            raise
+        raise DeviceMemoryError(
+            f"the device has too little memory for {spec.frames} frames of {spec.width}x{spec.height}; "
+            "use fewer frames, a smaller size, or dtype=bfloat16"
+        ) from error
