@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kinema.errors import MediaError
-from kinema.media.formats import EXIF_DESCRIPTION, Frame
+from kinema.media.formats import EXIF_DESCRIPTION, SCALING, Frame
 
 _PICTURES = (".gif", ".webp", ".png", ".apng", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _MUXER_KEYS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
@@ -66,7 +66,7 @@ def iter_frames(path: str | Path) -> Iterator[Frame]:
     with _open_video(path) as (container, stream):
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):
-            yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+            yield np.asarray(frame.to_ndarray(format="rgb24", interpolation=SCALING), dtype=np.uint8)
 
 
 def read_video(path: str | Path) -> Video:
