@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -50,7 +51,7 @@ class VAEConfig:
         for name in ("latents_mean", "latents_std"):
             if len(getattr(self, name)) not in (0, self.z_dim):
                 raise SpecError(
-                    f"{name} has {len(getattr(self, name))} values, but z_dim is {self.z_dim}; give {self.z_dim}, or none"
+                    f"{name} has {len(getattr(self, name))} values, but z_dim is {self.z_dim}; give that many, or none"
                 )
 
     @property
@@ -97,10 +98,10 @@ class DownStage(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, blocks: int, *, down: bool, time: bool, shortcut: bool):
         super().__init__()
         channels = [in_channels] + [out_channels] * blocks
-        self.blocks = nn.ModuleList(ResidualBlock(c, d) for c, d in zip(channels, channels[1:], strict=False))
+        self.blocks = nn.ModuleList(ResidualBlock(c, d) for c, d in pairwise(channels))
         self.down = Downsample(out_channels, halve_time=time) if down else None
         factors = {"time": 2 if time else 1, "space": 2 if down else 1}
-        self.shortcut = AverageDown(in_channels, out_channels, **factors) if shortcut else None
+        self.shortcut = AverageDown(out_channels, **factors) if shortcut else None
 
     def forward(self, x: Tensor, cache: TimeCache | None) -> Tensor:
         """Map `b c t y x` to the next resolution."""
@@ -120,7 +121,7 @@ class UpStage(nn.Module):
     ):
         super().__init__()
         channels = [in_channels] + [out_channels] * blocks
-        self.blocks = nn.ModuleList(ResidualBlock(c, d) for c, d in zip(channels, channels[1:], strict=False))
+        self.blocks = nn.ModuleList(ResidualBlock(c, d) for c, d in pairwise(channels))
         self.up = None if up_channels is None else Upsample(out_channels, up_channels, double_time=time)
         is_around = shortcut and up_channels is not None
         self.shortcut = RepeatUp(in_channels, out_channels, time=2 if time else 1, space=2) if is_around else None
@@ -163,7 +164,7 @@ class Encoder(nn.Module):
         x = self.conv_in(x, cache)
         for stage in self.stages:
             x = stage(x, cache)
-        return self.conv_out(self.norm_out(self.middle(x, cache)), cache)
+        return self.conv_out(self.middle(x, cache), cache, norm=self.norm_out)
 
 
 class Decoder(nn.Module):
@@ -201,7 +202,7 @@ class Decoder(nn.Module):
         x = self.middle(self.conv_in(x, cache), cache)
         for stage in self.stages:
             x = stage(x, cache, is_first=is_first)
-        return self.conv_out(self.norm_out(x), cache)
+        return self.conv_out(x, cache, norm=self.norm_out)
 
 
 def patchify(frames: Float[Tensor, "b f h w 3"], patch: int) -> Float[Tensor, "b c f y x"]:
