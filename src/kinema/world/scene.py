@@ -7,7 +7,6 @@ phyworld test it).
 """
 
 import dataclasses
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ HEIGHT_M: dict[Size, float] = {"small": 0.42, "large": 0.68}
 HALF_WIDTH_TO_HEIGHT: dict[Shape, float] = {"ball": 0.5, "box": 0.45, "cylinder": 0.36, "cone": 0.5, "capsule": 0.26}
 """Radius (for a box: half its edge along x and y) over height, of each shape standing upright."""
 
-VIEW_HEIGHT_M: tuple[float, ...] = (1.5, 1.8, 2.1, 2.1)
+VIEW_HEIGHT_M: tuple[float, ...] = (1.6, 1.8, 2.1, 2.1)
 """Height of the field of view at the subject, in metres, by number of objects: the main object fills 0.2 to 0.45 of it."""
 
 TRAVELLING: frozenset[Action] = frozenset({"roll", "slide", "tumble", "collide"})
@@ -161,13 +160,18 @@ class Scene:
     @property
     def view_height(self) -> float:
         """Height of the field of view at the subject, in metres."""
-        return VIEW_HEIGHT_M[len(self.objects) - 1]
+        return _view_height(len(self.objects), self.action)
 
     @property
     def is_alike(self) -> bool:
         """Whether there are several objects and all look the same."""
         looks = {(thing.shape, thing.colour, thing.size) for thing in self.objects}
         return len(self.objects) > 1 and len(looks) == 1
+
+
+def _view_height(count: int, action: Action) -> float:
+    # Two objects in one lane, and the way that the second is knocked, need the widest view.
+    return VIEW_HEIGHT_M[-1] if action == "collide" else VIEW_HEIGHT_M[count - 1]
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -186,6 +190,23 @@ def sample_scene(seed: int, *, seconds: float = 2.0, split: Split = "train") -> 
         scene = _draw(source, seed, seconds)
         if split == "all" or is_held_out(scene) == (split == "held_out"):
             return scene
+
+
+def mirror(scene: Scene) -> Scene:
+    """Give the scene whose clip is the mirror image, left for right, of this scene's clip (its two tones swap too)."""
+    swapped: dict[str, Direction] = {"left": "right", "right": "left"}
+    camera = dataclasses.replace(
+        scene.camera,
+        direction=swapped.get(scene.camera.direction or "", scene.camera.direction),
+        azimuth_deg=-scene.camera.azimuth_deg,
+    )
+    return dataclasses.replace(
+        scene,
+        objects=tuple(dataclasses.replace(thing, x=-thing.x, yaw_deg=-thing.yaw_deg) for thing in scene.objects),
+        direction=swapped[scene.direction] if scene.direction else None,
+        sun_azimuth_deg=-scene.sun_azimuth_deg,
+        camera=camera,
+    )
 
 
 def _draw(source: random.Random, seed: int, seconds: float) -> Scene:
@@ -240,25 +261,27 @@ def _place(
     The main object has the front lane; in "collide" it shares the lane with the object that it hits. Bystanders stand in
     a row behind, left, right and centre of the lane, or beside a main object that stays where it is.
     """
-    view = VIEW_HEIGHT_M[len(looks) - 1]
+    view = _view_height(len(looks), action)
     sign = {"left": -1.0, "right": 1.0, None: 0.0}[direction]
-    main = dataclasses.replace(looks[0], x=-sign * 0.30 * view, y=0.0)
+    main = dataclasses.replace(looks[0], x=-sign * (0.31 if action == "collide" else 0.27) * view, y=0.0)
     placed = [main]
     rest = list(looks[1:])
     if action == "collide":
         target = rest.pop(0)
-        placed.append(dataclasses.replace(target, x=sign * 0.10 * view, y=0.0))
-    slots = {0: (), 1: (-0.27, 0.27), 2: (-0.3, 0.3), 3: (-0.36, 0.0, 0.36)}[len(rest)]
-    row_y = LANE_Y_M
-    if action not in TRAVELLING and len(rest) == 1 and action != "swing":
+        placed.append(dataclasses.replace(target, x=sign * 0.13 * view, y=0.0))
+    if len(rest) == 1 and action not in TRAVELLING and action != "swing" and source.random() < 0.5:
         # A lone bystander may stand beside a main object that stays: both move off the centre.
-        row_y = source.choice((0.0, LANE_Y_M))
-    chosen = source.sample(slots, len(rest))
-    for thing, slot in zip(rest, chosen, strict=True):
-        wobble = source.uniform(-0.03, 0.03)
-        placed.append(dataclasses.replace(thing, x=(slot + wobble) * view * (1.0 + 0.12 * (row_y > 0)), y=row_y))
-    if row_y == 0.0 and rest:
-        placed[0] = dataclasses.replace(main, x=-math.copysign(0.22 * view, placed[-1].x))
-    elif action not in TRAVELLING:
-        placed[0] = dataclasses.replace(main, x=source.uniform(-0.12, 0.12) * view)
+        side = source.choice((-0.25, 0.25))
+        return (
+            dataclasses.replace(main, x=-side * view),
+            dataclasses.replace(rest[0], x=side * view),
+        )
+    if action not in TRAVELLING:
+        placed[0] = dataclasses.replace(
+            main, x=source.uniform(-1.0, 1.0) * (0.02 if action == "swing" else 0.12) * view
+        )
+    slots = {0: (), 1: (-0.3, 0.3), 2: (-0.33, 0.33), 3: (-0.43, 0.0, 0.43)}[len(rest)]
+    for thing, slot in zip(rest, source.sample(slots, len(rest)), strict=True):
+        x = (slot + source.uniform(-0.01, 0.01)) * view
+        placed.append(dataclasses.replace(thing, x=x, y=LANE_Y_M))
     return tuple(placed)
