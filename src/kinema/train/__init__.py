@@ -1,0 +1,1 @@
+"""Training: one visible loop for the video autoencoder and the diffusion transformer."""

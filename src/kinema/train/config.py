@@ -1,0 +1,146 @@
+"""What a training run is: frozen dataclasses, one per stage, and the recipes that put them together.
+
+A run is measured in clips, never in steps: a schedule stated in clips means the same at any batch size.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kinema.diffusion.objective import TimeSampling
+from kinema.errors import SpecError
+
+Precision = Literal["bfloat16", "float32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """The rendered clips that a run learns from."""
+
+    clips: int
+    """Number of clips rendered for training."""
+    validation_clips: int = 128
+    """Number of clips of the training distribution kept apart for validation."""
+    frames: int = 17
+    """Frames of a clip."""
+    height: int = 64
+    """Rows of a frame, in pixels."""
+    width: int = 64
+    """Columns of a frame, in pixels."""
+    fps: float = 8.0
+    """Frames per second."""
+    first_seed: int = 1_000_000
+    """Seed of the first scene; the validation scenes follow the training scenes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """How weights move."""
+
+    learning_rate: float
+    """Peak learning rate of AdamW."""
+    muon_learning_rate: float | None = None
+    """Learning rate of Muon for the hidden matrices; None trains them with AdamW as well."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Shape of the learning rate after the warm-up."""
+    final_share: float = 0.02
+    """Share of the peak that the cosine ends at."""
+    warmup_clips: int = 2_000
+    """Clips over which the learning rate rises from zero."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Decay of AdamW's two moments."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of matrices and kernels; vectors have none."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient; longer ones are scaled down."""
+    ema_decay: float = 0.999
+    """Decay per step of the averaged weights that are validated and shipped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """What the loop needs to know, whatever it trains."""
+
+    clips: int
+    """Clips to train on, counting repeats."""
+    batch_size: int
+    """Clips per step."""
+    optim: OptimConfig
+    """How weights move."""
+    seed: int = 0
+    """Seed of the initial weights, of the order of the clips and of all noise."""
+    precision: Precision = "bfloat16"
+    """Arithmetic of the forward and backward passes; weights and optimizer stay in float32."""
+    compile: bool = False
+    """Whether to compile the networks: a minute or two at the start, faster steps after it."""
+    validate_every: int = 4_000
+    """Clips between two validations."""
+    sample_every: int = 16_000
+    """Clips between two sheets of samples."""
+    checkpoint_every: int = 4_000
+    """Clips between two checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no run."""
+        for name in ("clips", "batch_size", "validate_every", "sample_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"{name}={getattr(self, name)} is no run; give a number of at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A part of the autoencoder's training with clips of one length."""
+
+    until: float
+    """Share of the stage's clips at which the phase ends, in (0, 1]."""
+    frames: int
+    """Frames per clip: time stride * k + 1."""
+    batch_size: int
+    """Clips per step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEStage(StageConfig):
+    """Training of the video autoencoder."""
+
+    phases: tuple[Phase, ...] = ()
+    """Lengths of the clips over time: single frames first teach space quickly. Empty: whole clips throughout."""
+    kl_weight: float = 1e-4
+    """Weight of the mean Kullback-Leibler divergence per latent number against the mean absolute error per pixel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditioningShares:
+    """How often a training clip comes with clean frames; the rest of the clips is text only."""
+
+    first: float = 0.15
+    """The first latent frame is given."""
+    prefix: float = 0.10
+    """Two or more first latent frames are given."""
+    ends: float = 0.05
+    """The first and the last latent frame are given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowStage(StageConfig):
+    """Joint training of the diffusion transformer and the text encoder."""
+
+    times: TimeSampling = field(default_factory=lambda: TimeSampling(shift=3.0))
+    """At which times the network looks at its clips."""
+    drop_text: float = 0.1
+    """Share of the captions replaced by the empty prompt, for classifier-free guidance."""
+    conditioning: ConditioningShares = field(default_factory=ConditioningShares)
+    """How often clean frames are given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that `kinema train NAME` runs, in order: corpus, tokenizer, vae, latents, flow, export."""
+
+    preset: str
+    """Name of the architecture in `kinema.model.presets`."""
+    corpus: CorpusConfig
+    """The clips."""
+    vae: VAEStage
+    """The autoencoder."""
+    flow: FlowStage
+    """The diffusion transformer and the text encoder."""

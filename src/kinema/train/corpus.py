@@ -1,0 +1,94 @@
+"""The clips that a run learns from: rendered once, kept as plain arrays, read back by index.
+
+A corpus folder holds shards `frames_00000.npy` (uint8 `clip f h w 3`) and `scenes_00000.jsonl`, both written under
+another name first, so that an interrupted rendering continues where it stopped.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinema import config as config_io
+from kinema.errors import DataError
+from kinema.train.config import CorpusConfig
+from kinema.world.dataset import iter_clips
+from kinema.world.scene import Scene
+
+logger = logging.getLogger(__name__)
+
+SHARD = 256
+"""Clips per shard."""
+
+
+def render_corpus(config: CorpusConfig, folder: Path) -> None:
+    """Render the clips of `config` into `folder`; whole shards that are there already are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config_path = folder / "config.json"
+    if config_path.exists() and config_io.load_json(CorpusConfig, config_path) != config:
+        raise DataError(f"{folder} holds another corpus than this recipe asks for; remove it or choose another --out")
+    config_io.save_json(config, config_path)
+    total = config.clips + config.validation_clips
+    for start in range(0, total, SHARD):
+        frames_path, scenes_path = _shard_paths(folder, start // SHARD)
+        if frames_path.exists():
+            continue
+        seeds = range(config.first_seed + start, config.first_seed + min(start + SHARD, total))
+        clips = list(
+            iter_clips(seeds, num_frames=config.frames, fps=config.fps, height=config.height, width=config.width)
+        )
+        scenes_path.write_text("".join(json.dumps(config_io.to_dict(clip.scene)) + "\n" for clip in clips))
+        partial = frames_path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.save(file, np.stack([clip.frames for clip in clips]))
+        partial.rename(frames_path)
+        logger.info("rendered %d of %d clips", min(start + SHARD, total), total)
+
+
+class Corpus:
+    """Frames and scenes by index; the last `validation_clips` of the folder are for validation only."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = config_io.load_json(CorpusConfig, folder / "config.json")
+        total = self.config.clips + self.config.validation_clips
+        num_shards = -(-total // SHARD)
+        paths = [_shard_paths(folder, index) for index in range(num_shards)]
+        missing = [frames_path.name for frames_path, _ in paths if not frames_path.exists()]
+        if missing:
+            raise DataError(f"{folder} lacks {missing[0]} and {len(missing) - 1} more; run the corpus stage again")
+        self._shards = [np.load(frames_path, mmap_mode="r") for frames_path, _ in paths]
+        self.scenes = [
+            config_io.from_dict(Scene, json.loads(line))
+            for _, scenes_path in paths
+            for line in scenes_path.read_text().splitlines()
+        ]
+
+    @property
+    def validation_indices(self) -> range:
+        """Indices of the clips kept apart."""
+        return range(self.config.clips, self.config.clips + self.config.validation_clips)
+
+    def frames(
+        self, indices: Sequence[int], num_frames: int | None = None, first: Sequence[int] | None = None
+    ) -> Tensor:
+        """Give clips as float `b f h w 3` in [-1, 1]; `num_frames` from frame `first[i]` of clip i, or all."""
+        length = num_frames or self.config.frames
+        starts = first or [0] * len(indices)
+        clips = [
+            self._shards[index // SHARD][index % SHARD, start : start + length]
+            for index, start in zip(indices, starts, strict=True)
+        ]
+        return torch.from_numpy(np.stack(clips)).float() / 127.5 - 1.0
+
+
+def iter_batches(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Cut `indices` into runs of at most `size`."""
+    return (indices[start : start + size] for start in range(0, len(indices), size))
+
+
+def _shard_paths(folder: Path, index: int) -> tuple[Path, Path]:
+    return folder / f"frames_{index:05d}.npy", folder / f"scenes_{index:05d}.jsonl"

@@ -1,0 +1,127 @@
+"""How the diffusion transformer and its text encoder are trained together: flow matching with clean frames mixed in."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kinema.diffusion.objective import clip_losses, flow_matching_loss, frame_times, interpolate
+from kinema.model.dit import DiT
+from kinema.model.text import TextEncoder, Tokenizer
+from kinema.train.config import ConditioningShares, FlowStage
+from kinema.train.latents import Latents
+from kinema.train.order import batch_indices, step_seed
+from kinema.world.describe import describe
+from kinema.world.scene import Scene
+
+logger = logging.getLogger(__name__)
+
+TIME_BINS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Times at which the validation loss is measured, one value each."""
+
+LENGTHS = ("short", "medium", "long")
+
+Sampler = Callable[[nn.ModuleDict, Path], dict[str, float]]
+"""Generates with the averaged networks, draws a sheet, and scores it."""
+
+
+class FlowTask:
+    """Trains `networks["dit"]` and `networks["text"]` on latents and freshly worded captions."""
+
+    def __init__(
+        self, dit: DiT, text: TextEncoder, tokenizer: Tokenizer, latents: Latents, config: FlowStage, sampler: Sampler
+    ) -> None:
+        self.networks = nn.ModuleDict({"dit": dit, "text": text})
+        self._tokenizer = tokenizer
+        self._latents = latents
+        self._config = config
+        self._sampler = sampler
+        self._dit = torch.compile(dit) if config.compile else dit
+
+    def batch_size(self, clips_seen: int) -> int:  # noqa: ARG002 - the same throughout
+        """Clips of a step."""
+        return self._config.batch_size
+
+    def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean squared error of the velocity over the frames that are not given (Lipman et al. 2023)."""
+        size = self._config.batch_size
+        indices = batch_indices(self._latents.num_training, self._config.seed, clips_seen, size)
+        data, scenes = self._latents.training(indices)
+        captions = [
+            caption_of(scene, step_seed(self._config.seed, "caption", clips_seen + offset), self._config.drop_text)
+            for offset, scene in enumerate(scenes)
+        ]
+        clean = draw_clean(size, data.shape[2], self._config.conditioning, generator)
+        time = self._config.times.sample(size, generator)
+        noise = torch.randn(data.shape, generator=generator)
+        velocity = self._velocity(self._dit, self.networks["text"], data, noise, time, clean, captions)
+        return flow_matching_loss(velocity, data, noise, clean), {}
+
+    @torch.no_grad()
+    def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:
+        """Loss at each of `TIME_BINS`, on fixed clips, captions and noise."""
+        size = min(64, self._latents.num_validation)
+        data, scenes = self._latents.validation(list(range(size)))
+        captions = [caption_of(scene, index, 0.0) for index, scene in enumerate(scenes)]
+        noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0))
+        clean = torch.zeros(size, data.shape[2], dtype=torch.bool)
+        losses = {}
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.precision == "bfloat16"):
+            for value in TIME_BINS:
+                time = torch.full((size,), value)
+                velocity = self._velocity(averaged["dit"], averaged["text"], data, noise, time, clean, captions)
+                losses[f"validation_loss_at_{value}"] = clip_losses(velocity, data, noise, clean).mean().item()
+        return {"validation_loss": sum(losses.values()) / len(losses), **losses}
+
+    def sample(self, averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
+        """Generate from validation prompts; what comes back is the sampler's score."""
+        return self._sampler(averaged, path)
+
+    def _velocity(
+        self,
+        dit: Callable[..., Tensor],
+        text: nn.Module,
+        data: Tensor,
+        noise: Tensor,
+        time: Tensor,
+        clean: Tensor,
+        captions: list[str],
+    ) -> Tensor:
+        times = frame_times(time, clean)
+        return dit(interpolate(data, noise, times), times, self._embed(text, captions))
+
+    def _embed(self, text: nn.Module, captions: list[str]) -> Tensor:
+        """Encode captions at their own longest length, then pad with zeros to the model's full length."""
+        ids, mask = self._tokenizer.encode(captions)
+        longest = int(mask.sum(dim=1).max())
+        embedded: Tensor = text(ids[:, :longest], mask[:, :longest])
+        return F.pad(embedded, (0, 0, 0, ids.shape[1] - longest))
+
+
+def caption_of(scene: Scene, seed: int, drop: float) -> str:
+    """Word the scene anew for each seed; a share `drop` of the captions is empty."""
+    generator = torch.Generator().manual_seed(seed)
+    if torch.rand((), generator=generator) < drop:
+        return ""
+    length = LENGTHS[int(torch.randint(len(LENGTHS), (), generator=generator))]
+    return describe(scene, seed, length)
+
+
+def draw_clean(size: int, frames: int, shares: ConditioningShares, generator: torch.Generator) -> Tensor:
+    """Draw which latent frames are given: bool `b t`, never all of a clip's frames."""
+    clean = torch.zeros(size, frames, dtype=torch.bool)
+    kinds = torch.rand(size, generator=generator).tolist()
+    prefixes = torch.randint(2, max(3, frames), (size,), generator=generator).tolist()
+    if frames == 1:
+        return clean
+    for row, kind, prefix in zip(clean, kinds, prefixes, strict=True):
+        if kind < shares.first:
+            row[0] = True
+        elif kind < shares.first + shares.prefix:
+            row[: min(prefix, frames - 1)] = True
+        elif kind < shares.first + shares.prefix + shares.ends and frames > 2:
+            row[0] = row[-1] = True
+    return clean

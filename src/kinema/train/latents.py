@@ -1,0 +1,74 @@
+"""The corpus seen through the autoencoder: latents computed once, mirrored clips included."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinema.errors import DataError
+from kinema.model.vae import VideoVAE
+from kinema.train.corpus import Corpus, iter_batches
+from kinema.world.scene import Scene, mirror
+
+logger = logging.getLogger(__name__)
+
+STATISTICS_CLIPS = 512
+BATCH = 16
+
+
+@torch.no_grad()
+def measure_statistics(vae: VideoVAE, corpus: Corpus) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Give mean and standard deviation of each channel of the raw latents, over the corpus' first clips."""
+    indices = range(min(STATISTICS_CLIPS, corpus.config.clips))
+    raw = torch.cat([vae.encode_moments(corpus.frames(part))[0].float() for part in iter_batches(indices, BATCH)])
+    channels = raw.transpose(0, 1).flatten(1).double()
+    return tuple(channels.mean(dim=1).tolist()), tuple(channels.std(dim=1).tolist())
+
+
+@torch.no_grad()
+def encode_corpus(vae: VideoVAE, corpus: Corpus, path: Path) -> None:
+    """Write the normalised latents of all clips, then of all their mirror images, to `path` (float16 `clip c t y x`)."""
+    total = len(corpus.scenes)
+    partial = path.with_suffix(".partial")
+    array: np.memmap | None = None
+    for start in range(0, total, BATCH):
+        frames = corpus.frames(range(start, min(start + BATCH, total)))
+        both = vae.encode(torch.cat([frames, frames.flip(3)])).float().half().numpy()
+        if array is None:
+            shape = (2 * total, *both.shape[1:])
+            array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+        size = len(frames)
+        array[start : start + size], array[total + start : total + start + size] = both[:size], both[size:]
+        if start // BATCH % 64 == 0:
+            logger.info("encoded %d of %d clips", start + size, total)
+    if array is None:
+        raise DataError("the corpus is empty; render some clips first")
+    array.flush()
+    partial.rename(path)
+
+
+class Latents:
+    """Latents and scenes by index: a training index counts clips and then their mirror images."""
+
+    def __init__(self, path: Path, corpus: Corpus) -> None:
+        self._array = np.load(path, mmap_mode="r")
+        self._scenes = corpus.scenes
+        self._clips = corpus.config.clips
+        self.num_training = 2 * self._clips
+        self.num_validation = len(self._scenes) - self._clips
+
+    def training(self, indices: list[int]) -> tuple[Tensor, list[Scene]]:
+        """Give training clips by indices below `num_training`."""
+        places = [i if i < self._clips else i - self._clips + len(self._scenes) for i in indices]
+        return self._read(places)
+
+    def validation(self, indices: list[int]) -> tuple[Tensor, list[Scene]]:
+        """Give clips kept apart, by indices below `num_validation`."""
+        return self._read([self._clips + i for i in indices])
+
+    def _read(self, places: list[int]) -> tuple[Tensor, list[Scene]]:
+        total = len(self._scenes)
+        scenes = [self._scenes[place] if place < total else mirror(self._scenes[place - total]) for place in places]
+        return torch.from_numpy(self._array[places]).float(), scenes

@@ -1,0 +1,79 @@
+"""The recipes that `kinema train NAME` runs. Each line says what was measured with it, or that nothing was."""
+
+from kinema.train.config import CorpusConfig, FlowStage, OptimConfig, Phase, Recipe, VAEStage
+
+RECIPES: dict[str, Recipe] = {
+    # Two CPU cores, a few hours; scores in weights/mini/README.md.
+    "mini": Recipe(
+        preset="mini",
+        corpus=CorpusConfig(clips=12_000),
+        vae=VAEStage(
+            clips=60_000,
+            batch_size=8,
+            optim=OptimConfig(learning_rate=2e-3, warmup_clips=3_000, ema_decay=0.998),
+            phases=(
+                Phase(until=0.5, frames=1, batch_size=48),
+                Phase(until=0.9, frames=9, batch_size=8),
+            ),
+            validate_every=6_000,
+            sample_every=12_000,
+            checkpoint_every=6_000,
+        ),
+        flow=FlowStage(
+            clips=150_000,
+            batch_size=48,
+            optim=OptimConfig(learning_rate=1e-3, warmup_clips=4_000, ema_decay=0.998),
+            validate_every=6_000,
+            sample_every=24_000,
+            checkpoint_every=6_000,
+        ),
+    ),
+    # One GPU, under half an hour.  # not measured
+    "mini-gpu": Recipe(
+        preset="mini",
+        corpus=CorpusConfig(clips=100_000),
+        vae=VAEStage(
+            clips=1_000_000,
+            batch_size=64,
+            optim=OptimConfig(learning_rate=2e-3, warmup_clips=10_000),
+            phases=(Phase(until=0.3, frames=1, batch_size=512), Phase(until=0.8, frames=9, batch_size=128)),
+            compile=True,
+            validate_every=50_000,
+            sample_every=200_000,
+            checkpoint_every=50_000,
+        ),
+        flow=FlowStage(
+            clips=4_000_000,
+            batch_size=512,
+            optim=OptimConfig(learning_rate=1e-3, warmup_clips=50_000, ema_decay=0.9995),
+            compile=True,
+            validate_every=100_000,
+            sample_every=500_000,
+            checkpoint_every=100_000,
+        ),
+    ),
+    # Seconds on a CPU: proves that every stage works, learns next to nothing.
+    "tiny": Recipe(
+        preset="tiny",
+        corpus=CorpusConfig(clips=16, validation_clips=8, frames=5, height=32, width=32),
+        vae=VAEStage(
+            clips=48,
+            batch_size=4,
+            optim=OptimConfig(learning_rate=2e-3, warmup_clips=8),
+            phases=(Phase(until=0.5, frames=1, batch_size=8),),
+            precision="float32",
+            validate_every=24,
+            sample_every=48,
+            checkpoint_every=16,
+        ),
+        flow=FlowStage(
+            clips=48,
+            batch_size=8,
+            optim=OptimConfig(learning_rate=1e-3, warmup_clips=8),
+            precision="float32",
+            validate_every=24,
+            sample_every=48,
+            checkpoint_every=16,
+        ),
+    ),
+}
