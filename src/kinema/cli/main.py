@@ -1,0 +1,168 @@
+"""`kinema COMMAND ...`: finds the command, runs it, and turns errors into one clear line and an exit code.
+
+A command is `run(argv) -> int` in a module that is imported when its name has been read, so that `kinema --help` needs
+neither torch nor the parser of any command.
+"""
+
+import errno
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from types import FrameType
+from typing import NoReturn
+
+import kinema
+from kinema.config import unknown
+from kinema.errors import (
+    CheckpointError,
+    DataError,
+    DeviceMemoryError,
+    DirectorError,
+    JobError,
+    KinemaError,
+    MediaError,
+    SpecError,
+)
+from kinema.log import configure
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "generate": ("kinema.cli.generate:run", "make a video, or a picture, from a prompt"),
+    "train": ("kinema.cli.train:run", "train the parts of a model, and go on where a run stopped"),
+    "evaluate": ("kinema.cli.evaluate:run", "measure a model, and write the report"),
+    "world": ("kinema.cli.world:run", "render clips of the demo world, with captions"),
+}
+"""Name of each command: where its code is, and what it does."""
+
+EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (SpecError, 2),
+    (CheckpointError, 3),
+    (MediaError, 4),
+    (DataError, 5),
+    (JobError, 6),
+    (DeviceMemoryError, 7),
+    (MemoryError, 7),
+    (DirectorError, 8),
+    (KinemaError, 1),
+    (OSError, 4),
+    (KeyboardInterrupt, 130),
+)
+"""The exit code of each kind of failure; the first that fits counts. Success is 0, and a bug, with its traceback, 1."""
+
+EXTRAS = {"mujoco": "world", "tensorboard": "train"}
+"""The extra of the package that brings each module which a plain installation lacks."""
+
+_SWITCHES = {"--debug": "debug", "--verbose": "verbose", "-v": "verbose", "--quiet": "quiet", "-q": "quiet"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line, the process's own by default, and return the exit code."""
+    words, switches = _take_switches(list(sys.argv[1:] if argv is None else argv))
+    configure(-1 if "quiet" in switches else switches.count("verbose"))
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()  # a closed pipe shows here, not after the end
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KinemaError, OSError, MemoryError, ModuleNotFoundError, KeyboardInterrupt) as error:
+        return _report(error, show_traceback="debug" in switches)
+
+
+def help_text() -> str:
+    """What `kinema --help` prints."""
+    commands = _commands()
+    width = max(map(len, commands))
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in commands.items()]
+    return "\n".join(
+        [
+            "usage: kinema COMMAND ...",
+            "",
+            "Type a prompt, get a video.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "everywhere:",
+            "  --help         what a command takes: kinema generate --help",
+            "  --verbose, -v  say more; twice, everything",
+            "  --quiet, -q    say nothing but errors",
+            "  --debug        show the traceback of an error",
+            "  --version      the version of Kinema",
+            "",
+            "Start with: kinema generate 'a red ball rolls to the right'",
+        ]
+    )
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("--help", "-h"):
+        print(help_text())
+        return 0
+    if words[0] == "--version":
+        print(f"kinema {kinema.__version__}")
+        return 0
+    return _find(words[0])(words[1:])
+
+
+def _find(name: str) -> Callable[[Sequence[str]], int]:
+    commands = _commands()
+    if name not in commands:
+        if " " in name:
+            raise SpecError(f"{name!r} is not a command; a prompt goes to generate: kinema generate {name!r}")
+        raise SpecError(unknown("command", name, commands))
+    module, _, function = commands[name][0].partition(":")
+    command: Callable[[Sequence[str]], int] = getattr(importlib.import_module(module), function)
+    return command
+
+
+def _commands() -> dict[str, tuple[str, str]]:
+    """The commands that this installation holds."""
+    return {name: entry for name, entry in COMMANDS.items() if find_spec(entry[0].partition(":")[0])}
+
+
+def _take_switches(words: list[str]) -> tuple[list[str], list[str]]:
+    """Split the switches that every command takes, wherever they stand, from the other words."""
+    end = words.index("--") if "--" in words else len(words)
+    mine = [word for word in words[:end] if word in _SWITCHES]
+    return [word for word in words[:end] if word not in _SWITCHES] + words[end:], [_SWITCHES[word] for word in mine]
+
+
+def _report(error: BaseException, *, show_traceback: bool) -> int:
+    """Say what went wrong on standard error, and give the exit code for it."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in EXTRAS:
+        raise error
+    if show_traceback:
+        traceback.print_exception(error)
+    print(f"kinema: {_message(error)}", file=sys.stderr)
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped; no unfinished file is left under its final name"
+    if isinstance(error, ModuleNotFoundError):
+        missing = (error.name or "").partition(".")[0]
+        return f"this command needs {missing}, which is not installed; pip install 'kinema[{EXTRAS[missing]}]'"
+    if isinstance(error, MemoryError):
+        return "out of memory; ask for fewer frames or a smaller size"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{where}the disk is full; nothing was left under the final name"
+        return f"{where}{error.strerror or error}"
+    return str(error)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a signal handler
+    """End on SIGTERM as on any exception, so that unfinished files are removed."""
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
