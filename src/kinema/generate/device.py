@@ -43,7 +43,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Say whether this CPU multiplies bfloat16 in hardware (AVX512-BF16, AMX, or Arm's BF16), some six times as fast."""
+    """Say whether this CPU multiplies bfloat16 in hardware (AVX512-BF16, AMX, Arm's BF16): six times as fast."""
     if torch.backends.cpu.get_cpu_capability().startswith(("AVX", "DEFAULT", "NO AVX")):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())

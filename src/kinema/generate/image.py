@@ -19,7 +19,7 @@ ASPECT_TOLERANCE = 0.02
 def read_first_frame(path: str | Path, shape: VideoShape, stride: Stride) -> Float[Tensor, "1 1 h w 3"]:
     """Read a picture as a frame in [-1, 1] of the size of the video, resizing it where its proportions are the video's.
 
-    Raises MediaError for a file that is no picture, SpecError for other proportions, naming a size that fits the picture.
+    Raises MediaError for a file that is no picture, SpecError for other proportions, naming a size that would fit.
     """
     pixels = read_image(path)
     height, width = pixels.shape[:2]
@@ -33,7 +33,7 @@ def read_first_frame(path: str | Path, shape: VideoShape, stride: Stride) -> Flo
 
 
 def fitting_size(height: int, width: int, area: int, stride: Stride) -> tuple[int, int] | None:
-    """The (height, width) in whole strides that has the proportions of a picture and about `area` pixels; None if none has."""
+    """The (height, width) in whole strides with a picture's proportions and about `area` pixels; None if there is none."""
     fits = [
         (abs(h * w - area), h, w)
         for h in range(stride.height, 4 * max(height, int(area**0.5)) + 1, stride.height)

@@ -1,4 +1,4 @@
-"""From a request to frames: text to keys and values, noise to latents, latents to pictures, in one path for every edit."""
+"""From a request to frames: text to keys and values, noise to latents, latents to pictures; one path for every edit."""
 
 import contextlib
 import dataclasses
@@ -30,8 +30,8 @@ DECODE_PIXELS = 2**19
 class Pipeline:
     """Makes videos from prompts with one model: `Pipeline.load("mini")(VideoSpec(prompt="..."))`.
 
-    The same spec, seed, device type, number type and version give the same frames. Networks run in `dtype`; latents, guidance
-    and the solver in float32. One pipeline does one video at a time and is not safe to share between threads.
+    The same spec, seed, device type, number type and version give the same frames. Networks run in `dtype`; latents,
+    guidance and the solver in float32. A pipeline makes one video at a time and is not to be shared between threads.
     """
 
     def __init__(self, model: Model, *, name: str = "mini", vocabulary: Vocabulary | None = None) -> None:
@@ -45,9 +45,9 @@ class Pipeline:
 
     @classmethod
     def load(cls, name: str = "mini", device: str | None = None, dtype: str | None = None) -> "Pipeline":
-        """Load a model by name, folder or hub id, on the best device and in its fastest number type unless told otherwise.
+        """Load a model by name, folder or hub id, on the best device and in its fastest number type unless one is named.
 
-        Raises SpecError for an unknown name, device or dtype (and says what exists), CheckpointError for a damaged folder.
+        Raises SpecError for an unknown name, device or dtype, and says which there are; CheckpointError for a damaged folder.
         """
         chosen = choose_device(device)
         model = load_model(name, chosen, choose_dtype(dtype, chosen))
@@ -82,7 +82,7 @@ class Pipeline:
     def stream(
         self, spec: VideoSpec, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None
     ) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
-        """Make the video chunk by chunk: each item holds the next frames, RGB; memory does not grow with the length decoded.
+        """Make the video chunk by chunk: each item holds the next frames, RGB, so that only latents grow with the length.
 
         The request is checked at once, the work begins with the first item. `on_progress` hears of every step,
         `is_cancelled` is asked between steps. Raises SpecError, DeviceMemoryError and JobCancelled.
@@ -141,7 +141,7 @@ class Pipeline:
         return classifier_free(network, network, spec.guidance) if is_guided else network
 
     def _encode_text(self, texts: tuple[str, ...]) -> TextKV:
-        """Cross-attention keys and values of the texts; those of the last request are kept, for more seeds of one prompt."""
+        """Cross-attention keys and values of the texts; the last ones are kept, for more seeds of one prompt."""
         if self._text is None or self._text[0] != texts:
             ids, mask = self.model.tokenizer.encode(list(texts))
             encoded = self.model.text(ids.to(self.device), mask.to(self.device))

@@ -77,8 +77,8 @@ class Record:
 def fingerprint(folder: Path) -> str:
     """Tell the weights of a model folder from others: 16 hex digits.
 
-    Hashes the name and size of every safetensors file and at most 64 blocks of 1 MiB, evenly spread over it: all of a small
-    model, and a sample of a large one, so that it costs a moment even for tens of gigabytes.
+    Hashes the name and size of every safetensors file and at most 64 blocks of 1 MiB, evenly spread over it: all of a
+    small model, and a sample of a large one, so that it costs a moment even for tens of gigabytes.
     """
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.safetensors")):

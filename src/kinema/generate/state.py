@@ -61,7 +61,7 @@ class LatentState:
         return replace(state, clean=clean, mask=mask, latent=noise, times=mask[:, 0, :, 0, 0]).moved(noise, 1.0)
 
     def moved(self, latent: Float[Tensor, "b c t y x"], time: float) -> "LatentState":
-        """Return the state whose made frames are those of `latent`, at `time`; given frames stay exactly what they are."""
+        """Return the state whose made frames are those of `latent`, at `time`; given frames stay what they are."""
         return replace(self, latent=self.restore(latent), times=self.frame_times(torch.as_tensor(time)))
 
     def restore(self, latent: Float[Tensor, "b c t y x"]) -> Float[Tensor, "b c t y x"]:
@@ -73,7 +73,7 @@ class LatentState:
         return self.mask[:, 0, :, 0, 0] * time.to(self.mask).reshape(-1, 1)
 
     def velocity(self, network: FrameVelocity) -> Velocity:
-        """Make the velocity that a solver may integrate: the network sees given frames at time 0, and they stand still."""
+        """Make the velocity that a solver may follow: the network sees given frames at time 0, and they stand still."""
 
         def masked(latent: Tensor, time: Tensor) -> Tensor:
             return self.mask * network(self.restore(latent), self.frame_times(torch.as_tensor(time)))

@@ -1,0 +1,275 @@
+"""`kinema generate`: a prompt on the command line becomes a video file."""
+
+import dataclasses
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from kinema.config import to_dict
+from kinema.errors import MediaError, SpecError
+from kinema.media import check_output, read_metadata, write_video
+from kinema.spec import VideoSpec
+
+if TYPE_CHECKING:
+    from kinema.generate.pipeline import Pipeline
+    from kinema.generate.plan import Plan
+    from kinema.generate.progress import Progress
+    from kinema.generate.record import Record
+
+logger = logging.getLogger(__name__)
+
+_SPEC_FLAGS = ("model", "seconds", "frames", "fps", "seed", "steps", "guidance", "negative", "solver", "shift")
+_SLUG_CHARACTERS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Make a video from a prompt.
+
+    What is left out takes the default of the model; `--dry-run` shows what that is, and what it will cost.
+    """
+
+    prompt: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")] = None
+    """What to show, such as "a red ball rolls to the right"."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FOLDER|HUB_ID")] = None
+    """The model: a name (`mini` is the default), a folder, or a hub id."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The file to write: .mp4, .webm, .gif, .webp, or .png for one frame. Default: a new name made from the prompt."""
+    seconds: Annotated[float | None, tyro.conf.arg(metavar="S")] = None
+    """Length, from the first frame to the last. Give this or --frames."""
+    frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Number of frames; 1 makes a picture."""
+    size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
+    """Width and height in pixels, such as 96x64."""
+    fps: Annotated[float | None, tyro.conf.arg(metavar="F")] = None
+    """Frames per second."""
+    seed: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Another seed is another take; the same seed makes the same video again. Default: 0."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Steps of the solver; more is slower and usually better."""
+    guidance: Annotated[float | None, tyro.conf.arg(metavar="G")] = None
+    """How strongly to follow the prompt; 1 turns guidance off and is twice as fast."""
+    negative: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    """What to lead away from; works with guidance above 1."""
+    image: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A picture to start from: it becomes the first frame."""
+    solver: Annotated[str | None, tyro.conf.arg(metavar="S")] = None
+    """How steps are taken: unipc, euler or heun."""
+    shift: Annotated[float | None, tyro.conf.arg(metavar="S")] = None
+    """Above 1 spends more of the steps on layout and motion, below 1 more on detail."""
+    count: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Make several videos, with the seeds from --seed upwards."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="D")] = None
+    """Where to compute: cpu, cuda, cuda:1. Default: a GPU if there is one."""
+    dtype: Annotated[str | None, tyro.conf.arg(metavar="D")] = None
+    """Number type of the networks: float32, bfloat16 or float16. Default: the fastest that the device has in hardware."""
+    from_: Annotated[Path | None, tyro.conf.arg(name="from", metavar="FILE")] = None
+    """Make a video again that `kinema generate` wrote; flags beside it change what they name."""
+    as_json: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="json")] = False
+    """Print the result as one JSON object."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Check everything and print the resolved request and its cost, without making anything."""
+    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Replace the output if it exists."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the arguments that follow its name; returns the exit code."""
+    options = tyro.cli(Generate, args=list(argv), prog="kinema generate")
+    if options.count < 1:
+        raise SpecError(f"count={options.count} makes nothing; use a number from 1 up")
+    before = _read_record(options.from_) if options.from_ else None
+    request = _request(options, before)
+    _check_outputs(options)
+
+    from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
+
+    dtype = options.dtype or (before.dtype if before else None)
+    plan = make_plan(request, device=options.device, dtype=dtype)
+    paths = _outputs(options, plan.spec)
+    for warning in [*plan.warnings, *(_changes(before, plan.record()) if before else [])]:
+        logger.warning(warning)
+    if options.dry_run:
+        _show_plan(plan, paths, options.as_json)
+    else:
+        _generate(plan, paths, options.as_json)
+    return 0
+
+
+def _read_record(path: Path) -> "Record":
+    from kinema.generate.record import Record
+
+    return Record.from_metadata(read_metadata(path), path)
+
+
+def _request(options: Generate, before: "Record | None") -> VideoSpec:
+    """The request that the flags make, on top of the one that `--from` read."""
+    given: dict[str, Any] = {name: getattr(options, name) for name in _SPEC_FLAGS}
+    given["prompt"] = options.prompt
+    given["image"] = None if options.image is None else str(options.image)
+    if options.size is not None:
+        given["width"], given["height"] = _parse_size(options.size)
+    given = {name: value for name, value in given.items() if value is not None}
+    if before is None:
+        return VideoSpec(**{"prompt": "", **given})
+    if "seconds" in given and "frames" not in given:
+        given["frames"] = None  # the length that the file had gives way to the one asked for
+    return dataclasses.replace(before.spec, **given)
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())  # noqa: RUF001 - the sign that people paste
+    if found is None:
+        raise SpecError(f"size={text!r} is not a size; it takes WIDTHxHEIGHT, such as 96x64")
+    return int(found[1]), int(found[2])
+
+
+def _changes(before: "Record", now: "Record") -> Iterator[str]:
+    """What may keep a file made from another one from being identical, apart from what the flags ask for."""
+    if before.spec.model == now.spec.model:
+        for difference in before.differences(now):
+            yield f"the video may differ: {difference}"
+
+
+def _check_outputs(options: Generate) -> None:
+    if options.out is not None:
+        for path in _numbered(options.out, options.count):
+            check_output(path, overwrite=options.force)
+
+
+def _outputs(options: Generate, spec: VideoSpec) -> list[Path]:
+    """The files to write: the one asked for, or new ones named after the prompt; checked, so that no work is lost."""
+    if options.out is not None:
+        if options.out.suffix.lower() == ".png" and spec.frames != 1:
+            raise SpecError(f"{options.out}: a png holds one frame, not {spec.frames}; use --frames 1, or .mp4")
+        return _numbered(options.out, options.count)
+    slug = "-".join(re.findall(r"\w+", spec.prompt.lower()))[:_SLUG_CHARACTERS].strip("-") or "video"
+    ending = ".png" if spec.frames == 1 else ".mp4"
+    paths: list[Path] = []
+    number = 1
+    while len(paths) < options.count:
+        path = Path(f"{slug}{'' if number == 1 else f'-{number}'}{ending}")
+        number += 1
+        if not path.exists():
+            check_output(path)
+            paths.append(path)
+    return paths
+
+
+def _numbered(path: Path, count: int) -> list[Path]:
+    return [path] if count == 1 else [path.with_stem(f"{path.stem}-{i + 1}") for i in range(count)]
+
+
+def _generate(plan: "Plan", paths: list[Path], as_json: bool) -> None:
+    """Make the videos one after the other, each straight into its file."""
+    console = Console(stderr=True)
+    results = []
+    with _bars(console) as bars:
+        loading = bars.add_task("load", total=1)
+        began = time.monotonic()
+        pipeline = plan.load()
+        bars.update(loading, completed=1, visible=False)
+        for i, path in enumerate(paths):
+            spec = dataclasses.replace(plan.spec, seed=plan.spec.seed + i)
+            label = f"[{i + 1}/{len(paths)}] " if len(paths) > 1 else ""
+            _write(pipeline, spec, path, _ShowProgress(bars, label))
+            took_s, began = time.monotonic() - began, time.monotonic()
+            results.append(_result(path, spec, took_s))
+            if not as_json:
+                bars.console.print(_summary(results[-1]), highlight=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps({"videos": results, "warnings": list(plan.warnings)}, ensure_ascii=False))
+    else:
+        print(_next(paths[-1], plan.spec), file=sys.stderr)
+
+
+def _write(pipeline: "Pipeline", spec: VideoSpec, path: Path, show: "_ShowProgress") -> None:
+    assert spec.fps is not None
+    write_video(path, pipeline.stream(spec, show), spec.fps, pipeline.record(spec).to_metadata())
+    show.clear()
+
+
+def _bars(console: Console) -> Bars:
+    """Bars on standard error: stage, steps and time left; nothing of them stays, and a file or pipe sees none."""
+    return Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+class _ShowProgress:
+    """Turns the reports of a pipeline into bars, one for each stage."""
+
+    def __init__(self, bars: Bars, label: str) -> None:
+        self._bars = bars
+        self._label = label
+        self._stage = ""
+        self._task: Any = None
+
+    def __call__(self, progress: "Progress") -> None:
+        if progress.stage != self._stage:
+            self.clear()
+            self._stage = progress.stage
+            self._task = self._bars.add_task(self._label + progress.stage, total=progress.total)
+        self._bars.update(self._task, completed=progress.step)
+
+    def clear(self) -> None:
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+
+
+def _result(path: Path, spec: VideoSpec, took_s: float) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "took_s": round(took_s, 3),
+        "spec": to_dict(spec),
+    }
+
+
+def _summary(result: dict[str, Any]) -> str:
+    spec = result["spec"]
+    length = "one frame" if spec["frames"] == 1 else f"{spec['frames']} frames at {spec['fps']:g} per second"
+    size = f"{spec['width']}x{spec['height']}"
+    return f"{result['path']}  {size}, {length}, {result['bytes'] / 1000:.0f} kB, seed {spec['seed']}, {result['took_s']:.1f} s"
+
+
+def _next(path: Path, spec: VideoSpec) -> str:
+    return f"next: --seed {spec.seed + 1} for another take, or the same again: kinema generate --from {path}"
+
+
+def _show_plan(plan: "Plan", paths: list[Path], as_json: bool) -> None:
+    shown = {
+        "spec": to_dict(plan.spec),
+        "outputs": [str(path) for path in paths],
+        "device": str(plan.device),
+        "dtype": plan.dtype,
+        "estimate": to_dict(plan.estimate),
+    }
+    if as_json:
+        print(json.dumps({**shown, "warnings": list(plan.warnings)}, ensure_ascii=False))
+        return
+    for name, value in [*to_dict(plan.spec).items(), ("device", plan.device), ("dtype", plan.dtype)]:
+        if value not in (None, ""):
+            print(f"{name:>10}  {value}")
+    for path in paths:
+        print(f"{'output':>10}  {path}")
+    print(f"{'cost':>10}  {plan.estimate.describe()}")

@@ -1,0 +1,101 @@
+"""What a generation will cost, counted on tensors that hold no numbers."""
+
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+EFFICIENCY = 0.3
+"""Share of the rate of one large matrix product that a whole generation reaches; see `docs/generate.md`."""
+
+_PROBE_SIDE = 1024
+_PROBE_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a computation does: floating-point operations, and the most memory that its tensors hold at once."""
+
+    flops: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a generation will cost on this machine, roughly."""
+
+    flops: int
+    """Floating-point operations."""
+    seconds: float
+    """Time, judged by a short matrix product on the same device; a factor of two off is normal."""
+    memory_bytes: int
+    """Weights and the largest intermediate tensors together."""
+    weight_bytes: int
+    """Weights alone."""
+
+    def describe(self) -> str:
+        """One line for people."""
+        return f"about {self.seconds:.2g} s and {self.memory_bytes / 1e9:.2g} GB ({self.flops / 1e12:.3g} TFLOP)"
+
+
+def count_work(compute: Callable[[], object]) -> Work:
+    """Count what `compute` does, given that all its tensors are on the meta device, so that it costs next to nothing."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as flops, _Memory() as memory:
+        compute()
+    return Work(flops=flops.get_total_flops(), peak_bytes=memory.peak_bytes)
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of one large matrix product, measured for a tenth of a second."""
+    left = torch.ones(_PROBE_SIDE, _PROBE_SIDE, device=device, dtype=dtype)
+    right = left.clone()
+    torch.mm(left, right)
+    _wait(device)
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < _PROBE_S:
+        torch.mm(left, right)
+        _wait(device)
+        count += 1
+    return 2 * _PROBE_SIDE**3 * count / (time.perf_counter() - began)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class _Memory(TorchDispatchMode):
+    """Follows the bytes of all tensors that operations make, until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak_bytes = 0
+        self._bytes = 0
+        self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[Any], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._count(leaf.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage in self._seen:
+            return
+        self._seen.add(storage)
+        self._bytes += storage.nbytes()
+        self.peak_bytes = max(self.peak_bytes, self._bytes)
+        weakref.finalize(storage, self._forget, storage.nbytes())
+
+    def _forget(self, num_bytes: int) -> None:
+        self._bytes -= num_bytes
