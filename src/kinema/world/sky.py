@@ -1,0 +1,112 @@
+"""The light of a scene: sun or moon, the sky's colours and its moving clouds."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kinema.world.noise import value_noise
+from kinema.world.scene import Light, Scene
+from kinema.world.solids import Vector
+
+Rgb = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Daylight:
+    """Linear light of one time of day; `sun_radius` is the tangent of half the angle that the sun appears under."""
+
+    elevation_deg: float
+    sun_radius: float
+    sun: Rgb
+    ambient: Rgb
+    zenith: Rgb
+    horizon: Rgb
+    cloud: Rgb
+    cloud_cover: float
+    glow: Rgb
+
+
+DAYLIGHT: dict[Light, Daylight] = {
+    "noon": Daylight(
+        elevation_deg=48.0,
+        sun_radius=0.05,
+        sun=(2.25, 2.15, 1.98),
+        ambient=(0.50, 0.56, 0.66),
+        zenith=(0.30, 0.44, 0.66),
+        horizon=(0.74, 0.80, 0.87),
+        cloud=(1.05, 1.06, 1.08),
+        cloud_cover=0.0,
+        glow=(0.20, 0.18, 0.14),
+    ),
+    "overcast": Daylight(
+        elevation_deg=60.0,
+        sun_radius=0.40,
+        sun=(0.50, 0.50, 0.50),
+        ambient=(0.98, 1.00, 1.03),
+        zenith=(0.50, 0.53, 0.57),
+        horizon=(0.70, 0.72, 0.74),
+        cloud=(0.44, 0.46, 0.49),
+        cloud_cover=0.35,
+        glow=(0.0, 0.0, 0.0),
+    ),
+    "sunset": Daylight(
+        elevation_deg=19.0,
+        sun_radius=0.06,
+        sun=(2.35, 1.72, 1.18),
+        ambient=(0.40, 0.38, 0.46),
+        zenith=(0.24, 0.27, 0.42),
+        horizon=(0.98, 0.60, 0.38),
+        cloud=(0.62, 0.40, 0.38),
+        cloud_cover=0.05,
+        glow=(0.9, 0.45, 0.18),
+    ),
+    "night": Daylight(
+        elevation_deg=42.0,
+        sun_radius=0.06,
+        sun=(0.50, 0.56, 0.68),
+        ambient=(0.130, 0.150, 0.205),
+        zenith=(0.010, 0.014, 0.032),
+        horizon=(0.045, 0.060, 0.105),
+        cloud=(0.075, 0.090, 0.130),
+        cloud_cover=0.0,
+        glow=(0.02, 0.025, 0.03),
+    ),
+}
+
+
+def sun_direction(scene: Scene) -> Rgb:
+    """Unit vector to the sun or the moon; at azimuth 0 it stands behind the camera, at 90 degrees to its right."""
+    elevation = math.radians(DAYLIGHT[scene.light].elevation_deg)
+    azimuth = math.radians(scene.sun_azimuth_deg)
+    flat = math.cos(elevation)
+    return flat * math.sin(azimuth), -flat * math.cos(azimuth), math.sin(elevation)
+
+
+def sky_colour(scene: Scene, ray: Vector) -> Vector:
+    """Light that comes from the sky along unit rays, without its clouds; below the horizon, the horizon's."""
+    light = DAYLIGHT[scene.light]
+    height = ray[2].clamp(min=0.0)
+    share = 1.0 - (1.0 - height).square().square()
+    toward = sun_direction(scene)
+    glow = (ray[0] * toward[0] + ray[1] * toward[1] + ray[2] * toward[2]).clamp(min=0.0).square().square()
+    red, green, blue = (
+        low + (high - low) * share + add * glow
+        for low, high, add in zip(light.horizon, light.zenith, light.glow, strict=True)
+    )
+    return red, green, blue
+
+
+def cloud_cover(scene: Scene, ray: Vector, seconds: Tensor, footprint: float) -> Tensor:
+    """Share of clouds in [0, 1] along rays above the horizon; they drift sideways with time.
+
+    `footprint` is the angle of a pixel in radians, `seconds` broadcasts with the rays.
+    """
+    drift = (0.35 if scene.seed % 2 else -0.35) * seconds
+    across = torch.atan2(ray[0], ray[1]) * 5.0 + drift + float(scene.seed % 97)
+    up = ray[2] * 16.0 + float(scene.seed % 89)
+    form = value_noise(across, up, footprint * 16.0) + 0.5 * value_noise(across * 2.3, up * 2.1, footprint * 34.0)
+    form = form + 0.25 * value_noise(across * 5.1, up * 4.7, footprint * 75.0)
+    cover = 1.7 * scene.cloudiness - 1.0 + DAYLIGHT[scene.light].cloud_cover
+    return ((form + cover) * 1.3).clamp(0.0, 1.0) * (ray[2] * 14.0).clamp(0.0, 1.0) * 0.85
