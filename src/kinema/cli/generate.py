@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from kinema.cli import flags
 from kinema.config import to_dict
-from kinema.errors import MediaError, SpecError
+from kinema.errors import SpecError
 from kinema.media import check_output, read_metadata, write_video
 from kinema.spec import VideoSpec
 
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _SPEC_FLAGS = ("model", "seconds", "frames", "fps", "seed", "steps", "guidance", "negative", "solver", "shift")
 _SLUG_CHARACTERS = 40
+_MODELS = flags.hint("the model's")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,53 +42,53 @@ class Generate:
     What is left out takes the default of the model; `--dry-run` shows what that is, and what it will cost.
     """
 
-    prompt: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")] = None
+    prompt: Annotated[str | None, tyro.conf.Positional, flags.text("PROMPT"), flags.hint()] = None
     """What to show, such as "a red ball rolls to the right"."""
-    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FOLDER|HUB_ID")] = None
-    """The model: a name (`mini` is the default), a folder, or a hub id."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The file to write: .mp4, .webm, .gif, .webp, or .png for one frame. Default: a new name made from the prompt."""
-    seconds: Annotated[float | None, tyro.conf.arg(metavar="S")] = None
+    model: Annotated[str | None, flags.text("NAME|FOLDER|HUB_ID"), flags.hint("mini")] = None
+    """The model: its name, its folder, or its hub id."""
+    out: Annotated[Path | None, flags.path("FILE"), flags.hint("a new name made from the prompt")] = None
+    """The file to write: .mp4, .webm, .gif, .webp, or .png for one frame."""
+    seconds: Annotated[float | None, flags.number("S"), _MODELS] = None
     """Length, from the first frame to the last. Give this or --frames."""
-    frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    frames: Annotated[int | None, flags.whole("N"), _MODELS] = None
     """Number of frames; 1 makes a picture."""
-    size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
+    size: Annotated[str | None, flags.text("WxH"), _MODELS] = None
     """Width and height in pixels, such as 96x64."""
-    fps: Annotated[float | None, tyro.conf.arg(metavar="F")] = None
+    fps: Annotated[float | None, flags.number("F"), _MODELS] = None
     """Frames per second."""
-    seed: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Another seed is another take; the same seed makes the same video again. Default: 0."""
-    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    seed: Annotated[int | None, flags.whole("N"), flags.hint("0")] = None
+    """Another seed is another take; the same seed makes the same video again."""
+    steps: Annotated[int | None, flags.whole("N"), _MODELS] = None
     """Steps of the solver; more is slower and usually better."""
-    guidance: Annotated[float | None, tyro.conf.arg(metavar="G")] = None
+    guidance: Annotated[float | None, flags.number("G"), _MODELS] = None
     """How strongly to follow the prompt; 1 turns guidance off and is twice as fast."""
-    negative: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    negative: Annotated[str | None, flags.text("TEXT"), _MODELS] = None
     """What to lead away from; works with guidance above 1."""
-    image: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    image: Annotated[Path | None, flags.path("FILE"), flags.hint()] = None
     """A picture to start from: it becomes the first frame."""
-    solver: Annotated[str | None, tyro.conf.arg(metavar="S")] = None
+    solver: Annotated[str | None, flags.text("S"), _MODELS] = None
     """How steps are taken: unipc, euler or heun."""
-    shift: Annotated[float | None, tyro.conf.arg(metavar="S")] = None
+    shift: Annotated[float | None, flags.number("S"), _MODELS] = None
     """Above 1 spends more of the steps on layout and motion, below 1 more on detail."""
-    count: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    count: Annotated[int, flags.whole("N"), flags.hint("1")] = 1
     """Make several videos, with the seeds from --seed upwards."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="D")] = None
-    """Where to compute: cpu, cuda, cuda:1. Default: a GPU if there is one."""
-    dtype: Annotated[str | None, tyro.conf.arg(metavar="D")] = None
-    """Number type of the networks: float32, bfloat16 or float16. Default: the fastest that the device has in hardware."""
-    from_: Annotated[Path | None, tyro.conf.arg(name="from", metavar="FILE")] = None
+    device: Annotated[str | None, flags.text("D"), flags.hint("a GPU if there is one, else cpu")] = None
+    """Where to compute: cpu, cuda, cuda:1."""
+    dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
+    """Number type of the networks: float32, bfloat16 or float16."""
+    from_: Annotated[Path | None, flags.path("FILE"), flags.hint(name="from")] = None
     """Make a video again that `kinema generate` wrote; flags beside it change what they name."""
-    as_json: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="json")] = False
+    as_json: Annotated[bool, flags.hint(name="json")] = False
     """Print the result as one JSON object."""
-    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    dry_run: Annotated[bool, flags.hint()] = False
     """Check everything and print the resolved request and its cost, without making anything."""
-    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    force: Annotated[bool, flags.hint()] = False
     """Replace the output if it exists."""
 
 
 def run(argv: Sequence[str]) -> int:
     """Run the command with the arguments that follow its name; returns the exit code."""
-    options = tyro.cli(Generate, args=list(argv), prog="kinema generate")
+    options = flags.parse(Generate, argv, "generate")
     if options.count < 1:
         raise SpecError(f"count={options.count} makes nothing; use a number from 1 up")
     before = _read_record(options.from_) if options.from_ else None
@@ -248,8 +249,8 @@ def _result(path: Path, spec: VideoSpec, took_s: float) -> dict[str, Any]:
 def _summary(result: dict[str, Any]) -> str:
     spec = result["spec"]
     length = "one frame" if spec["frames"] == 1 else f"{spec['frames']} frames at {spec['fps']:g} per second"
-    size = f"{spec['width']}x{spec['height']}"
-    return f"{result['path']}  {size}, {length}, {result['bytes'] / 1000:.0f} kB, seed {spec['seed']}, {result['took_s']:.1f} s"
+    size = f"{spec['width']}x{spec['height']}, {length}, {result['bytes'] / 1000:.0f} kB"
+    return f"{result['path']}  {size}, seed {spec['seed']}, made in {result['took_s']:.1f} s"
 
 
 def _next(path: Path, spec: VideoSpec) -> str:

@@ -1,0 +1,51 @@
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+
+from kinema.cli import flags
+from kinema.errors import SpecError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    frames: Annotated[int | None, flags.whole(), flags.hint("the model's")] = None
+    """Number of frames."""
+    seconds: Annotated[float | None, flags.number("S"), flags.hint()] = None
+    """Length."""
+    prompt: Annotated[str | None, flags.text("TEXT"), flags.hint()] = None
+    """What to show."""
+    from_: Annotated[Path | None, flags.path(), flags.hint(name="from")] = None
+    """A file."""
+
+
+def test_values_are_read_as_their_kind():
+    options = flags.parse(Options, ["--frames", "5", "--seconds", "2", "--from", "a/b.mp4"], "make")
+    assert options == Options(frames=5, seconds=2.0, from_=Path("a/b.mp4"))
+
+
+def test_text_that_spells_none_is_text():
+    assert flags.parse(Options, ["--prompt", "None"], "make").prompt == "None"
+
+
+@pytest.mark.parametrize(("words", "flag"), [(["--frames", "2.5"], "--frames"), (["--seconds", "long"], "--seconds")])
+def test_a_value_of_the_wrong_kind_is_refused_in_one_line(words, flag):
+    with pytest.raises(SpecError) as refusal:
+        flags.parse(Options, words, "make")
+    assert flag in str(refusal.value)
+    assert repr(words[1]) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_unknown_flag_is_answered_with_the_nearest(capsys):
+    with pytest.raises(SystemExit) as ended:
+        flags.parse(Options, ["--frame", "3"], "make")
+    assert ended.value.code == 2
+    assert "--frames" in capsys.readouterr().err
+
+
+def test_help_says_what_leaving_a_flag_out_means(capsys):
+    with pytest.raises(SystemExit):
+        flags.parse(Options, ["--help"], "make")
+    assert "(default: the model's)" in capsys.readouterr().out
