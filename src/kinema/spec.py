@@ -4,14 +4,15 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 
 from kinema.config import from_json, to_dict
 from kinema.errors import SpecError
-from kinema.shapes import Stride, VideoShape, nearest_frames
+from kinema.shapes import Stride, VideoShape
 
 MAX_SEED = 2**63 - 1
 MAX_STEPS = 1000
+
+_HALF_MILLISECOND = 0.0005 + 1e-9  # and room for the rounding of floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class VideoSpec:
     negative: str | None = None
     """What to lead away from; needs guidance above 1."""
     seconds: float | None = None
-    """Time from the first frame to the last: seconds * fps + 1 frames. Give this or frames, not both."""
+    """Time from the first frame to the last, to the millisecond: seconds * fps + 1 frames. Give this or frames."""
     frames: int | None = None
     """Number of frames; 1 makes a picture."""
     width: int | None = None
@@ -139,14 +140,15 @@ class VideoSpec:
 
 
 def _frames_of(seconds: float, fps: float, stride: Stride) -> int:
-    """How many frames last so long, exactly, or a SpecError with the lengths nearby that some number of frames has."""
-    intervals = Fraction(seconds).limit_denominator(10**6) * Fraction(fps).limit_denominator(10**6)
-    if intervals.denominator == 1 and intervals.numerator % stride.time == 0:
-        return intervals.numerator + 1
-    valid = nearest_frames(math.floor(intervals) + 1, stride)
-    if len(valid) == 1:  # the intervals are not whole, and their whole part fits
-        valid = (valid[0], valid[0] + stride.time)
-    lengths = " or ".join(f"{(frames - 1) / fps:g} ({frames} frames)" for frames in valid)
+    """How many frames last so long, to the millisecond, or a SpecError with the lengths nearby that clips can have."""
+    intervals = round(seconds * fps)
+    if intervals % stride.time == 0 and abs(intervals / fps - seconds) <= _HALF_MILLISECOND:
+        return intervals + 1
+    below = math.floor(seconds * fps / stride.time) * stride.time + 1
+    lengths = " or ".join(
+        f"{(frames - 1) / fps:.3f}".rstrip("0").rstrip(".") + f" ({frames} frames)"
+        for frames in (below, below + stride.time)
+    )
     raise SpecError(
         f"seconds={seconds:g} does not fit at {fps:g} frames per second: a clip has a multiple of {stride.time} frames "
         f"plus 1; use {lengths}"

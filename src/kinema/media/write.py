@@ -46,7 +46,7 @@ def write_video(
     format and SpecError for sides or a rate that the format does not take.
     """
     with VideoWriter(path, fps, metadata) as writer:
-        for chunk in frames:
+        for chunk in [frames] if isinstance(frames, np.ndarray) else frames:
             writer.write(chunk)
 
 
