@@ -12,7 +12,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
-DOCS := README.md $(wildcard docs/*.md)
+DOCS := $(wildcard README.md docs/*.md)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types golden docs docs-check bench clean
@@ -70,10 +70,10 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.dev
-	COLUMNS=100 NO_COLOR=1 $(BIN)/cog -r $(DOCS)
+	$(BIN)/cog -I docs -P -r $(DOCS)
 
 docs-check: $(VENV)/.dev
-	COLUMNS=100 NO_COLOR=1 $(BIN)/cog --check --diff $(DOCS)
+	$(BIN)/cog -I docs -P --check --diff $(DOCS)
 
 golden: $(VENV)/.dev
 	KINEMA_GOLDEN=rewrite $(BIN)/python -m pytest -q -m "not slow" tests

@@ -76,9 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def help_text() -> str:
     """What `kinema --help` prints."""
-    commands = _commands()
-    width = max(map(len, commands))
-    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in commands.items()]
+    known = commands()
+    width = max(map(len, known))
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in known.items()]
     return "\n".join(
         [
             "usage: kinema COMMAND ...",
@@ -111,17 +111,17 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _find(name: str) -> Callable[[Sequence[str]], int]:
-    commands = _commands()
-    if name not in commands:
+    known = commands()
+    if name not in known:
         if " " in name:
             raise SpecError(f"{name!r} is not a command; a prompt goes to generate: kinema generate {name!r}")
-        raise SpecError(unknown("command", name, commands))
-    module, _, function = commands[name][0].partition(":")
+        raise SpecError(unknown("command", name, known))
+    module, _, function = known[name][0].partition(":")
     command: Callable[[Sequence[str]], int] = getattr(importlib.import_module(module), function)
     return command
 
 
-def _commands() -> dict[str, tuple[str, str]]:
+def commands() -> dict[str, tuple[str, str]]:
     """The commands that this installation holds."""
     return {name: entry for name, entry in COMMANDS.items() if find_spec(entry[0].partition(":")[0])}
 
