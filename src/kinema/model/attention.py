@@ -1,0 +1,78 @@
+"""Attention, and the one place that picks how it is computed."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kinema.model.norm import RMSNorm
+from kinema.model.rope import Rotation, rotate
+
+MAX_SCORES = 2**26
+"""Largest score matrix (numbers, over batch and heads) that a CPU holds at once in bfloat16: 128 MB."""
+
+
+def attend(
+    query: Float[Tensor, "b n a e"],
+    key: Float[Tensor, "b k a e"],
+    value: Float[Tensor, "b k a e"],
+    *,
+    scale: float | None = None,
+    bias: Float[Tensor, "#b #a n k"] | None = None,
+) -> Float[Tensor, "b n a e"]:
+    """Mix values by softmax(scale * query . key + bias); `scale` is 1 / sqrt(e) unless given.
+
+    PyTorch's fused kernel has no bfloat16 products on CPUs: for short sequences there, plain batched products are five
+    times as fast forward and backward (80 tokens) to twice as fast (576 tokens).
+    """
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    num_scores = query.shape[0] * query.shape[2] * query.shape[1] * key.shape[1]
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and num_scores <= MAX_SCORES:
+        return _attend_by_products(query, key, value, scale, bias)
+    q, k, v = (x.transpose(1, 2) for x in (query, key, value))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale).transpose(1, 2)
+
+
+def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, scale: float, bias: Tensor | None) -> Tensor:
+    b, n, a, e = query.shape
+    q = (query * scale).transpose(1, 2).reshape(b * a, n, e)
+    k, v = (x.transpose(1, 2).reshape(b * a, -1, e) for x in (key, value))
+    scores = torch.bmm(q, k.transpose(1, 2))
+    if bias is not None:
+        scores = (scores.view(b, a, n, -1) + bias).flatten(0, 1)
+    return torch.bmm(torch.softmax(scores, dim=-1), v).view(b, a, n, e).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with root-mean-square-normalised queries and keys, over the video or onto the text."""
+
+    def __init__(self, width: int, num_heads: int, eps: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.to_q = nn.Linear(width, width)
+        self.to_k = nn.Linear(width, width)
+        self.to_v = nn.Linear(width, width)
+        self.to_out = nn.Linear(width, width)
+        self.norm_q = RMSNorm(width, eps)
+        self.norm_k = RMSNorm(width, eps)
+
+    def query(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n a e"]:
+        """Project to normalised queries, one per head; the norm runs over all heads together."""
+        return self.norm_q(self.to_q(x)).unflatten(-1, (self.num_heads, -1))
+
+    def key_value(self, x: Float[Tensor, "b k d"]) -> tuple[Float[Tensor, "b k a e"], Float[Tensor, "b k a e"]]:
+        """Project to normalised keys and to values."""
+        key = self.norm_k(self.to_k(x)).unflatten(-1, (self.num_heads, -1))
+        return key, self.to_v(x).unflatten(-1, (self.num_heads, -1))
+
+    def over(self, x: Float[Tensor, "b n d"], rotation: Rotation) -> Float[Tensor, "b n d"]:
+        """Let every token attend to all tokens of x."""
+        key, value = self.key_value(x)
+        mixed = attend(rotate(self.query(x), rotation), rotate(key, rotation), value)
+        return self.to_out(mixed.flatten(2))
+
+    def onto(
+        self, x: Float[Tensor, "b n d"], key: Float[Tensor, "b k a e"], value: Float[Tensor, "b k a e"]
+    ) -> Float[Tensor, "b n d"]:
+        """Let every token of x attend to the given keys and values."""
+        return self.to_out(attend(self.query(x), key, value).flatten(2))

@@ -1,0 +1,226 @@
+"""The diffusion transformer: noisy latents, a time per latent frame and a text in, velocity out."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kinema.errors import SpecError
+from kinema.model.attention import Attention
+from kinema.model.rope import Rotation, video_rotation
+
+TIME_SCALE = 1000.0
+"""Times in [0, 1] are multiplied by this before the sinusoid, as all models of this family were trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiTConfig:
+    """The sizes of a diffusion transformer."""
+
+    num_heads: int
+    """Attention heads."""
+    head_dim: int
+    """Channels of a head; the width is num_heads * head_dim."""
+    num_layers: int
+    """Transformer blocks."""
+    ffn_dim: int
+    """Hidden width of the feed-forward layers."""
+    in_channels: int
+    """Channels of the latents that come in."""
+    out_channels: int
+    """Channels of the velocity."""
+    text_dim: int
+    """Width of the text encoder's output."""
+    freq_dim: int = 256
+    """Channels of the sinusoid of time."""
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    """Latent frames, rows and columns that make one token."""
+    eps: float = 1e-6
+    """Added to variances."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that the architecture cannot have."""
+        if self.patch_size[0] != 1:
+            raise SpecError(
+                f"patch_size {self.patch_size} joins {self.patch_size[0]} latent frames; every frame has a time of its "
+                "own, so the first number must be 1"
+            )
+        if self.head_dim % 2 or self.head_dim < 6 or self.freq_dim % 2:
+            raise SpecError(
+                f"head_dim={self.head_dim} and freq_dim={self.freq_dim} do not fit: both must be even, head_dim >= 6"
+            )
+
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        return self.num_heads * self.head_dim
+
+
+class TextKV(NamedTuple):
+    """Keys and values of a text for every layer's cross-attention: computed once per prompt, used at every step."""
+
+    keys: tuple[Float[Tensor, "b k a e"], ...]
+    values: tuple[Float[Tensor, "b k a e"], ...]
+
+
+class Modulation(NamedTuple):
+    """How a normalised activation is scaled and shifted, and how its result is weighed; per latent frame."""
+
+    shift: Float[Tensor, "b t 1 d"]
+    scale: Float[Tensor, "b t 1 d"]
+    gate: Float[Tensor, "b t 1 d"]
+
+
+class Projection(nn.Module):
+    """Two linear layers with an activation between them: embeds time and text."""
+
+    def __init__(self, in_dim: int, width: int) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(in_dim, width)
+        self.linear2 = nn.Linear(width, width)
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention onto the text and a feed-forward layer, the first and last modulated by time."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.eps = config.eps
+        self.self_attention = Attention(width, config.num_heads, config.eps)
+        self.cross_norm = nn.LayerNorm(width, config.eps)
+        self.cross_attention = Attention(width, config.num_heads, config.eps)
+        self.up = nn.Linear(width, config.ffn_dim)
+        self.down = nn.Linear(config.ffn_dim, width)
+        self.modulation = nn.Parameter(torch.zeros(6, width))
+
+    def forward(
+        self,
+        x: Float[Tensor, "b t s d"],
+        time: Float[Tensor, "b t 6 d"],
+        text_key: Float[Tensor, "b k a e"],
+        text_value: Float[Tensor, "b k a e"],
+        rotation: Rotation,
+    ) -> Float[Tensor, "b t s d"]:
+        """Map the tokens, `s` per latent frame, to tokens of the same shape."""
+        chunks = (self.modulation.to(time.dtype) + time).unsqueeze(3).unbind(2)  # six of b t 1 d
+        attention, feed_forward = Modulation(*chunks[:3]), Modulation(*chunks[3:])
+        h = modulated_norm(x, attention.shift, attention.scale, self.eps)
+        h = self.self_attention.over(h.flatten(1, 2), rotation)
+        x = torch.addcmul(x, h.view(x.shape), attention.gate)
+        h = F.layer_norm(
+            x, x.shape[-1:], self.cross_norm.weight.to(x.dtype), self.cross_norm.bias.to(x.dtype), self.eps
+        )
+        x = x + self.cross_attention.onto(h.flatten(1, 2), text_key, text_value).view(x.shape)
+        h = modulated_norm(x, feed_forward.shift, feed_forward.scale, self.eps)
+        h = self.down(F.gelu(self.up(h), approximate="tanh"))
+        return torch.addcmul(x, h, feed_forward.gate)
+
+
+class DiT(nn.Module):
+    """Predict the velocity of noisy latents (Wan, arXiv 2503.20314; the same numbers as WanTransformer3DModel).
+
+    Every latent frame has a time of its own (Wan2.2-TI2V-5B's way): given frames stand at time 0.
+    """
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        patch = math.prod(config.patch_size)
+        self.patch_embed = nn.Linear(config.in_channels * patch, width)
+        self.time_embed = Projection(config.freq_dim, width)
+        self.time_proj = nn.Linear(width, 6 * width)
+        self.text_embed = Projection(config.text_dim, width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.out_modulation = nn.Parameter(torch.zeros(2, width))
+        self.proj_out = nn.Linear(width, config.out_channels * patch)
+        init_weights(self)
+
+    def forward(
+        self,
+        latent: Float[Tensor, "b c t y x"],
+        time: Float[Tensor, "b t"],
+        text: "TextKV | Float[Tensor, 'b k text_dim']",
+    ) -> Float[Tensor, "b c_out t y x"]:
+        """Give the velocity, in the data type of `latent`.
+
+        `time` is in [0, 1], 1 being noise; `text` is the text encoder's output or, cheaper when it serves many steps,
+        what `text_kv` made of it. Rows and columns must be multiples of the patch (SpecError).
+        """
+        b, _, t, y, x = latent.shape
+        _, p, q = self.config.patch_size
+        if y % p or x % q:
+            raise SpecError(f"latents of {y} x {x} do not divide into patches of {p} x {q}; use multiples of these")
+        text_kv = text if isinstance(text, TextKV) else self.text_kv(text)
+        dtype = self.patch_embed.weight.dtype
+
+        patches = latent.to(dtype).view(b, -1, t, y // p, p, x // q, q).permute(0, 2, 3, 5, 1, 4, 6)
+        h = self.patch_embed(patches.flatten(4).flatten(2, 3))  # b t s d
+        rotation = video_rotation((t, y // p, x // q), self.config.head_dim, device=latent.device)
+        embedded = self.embed_time(time, h.dtype)  # b t d
+        modulation = self.time_proj(F.silu(embedded)).unflatten(-1, (6, -1))
+        for block, key, value in zip(self.blocks, *text_kv, strict=True):
+            h = block(h, modulation, key, value, rotation)
+
+        shift, scale = (self.out_modulation.to(h.dtype) + embedded[:, :, None]).unsqueeze(3).unbind(2)
+        h = self.proj_out(modulated_norm(h, shift, scale, self.config.eps))
+        h = h.view(b, t, y // p, x // q, p, q, -1).permute(0, 6, 1, 2, 4, 3, 5)  # b c t y p x q
+        return h.reshape(b, -1, t, y, x).to(latent.dtype)
+
+    def text_kv(self, text: Float[Tensor, "b k text_dim"]) -> TextKV:
+        """Compute the keys and values of a text for all layers, once per prompt."""
+        text = self.text_embed.linear1(text.to(self.patch_embed.weight.dtype))
+        text = self.text_embed.linear2(F.gelu(text, approximate="tanh"))
+        pairs = [block.cross_attention.key_value(text) for block in self.blocks]
+        return TextKV(tuple(key for key, _ in pairs), tuple(value for _, value in pairs))
+
+    def embed_time(self, time: Float[Tensor, "b t"], dtype: torch.dtype) -> Float[Tensor, "b t d"]:
+        """Embed times in [0, 1] as cosines and sines of 1000 time, mapped to the width."""
+        half = self.config.freq_dim // 2
+        steps = torch.arange(half, device=time.device, dtype=torch.float32)
+        angles = (time * TIME_SCALE).float()[..., None] * torch.exp(-math.log(10000.0) / half * steps)
+        waves = torch.cat([angles.cos(), angles.sin()], dim=-1).to(self.patch_embed.weight.dtype)
+        return self.time_embed.linear2(F.silu(self.time_embed.linear1(waves))).to(dtype)
+
+
+def modulated_norm(
+    x: Float[Tensor, "b t s d"], shift: Float[Tensor, "b t 1 d"], scale: Float[Tensor, "b t 1 d"], eps: float
+) -> Float[Tensor, "b t s d"]:
+    """Normalise each token, then scale by 1 + scale and shift: layer norm whose weights are the time's."""
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=eps), 1 + scale)
+
+
+def init_weights(dit: DiT) -> None:
+    """Set every weight of a new transformer, so that it starts as the identity on tokens and predicts zero velocity.
+
+    n = fan-in of the layer, L = number of blocks.
+
+    | parameter                                              | start                              |
+    |--------------------------------------------------------|------------------------------------|
+    | every bias                                             | 0                                  |
+    | every norm weight                                      | 1                                  |
+    | patch_embed, time_embed, text_embed                    | normal, std n^-1/2                 |
+    | blocks: to_q, to_k, to_v, up                           | normal, std n^-1/2                 |
+    | blocks: to_out, down                                   | normal, std (2 L n)^-1/2           |
+    | time_proj, proj_out                                    | 0                                  |
+    | blocks: modulation                                     | shift 0, scale 0, gate 1           |
+    | out_modulation                                         | 0                                  |
+
+    The zero time_proj is that of adaLN-zero (DiT, 2212.09748); the gates start open, and small outputs keep the sum of
+    the branches at the size of the input (GPT-2).
+    """
+    for name, module in dit.named_modules():
+        if isinstance(module, nn.Linear):
+            fan_in = module.in_features * (2 * len(dit.blocks) if name.endswith((".to_out", ".down")) else 1)
+            is_zero = name in ("time_proj", "proj_out")
+            nn.init.normal_(module.weight, std=0.0 if is_zero else fan_in**-0.5)
+            nn.init.zeros_(module.bias)
+    for block in dit.blocks:
+        with torch.no_grad():
+            block.modulation.zero_()[[2, 5]] = 1.0
+    nn.init.zeros_(dit.out_modulation)
