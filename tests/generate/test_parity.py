@@ -39,15 +39,17 @@ def _save_reference(folder, *, expand_timesteps, scheduler):
     )  # fmt: skip
     dit = WanTransformer3DModel(
         patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=24, in_channels=4, out_channels=4, text_dim=32,
-        freq_dim=32, ffn_dim=96, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads", rope_max_seq_len=32,
+        freq_dim=32, ffn_dim=96, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=32,
     )  # fmt: skip
     vae = AutoencoderKLWan(
         base_dim=8, z_dim=4, dim_mult=[1, 2, 2], num_res_blocks=1, temperal_downsample=[True, True],
         latents_mean=[0.1, -0.2, 0.3, 0.0], latents_std=[1.5, 0.8, 1.0, 1.2], scale_factor_spatial=4,
     )  # fmt: skip
     pipe = WanPipeline(
-        tokenizer=fast, text_encoder=text, transformer=dit, vae=vae, scheduler=scheduler, expand_timesteps=expand_timesteps
-    )
+        tokenizer=fast, text_encoder=text, transformer=dit, vae=vae, scheduler=scheduler,
+        expand_timesteps=expand_timesteps,
+    )  # fmt: skip
     pipe.save_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -46,7 +46,7 @@ class Estimate:
 
 
 def count_work(compute: Callable[[], object]) -> Work:
-    """Count what `compute` does, given that all its tensors are on the meta device, so that it costs next to nothing."""
+    """Count what `compute` does, all of whose tensors must be on the meta device: that costs next to nothing."""
     with torch.inference_mode(), FlopCounterMode(display=False) as flops, _Memory() as memory:
         compute()
     return Work(flops=flops.get_total_flops(), peak_bytes=memory.peak_bytes)

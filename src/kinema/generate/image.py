@@ -33,7 +33,7 @@ def read_first_frame(path: str | Path, shape: VideoShape, stride: Stride) -> Flo
 
 
 def fitting_size(height: int, width: int, area: int, stride: Stride) -> tuple[int, int] | None:
-    """The (height, width) in whole strides with a picture's proportions and about `area` pixels; None if there is none."""
+    """The (height, width) in whole strides with a picture's proportions and about `area` pixels; None if none has."""
     fits = [
         (abs(h * w - area), h, w)
         for h in range(stride.height, 4 * max(height, int(area**0.5)) + 1, stride.height)

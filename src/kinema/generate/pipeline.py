@@ -45,9 +45,10 @@ class Pipeline:
 
     @classmethod
     def load(cls, name: str = "mini", device: str | None = None, dtype: str | None = None) -> "Pipeline":
-        """Load a model by name, folder or hub id, on the best device and in its fastest number type unless one is named.
+        """Load a model by name, folder or hub id, on the best device, in its fastest number type unless told.
 
-        Raises SpecError for an unknown name, device or dtype, and says which there are; CheckpointError for a damaged folder.
+        Raises SpecError for an unknown name, device or dtype, saying which there are, and CheckpointError for a damaged
+        folder.
         """
         chosen = choose_device(device)
         model = load_model(name, chosen, choose_dtype(dtype, chosen))
@@ -82,7 +83,7 @@ class Pipeline:
     def stream(
         self, spec: VideoSpec, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None
     ) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
-        """Make the video chunk by chunk: each item holds the next frames, RGB, so that only latents grow with the length.
+        """Make the video chunk by chunk: each item holds the next frames, RGB; only latents grow with the length.
 
         The request is checked at once, the work begins with the first item. `on_progress` hears of every step,
         `is_cancelled` is asked between steps. Raises SpecError, DeviceMemoryError and JobCancelled.
