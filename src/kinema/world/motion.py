@@ -156,7 +156,7 @@ def _check_collide(track: Track) -> Checks:
     yield bool(moved[-1] > 0.08), f"the other object moves {moved[-1]:.2f} view heights"
     hit = int(np.argmax(moved > 0.003))
     share = hit / len(moved)
-    yield 0.2 < share < 0.5, f"the hit comes at {share:.2f} of the clip"
+    yield 0.2 < share < 0.6, f"the hit comes at {share:.2f} of the clip"
     speed = track.sign * np.diff(track.path[:, 0])
     before, after = float(speed[: hit - 1].mean()), float(speed[hit + 2 :].mean())
     yield -0.2 < after / before < 0.6, f"the hitter keeps {after / before:.2f} of its speed"
