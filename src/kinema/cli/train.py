@@ -1,0 +1,87 @@
+"""`kinema train`: a recipe becomes a model folder; the same command again goes on where it stopped."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from kinema.cli import flags
+from kinema.config import from_dict, load_json, to_dict, unknown
+from kinema.errors import SpecError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a model by a recipe: corpus, tokenizer, vae, latents, flow, export.
+
+    A stage whose result is there already is skipped, and one that was interrupted goes on where it stopped, bit for bit.
+    """
+
+    recipe: Annotated[str | None, tyro.conf.Positional, flags.text("RECIPE"), flags.hint()] = None
+    """Name of the recipe: mini, mini-gpu, or tiny (a minute, to see every stage work)."""
+    out: Annotated[Path | None, flags.path("FOLDER"), flags.hint("runs/RECIPE")] = None
+    """Where the run keeps everything; the model ends up in FOLDER/model."""
+    stages: Annotated[str | None, flags.text("A,B"), flags.hint("all")] = None
+    """Which stages to run, with commas between them."""
+    init: Annotated[str | None, flags.text("NAME|FOLDER"), flags.hint("random weights")] = None
+    """A model whose weights and tokenizer to go on from, such as mini."""
+    from_: Annotated[Path | None, flags.path("FILE"), flags.hint(name="from")] = None
+    """Replay the config.json of another run instead of naming a recipe."""
+    change: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, flags.text("KEY=VALUE"), flags.hint(name="set")] = ()
+    """Change one value of the recipe, such as --set flow.clips=300000; may be repeated."""
+    dry_run: Annotated[bool, flags.hint()] = False
+    """Print the resolved recipe and stop."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the arguments that follow its name; returns the exit code."""
+    options = flags.parse(Train, argv, "train")
+    if (options.recipe is None) == (options.from_ is None):
+        raise SpecError("name one recipe, such as `kinema train mini`, or replay one with --from RUN/config.json")
+
+    from kinema.train.config import Recipe
+    from kinema.train.recipes import RECIPES
+    from kinema.train.stages import STAGES, check_stages
+
+    if options.from_ is not None:
+        recipe = load_json(Recipe, options.from_)
+    elif options.recipe in RECIPES:
+        recipe = RECIPES[options.recipe]
+    else:
+        raise SpecError(unknown("recipe", str(options.recipe), RECIPES))
+    recipe = from_dict(Recipe, _changed(to_dict(recipe), options.change))
+    stages = tuple(options.stages.split(",")) if options.stages else STAGES
+    check_stages(stages)
+    if options.dry_run:
+        print(json.dumps(to_dict(recipe), indent=2))
+        return 0
+
+    from kinema.evaluate.contact import score_samples
+    from kinema.train.run import Run
+
+    folder = options.out or Path("runs") / (options.recipe or "replay")
+    model = Run(recipe, folder, score_samples, options.init).run(stages)
+    if "export" in stages:
+        print(f"The model is in {model}. Try: kinema generate 'a red ball rolls to the right' --model {model}", file=sys.stderr)
+    return 0
+
+
+def _changed(data: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """Apply `--set a.b=value`; values are JSON, and what is not JSON is text."""
+    for change in changes:
+        path, sign, text = change.partition("=")
+        *parents, name = path.split(".")
+        place: Any = data
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if not sign or not isinstance(place, dict) or name not in place:
+            raise SpecError(f"--set {change!r} names no value of the recipe; see --dry-run, and write KEY=VALUE")
+        try:
+            place[name] = json.loads(text)
+        except ValueError:
+            place[name] = text
+    return data

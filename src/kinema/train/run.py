@@ -1,0 +1,175 @@
+"""A recipe from beginning to end: corpus, tokenizer, vae, latents, flow, export.
+
+Every stage leaves its result in the run's folder and is skipped when that is there already, so that running the same
+command again continues where the last one stopped.
+"""
+
+import copy
+import dataclasses
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from kinema import config as config_io
+from kinema.errors import DataError
+from kinema.generate.pipeline import Pipeline
+from kinema.generate.vocabulary import Vocabulary
+from kinema.model import Model, Tokenizer, load_model, save_model
+from kinema.model.dit import DiT
+from kinema.model.presets import PRESETS
+from kinema.model.text import TextEncoder
+from kinema.model.vae import VideoVAE
+from kinema.train.config import Recipe
+from kinema.train.corpus import Corpus, render_corpus
+from kinema.train.flow import FlowTask, caption_of
+from kinema.train.latents import Latents, encode_corpus, measure_statistics
+from kinema.train.stages import STAGES
+from kinema.train.tokenizer import train_tokenizer
+from kinema.train.trainer import train
+from kinema.train.vae import VAETask
+from kinema.world.describe import vocabulary
+from kinema.world.scene import Scene
+
+logger = logging.getLogger(__name__)
+
+Score = Callable[[Pipeline, Sequence[tuple[str, Scene]], Path], dict[str, float]]
+"""Generates a video for each prompt, draws them into a PNG, and gives numbers to record."""
+
+SCORED_PROMPTS = 24
+
+
+class Run:
+    """One recipe in one folder; `init` is a model to go on from instead of random weights."""
+
+    def __init__(self, recipe: Recipe, folder: Path, score: Score, init: str | None = None) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.preset = PRESETS[recipe.preset]
+        self._dtype = getattr(torch, recipe.vae.precision)
+        self._score = score
+        self._init: Model | None = load_model(init, torch.device("cpu"), torch.float32) if init else None
+
+    def run(self, stages: Sequence[str] = STAGES) -> Path:
+        """Run the stages, in their order, and return the folder of the model. Raises DataError where one is missing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config_io.save_json(self.recipe, self.folder / "config.json")
+        for stage in STAGES:
+            if stage in stages:
+                logger.info("stage %s", stage)
+                getattr(self, stage)()
+        return self.folder / "model"
+
+    def corpus(self) -> None:
+        """Render the clips."""
+        render_corpus(self.recipe.corpus, self.folder / "corpus")
+
+    def tokenizer(self) -> None:
+        """Train the tokenizer on three captions of every scene, or take the one of the model to go on from."""
+        target = self.folder / "tokenizer"
+        if target.exists():
+            return
+        if self._init is not None:
+            trained = self._init.tokenizer.tokenizer
+        else:
+            scenes = Corpus(self.folder / "corpus").scenes
+            captions = (caption_of(scene, seed, 0.0) for scene in scenes for seed in range(3))
+            trained = train_tokenizer(captions, self.preset.text.vocab_size, self.preset.max_tokens)
+        trained.save_pretrained(target)
+
+    def vae(self) -> None:
+        """Train the autoencoder, or take that of the model to go on from and train it further."""
+        target = self.folder / "vae.safetensors"
+        if target.exists():
+            return
+        torch.manual_seed(self.recipe.vae.seed)
+        vae = VideoVAE(self.preset.vae)
+        if self._init is not None:
+            vae.load_state_dict(self._init.vae.state_dict())
+        task = VAETask(vae, Corpus(self.folder / "corpus"), self.recipe.vae)
+        averaged = copy.deepcopy(task.networks)
+        train(task, self.recipe.vae, self.folder / "vae", averaged)
+        self._save_weights(averaged["vae"], target)
+
+    def latents(self) -> None:
+        """Encode the clips with the trained autoencoder, normalised by what its channels measure."""
+        target = self.folder / "latents.npy"
+        if target.exists():
+            return
+        corpus = Corpus(self.folder / "corpus")
+        vae = VideoVAE(self.preset.vae)
+        vae.load_state_dict(load_file(self._need("vae.safetensors", "vae")))
+        vae.eval().to(self._dtype)
+        mean, std = (
+            (self._init.vae.config.latents_mean, self._init.vae.config.latents_std)
+            if self._init is not None
+            else measure_statistics(vae, corpus)
+        )
+        config = dataclasses.replace(self.preset.vae, latents_mean=mean, latents_std=std)
+        config_io.save_json(config, self.folder / "vae.json")
+        encode_corpus(self._load_vae().to(self._dtype), corpus, target)
+
+    def flow(self) -> None:
+        """Train the diffusion transformer and the text encoder."""
+        target = self.folder / "flow.safetensors"
+        if target.exists():
+            return
+        torch.manual_seed(self.recipe.flow.seed)
+        dit, text = DiT(self.preset.dit), TextEncoder(self.preset.text)
+        if self._init is not None:
+            dit.load_state_dict(self._init.dit.state_dict())
+            text.load_state_dict(self._init.text.state_dict())
+        corpus = Corpus(self.folder / "corpus")
+        latents = Latents(self._need("latents.npy", "latents"), corpus)
+        vae = self._load_vae()
+        scenes = [corpus.scenes[index] for index in corpus.validation_indices[:SCORED_PROMPTS]]
+        prompts = [(caption_of(scene, index, 0.0), scene) for index, scene in enumerate(scenes)]
+
+        def sample(averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
+            return self._score(Pipeline(self._model(averaged, vae), name=str(self.folder)), prompts, path)
+
+        task = FlowTask(dit, text, self._load_tokenizer(), latents, self.recipe.flow, sample)
+        averaged = copy.deepcopy(task.networks)
+        train(task, self.recipe.flow, self.folder / "flow", averaged)
+        self._save_weights(averaged, target)
+
+    def export(self) -> None:
+        """Write the model folder, in bfloat16, with the words that the captions use."""
+        networks = nn.ModuleDict({"dit": DiT(self.preset.dit), "text": TextEncoder(self.preset.text)})
+        networks.load_state_dict(load_file(self._need("flow.safetensors", "flow")))
+        model = self._model(networks, self._load_vae()).to(dtype=torch.bfloat16)
+        partial = self.folder / "model.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        save_model(model, partial)
+        Vocabulary.from_captions(vocabulary()).save(partial)
+        shutil.rmtree(self.folder / "model", ignore_errors=True)
+        partial.rename(self.folder / "model")
+
+    def _model(self, networks: nn.ModuleDict, vae: VideoVAE) -> Model:
+        dit, text = networks["dit"], networks["text"]
+        assert isinstance(dit, DiT)
+        assert isinstance(text, TextEncoder)
+        return Model(dit=dit, vae=vae, text=text, tokenizer=self._load_tokenizer(), defaults=self.preset.defaults)
+
+    def _load_vae(self) -> VideoVAE:
+        vae = VideoVAE(config_io.load_json(type(self.preset.vae), self._need("vae.json", "latents")))
+        vae.load_state_dict(load_file(self._need("vae.safetensors", "vae")))
+        return vae.eval()
+
+    def _load_tokenizer(self) -> Tokenizer:
+        return Tokenizer.load(self._need("tokenizer", "tokenizer"))
+
+    def _need(self, name: str, stage: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            raise DataError(f"{path} is not there yet; run the stage {stage} first")
+        return path
+
+    def _save_weights(self, network: nn.Module, path: Path) -> None:
+        partial = path.with_suffix(".partial")
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial)
+        partial.rename(path)
