@@ -100,7 +100,7 @@ def run(argv: Sequence[str]) -> int:
     dtype = options.dtype or (before.dtype if before else None)
     plan = make_plan(request, device=options.device, dtype=dtype)
     paths = _outputs(options, plan.spec)
-    for warning in [*plan.warnings, *(_changes(before, plan.record()) if before else [])]:
+    for warning in [*plan.warnings(), *(_changes(before, plan.record()) if before else [])]:
         logger.warning(warning)
     if options.dry_run:
         _show_plan(plan, paths, options.as_json)
@@ -191,7 +191,7 @@ def _generate(plan: "Plan", paths: list[Path], as_json: bool) -> None:
             if not as_json:
                 bars.console.print(_summary(results[-1]), highlight=False, soft_wrap=True)
     if as_json:
-        print(json.dumps({"videos": results, "warnings": list(plan.warnings)}, ensure_ascii=False))
+        print(json.dumps({"videos": results, "warnings": list(plan.warnings())}, ensure_ascii=False))
     else:
         print(_next(paths[-1], plan.spec), file=sys.stderr)
 
@@ -266,7 +266,7 @@ def _show_plan(plan: "Plan", paths: list[Path], as_json: bool) -> None:
         "estimate": to_dict(plan.estimate),
     }
     if as_json:
-        print(json.dumps({**shown, "warnings": list(plan.warnings)}, ensure_ascii=False))
+        print(json.dumps({**shown, "warnings": list(plan.warnings())}, ensure_ascii=False))
         return
     for name, value in [*to_dict(plan.spec).items(), ("device", plan.device), ("dtype", plan.dtype)]:
         if value not in (None, ""):

@@ -33,12 +33,15 @@ def read_first_frame(path: str | Path, shape: VideoShape, stride: Stride) -> Flo
 
 
 def fitting_size(height: int, width: int, area: int, stride: Stride) -> tuple[int, int] | None:
-    """The (height, width) in whole strides with a picture's proportions and about `area` pixels; None if none has."""
+    """The (height, width) in whole strides with a picture's proportions and nearest to `area` pixels.
+
+    None where no size between a quarter and four times that area has those proportions.
+    """
     fits = [
         (abs(h * w - area), h, w)
         for h in range(stride.height, 4 * max(height, int(area**0.5)) + 1, stride.height)
         for w in [max(stride.width, round(h * width / height / stride.width) * stride.width)]
-        if abs((width / height) / (w / h) - 1) <= ASPECT_TOLERANCE
+        if abs((width / height) / (w / h) - 1) <= ASPECT_TOLERANCE and area / 4 <= h * w <= area * 4
     ]
     if not fits:
         return None

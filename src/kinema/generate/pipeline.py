@@ -99,47 +99,53 @@ class Pipeline:
     def latents(
         self,
         spec: VideoSpec,
-        noise: Float[Tensor, "b c t y x"] | None = None,
+        noise: Float[Tensor, "1 c t y x"] | None = None,
         tracker: Tracker | None = None,
-    ) -> Float[Tensor, "b c t y x"]:
+    ) -> Float[Tensor, "1 c t y x"]:
         """Make the latents of a resolved request, normalised, float32; `noise` replaces what the seed would draw."""
         assert spec.steps is not None
         assert spec.shift is not None
-        assert spec.guidance is not None
         tracker = tracker or Tracker()
         with _explained(spec):
-            velocity = self._guided(spec, tracker)
-            state = self._start(spec, noise, tracker)
-            schedule = SCHEDULES[spec.solver](spec.steps, spec.shift)  # type: ignore[index]  # resolve has checked it
+            tracker.begin("text", 1)
+            network = self.network(spec)
+            tracker.advance()
+            state = self._start(spec, self.noise(spec) if noise is None else noise, tracker)
+            schedule = SCHEDULES[spec.solver](spec.steps, spec.shift)  # type: ignore[index]  # `resolve` has checked it
             tracker.begin("denoise", spec.steps)
             latent = SOLVERS[spec.solver](  # type: ignore[index]
-                state.velocity(velocity), state.latent, schedule, lambda *_: tracker.advance()
+                state.velocity(network), state.latent, schedule, lambda *_: tracker.advance()
             )
             return state.restore(latent)
 
-    @torch.inference_mode()
-    def _stream(self, spec: VideoSpec, tracker: Tracker) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
-        latent = self.latents(spec, tracker=tracker)
-        chunks = latent.split(self._frames_per_chunk(spec), dim=2)
-        with _explained(spec):
-            tracker.begin("decode", len(chunks))
-            for frames in self.model.vae.decode_stream(chunks):
-                tracker.advance()
-                yield to_pixels(frames[0])
+    def noise(self, spec: VideoSpec) -> Float[Tensor, "1 c t y x"]:
+        """Draw the noise that a resolved request starts from, on the CPU."""
+        return video_noise(spec.seed, self.model.vae.config.z_dim, spec.shape.to_latent(self.model.vae.stride))
 
-    def _guided(self, spec: VideoSpec, tracker: Tracker) -> FrameVelocity:
-        """The network under guidance: one batch of two, or one forward where guidance is 1."""
+    def network(self, spec: VideoSpec) -> FrameVelocity:
+        """The network under the text and guidance of a resolved request: a batch of two, or of one at guidance 1."""
         assert spec.guidance is not None
         is_guided = spec.guidance != 1
-        texts = (spec.prompt, spec.negative or "") if is_guided else (spec.prompt,)
-        tracker.begin("text", 1)
-        text = self._encode_text(texts)
-        tracker.advance()
+        text = self._encode_text((spec.prompt, spec.negative or "") if is_guided else (spec.prompt,))
 
-        def network(latent: Tensor, times: Tensor) -> Tensor:
+        def velocity(latent: Tensor, times: Tensor) -> Tensor:
             return self.model.dit(latent.to(self.dtype), times, text).float()
 
-        return classifier_free(network, network, spec.guidance) if is_guided else network
+        return classifier_free(velocity, velocity, spec.guidance) if is_guided else velocity
+
+    @torch.inference_mode()
+    def decode(self, latent: Float[Tensor, "1 c t y x"], spec: VideoSpec) -> Iterator[Float[Tensor, "f h w 3"]]:
+        """Turn the latents of a resolved request into frames in [-1, 1], a few latent frames at a time."""
+        for frames in self.model.vae.decode_stream(latent.split(self._frames_per_chunk(spec), dim=2)):
+            yield frames[0]
+
+    def _stream(self, spec: VideoSpec, tracker: Tracker) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
+        latent = self.latents(spec, tracker=tracker)
+        with _explained(spec):
+            tracker.begin("decode", -(-latent.shape[2] // self._frames_per_chunk(spec)))
+            for frames in self.decode(latent, spec):
+                tracker.advance()
+                yield to_pixels(frames)
 
     def _encode_text(self, texts: tuple[str, ...]) -> TextKV:
         """Cross-attention keys and values of the texts; the last ones are kept, for more seeds of one prompt."""
@@ -149,10 +155,7 @@ class Pipeline:
             self._text = (texts, self.model.dit.text_kv(encoded.to(self.dtype)))
         return self._text[1]
 
-    def _start(self, spec: VideoSpec, noise: Tensor | None, tracker: Tracker) -> LatentState:
-        if noise is None:
-            shape = spec.shape.to_latent(self.model.vae.stride)
-            noise = video_noise(spec.seed, self.model.vae.config.z_dim, shape)
+    def _start(self, spec: VideoSpec, noise: Tensor, tracker: Tracker) -> LatentState:
         noise = noise.to(self.device)
         if spec.image is None:
             return LatentState.to_generate(noise)
@@ -160,7 +163,7 @@ class Pipeline:
         frame = read_first_frame(spec.image, spec.shape, self.stride).to(self.device, self.dtype)
         first = self.model.vae.encode(frame).float()[:, :, 0]
         tracker.advance()
-        return LatentState.given_frames(noise, {0: first.expand(len(noise), -1, -1, -1)})
+        return LatentState.given_frames(noise, {0: first})
 
     def _frames_per_chunk(self, spec: VideoSpec) -> int:
         per_latent_frame = self.stride.time * spec.shape.height * spec.shape.width

@@ -1,0 +1,83 @@
+"""A request checked against its model, and what it will cost, before any weight is read."""
+
+import functools
+from dataclasses import dataclass
+
+import torch
+
+from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name
+from kinema.generate.estimate import EFFICIENCY, Estimate, Work, count_work, matrix_rate
+from kinema.generate.pipeline import Pipeline
+from kinema.generate.record import Record
+from kinema.model import load_model
+from kinema.spec import VideoSpec
+
+_META = torch.device("meta")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """A resolved request and the outline of the model that will make it; `load` brings the weights."""
+
+    spec: VideoSpec
+    """The request, with every default filled in."""
+    device: torch.device
+    """Where it will be computed."""
+    dtype: str
+    """Number type of the networks."""
+    outline: Pipeline
+    """The model without its weights."""
+
+    def load(self) -> Pipeline:
+        """Load the model for real. Raises CheckpointError for a damaged folder."""
+        return Pipeline.load(self.spec.model, str(self.device), self.dtype)
+
+    def record(self) -> Record:
+        """What will be written into the file."""
+        return Record.of(self.spec, folder=self.outline.model.folder, device=self.device.type, dtype=self.dtype)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the person may want to know before the work begins."""
+        vocabulary = self.outline.vocabulary
+        warning = vocabulary.warning(self.spec.prompt) if vocabulary else None
+        unused = "negative has no effect with guidance 1" if self.spec.guidance == 1 and self.spec.negative else None
+        return tuple(text for text in (warning, unused) if text is not None)
+
+    @functools.cached_property
+    def estimate(self) -> Estimate:
+        """What making it will cost, counted operation by operation and timed by a short probe of the device."""
+        works = self._works()
+        flops = sum(work.flops * times for work, times in works)
+        parts = (self.outline.model.dit, self.outline.model.vae, self.outline.model.text)
+        weight_bytes = sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters())
+        rate = EFFICIENCY * matrix_rate(self.device, DTYPES[self.dtype])
+        return Estimate(
+            flops=flops,
+            seconds=flops / rate,
+            weight_bytes=weight_bytes,
+            memory_bytes=weight_bytes + max(work.peak_bytes for work, _ in works),
+        )
+
+    def _works(self) -> list[tuple[Work, int]]:
+        """The parts of the computation, and how often each is done."""
+        assert self.spec.steps is not None
+        network = self.outline.network(self.spec)
+        latent = self.outline.noise(self.spec).to(_META)
+        times = torch.ones(latent.shape[0], latent.shape[2], device=_META)
+        evaluations = 2 * self.spec.steps - 1 if self.spec.solver == "heun" else self.spec.steps
+        return [
+            (count_work(lambda: self.outline.network(self.spec)), 1),
+            (count_work(lambda: network(latent, times)), evaluations),
+            (count_work(lambda: list(self.outline.decode(latent, self.spec))), 1),
+        ]
+
+
+def make_plan(request: VideoSpec, *, device: str | None = None, dtype: str | None = None) -> Plan:
+    """Check a request against its model and resolve it, reading the model's configuration and tokenizer only.
+
+    Raises what `Pipeline.load` and `Pipeline.resolve` raise, but for damaged weights.
+    """
+    chosen = choose_device(device)
+    number_type = choose_dtype(dtype, chosen)
+    outline = Pipeline(load_model(request.model, _META, number_type), name=request.model)
+    return Plan(spec=outline.resolve(request), device=chosen, dtype=dtype_name(number_type), outline=outline)
