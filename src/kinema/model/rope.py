@@ -44,10 +44,8 @@ def video_rotation(
 
 def pair_swap(head_dim: int, *, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "e e"]:
     """The matrix that turns each channel pair by 90 degrees: (u, v) -> (-v, u)."""
-    swap = torch.zeros(head_dim, head_dim, device=device, dtype=dtype)
-    swap[1::2, 0::2].fill_diagonal_(-1.0)
-    swap[0::2, 1::2].fill_diagonal_(1.0)
-    return swap
+    turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], device=device, dtype=dtype)
+    return torch.kron(torch.eye(head_dim // 2, device=device, dtype=dtype), turn)
 
 
 def rotate(x: Float[Tensor, "b n a e"], rotation: Rotation) -> Float[Tensor, "b n a e"]:

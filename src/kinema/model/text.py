@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from kinema.errors import SpecError
+from kinema.model.attention import attend
+from kinema.model.norm import RMSNorm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +47,13 @@ class TextBlock(nn.Module):
         super().__init__()
         inner = config.num_heads * config.head_dim
         self.num_heads = config.num_heads
-        self.attention_norm = nn.RMSNorm(config.width, config.eps)
+        self.attention_norm = RMSNorm(config.width, config.eps)
         self.to_q = nn.Linear(config.width, inner, bias=False)
         self.to_k = nn.Linear(config.width, inner, bias=False)
         self.to_v = nn.Linear(config.width, inner, bias=False)
         self.to_out = nn.Linear(inner, config.width, bias=False)
         self.distance_bias = nn.Embedding(config.num_buckets, config.num_heads)
-        self.ffn_norm = nn.RMSNorm(config.width, config.eps)
+        self.ffn_norm = RMSNorm(config.width, config.eps)
         self.gate = nn.Linear(config.width, config.ffn_dim, bias=False)
         self.up = nn.Linear(config.width, config.ffn_dim, bias=False)
         self.down = nn.Linear(config.ffn_dim, config.width, bias=False)
@@ -62,12 +64,11 @@ class TextBlock(nn.Module):
         """Map the tokens to tokens of the same shape; T5 does not scale the scores."""
         h = self.attention_norm(x)
         q, k, v = (
-            layer(h).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for layer in (self.to_q, self.to_k, self.to_v)
-        )  # b a k e
+            layer(h).unflatten(-1, (self.num_heads, -1)) for layer in (self.to_q, self.to_k, self.to_v)
+        )  # b k a e
         bias = self.distance_bias(buckets).permute(2, 0, 1).to(q.dtype)  # a k k
         bias = bias.masked_fill(~mask[:, None, None], torch.finfo(q.dtype).min)  # b a k k
-        h = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
-        x = x + self.to_out(h.transpose(1, 2).flatten(2))
+        x = x + self.to_out(attend(q, k, v, scale=1.0, bias=bias).flatten(2))
         h = self.ffn_norm(x)
         return x + self.down(F.gelu(self.gate(h), approximate="tanh") * self.up(h))
 
@@ -84,7 +85,7 @@ class TextEncoder(nn.Module):
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.width)
         self.blocks = nn.ModuleList(TextBlock(config) for _ in range(config.num_layers))
-        self.norm_out = nn.RMSNorm(config.width, config.eps)
+        self.norm_out = RMSNorm(config.width, config.eps)
         init_text_weights(self)
 
     def forward(self, ids: Int[Tensor, "b k"], mask: Int[Tensor, "b k"]) -> Float[Tensor, "b k d"]:
