@@ -1,160 +1,199 @@
-"""The text encoder: UMT5's encoder, and the tokenizer that feeds it."""
+"""The text encoder (UMT5, a T5 whose layers each have position biases of their own) and its tokenizer."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from kinema.errors import SpecError
+from kinema.errors import CheckpointError, SpecError
 from kinema.model.attention import attend
 from kinema.model.norm import RMSNorm
+
+DEFAULT_MAX_TOKENS = 512
+"""What the published models read, for tokenizers that name no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextEncoderConfig:
-    """The sizes of a text encoder."""
+    """The sizes of a UMT5 encoder."""
 
     vocab_size: int
-    """Tokens that exist."""
-    width: int
-    """Channels of a token (d_model)."""
+    """Rows of the embedding: tokens that the tokenizer may give."""
+    d_model: int
+    """Width, which is also the width of what the transformer reads."""
+    d_ff: int
+    """Hidden width of the gated feed-forward layers."""
+    num_layers: int
+    """Layers."""
     num_heads: int
     """Attention heads."""
-    head_dim: int
-    """Channels of a head (d_kv)."""
-    ffn_dim: int
-    """Hidden width of the gated feed-forward layers (d_ff)."""
-    num_layers: int
-    """Blocks."""
+    head_dim: int = 64
+    """Channels of a head; num_heads * head_dim need not be d_model."""
     num_buckets: int = 32
-    """Classes of relative distance, half of them for tokens to the right."""
+    """Classes of distance between two tokens; each has a bias per head."""
     max_distance: int = 128
-    """Distance from which on all tokens fall into the last class."""
+    """Distances from here on share the last class."""
     eps: float = 1e-6
     """Added to mean squares."""
 
 
-class TextBlock(nn.Module):
-    """Self-attention with a learnt bias per relative distance, then a gated feed-forward layer; both pre-normalised."""
+class TextAttention(nn.Module):
+    """Unscaled multi-head attention with a learned bias per distance class."""
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         inner = config.num_heads * config.head_dim
         self.num_heads = config.num_heads
-        self.attention_norm = RMSNorm(config.width, config.eps)
-        self.to_q = nn.Linear(config.width, inner, bias=False)
-        self.to_k = nn.Linear(config.width, inner, bias=False)
-        self.to_v = nn.Linear(config.width, inner, bias=False)
-        self.to_out = nn.Linear(inner, config.width, bias=False)
-        self.distance_bias = nn.Embedding(config.num_buckets, config.num_heads)
-        self.ffn_norm = RMSNorm(config.width, config.eps)
-        self.gate = nn.Linear(config.width, config.ffn_dim, bias=False)
-        self.up = nn.Linear(config.width, config.ffn_dim, bias=False)
-        self.down = nn.Linear(config.ffn_dim, config.width, bias=False)
+        self.to_q = nn.Linear(config.d_model, inner, bias=False)
+        self.to_k = nn.Linear(config.d_model, inner, bias=False)
+        self.to_v = nn.Linear(config.d_model, inner, bias=False)
+        self.to_out = nn.Linear(inner, config.d_model, bias=False)
+        self.position_bias = nn.Embedding(config.num_buckets, config.num_heads)
 
     def forward(
-        self, x: Float[Tensor, "b k d"], buckets: Int[Tensor, "k k"], mask: Bool[Tensor, "b k"]
+        self, x: Float[Tensor, "b k d"], buckets: Int[Tensor, "k k"], padding: Float[Tensor, "b 1 1 k"]
     ) -> Float[Tensor, "b k d"]:
-        """Map the tokens to tokens of the same shape; T5 does not scale the scores."""
-        h = self.attention_norm(x)
-        q, k, v = (
-            layer(h).unflatten(-1, (self.num_heads, -1)) for layer in (self.to_q, self.to_k, self.to_v)
-        )  # b k a e
-        bias = self.distance_bias(buckets).permute(2, 0, 1).to(q.dtype)  # a k k
-        bias = bias.masked_fill(~mask[:, None, None], torch.finfo(q.dtype).min)  # b a k k
-        x = x + self.to_out(attend(q, k, v, scale=1.0, bias=bias).flatten(2))
-        h = self.ffn_norm(x)
+        """Let every token attend to all tokens that are not padding."""
+        q, k, v = (to(x).unflatten(-1, (self.num_heads, -1)) for to in (self.to_q, self.to_k, self.to_v))
+        position = self.position_bias(buckets).permute(2, 0, 1)[None]  # 1 a k k
+        return self.to_out(attend(q, k, v, scale=1.0, bias=position.to(q.dtype) + padding.to(q.dtype)).flatten(2))
+
+
+class TextLayer(nn.Module):
+    """Attention and a gated feed-forward layer, each normalised before and added after."""
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.norm1 = RMSNorm(config.d_model, config.eps)
+        self.attention = TextAttention(config)
+        self.norm2 = RMSNorm(config.d_model, config.eps)
+        self.gate = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.up = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+
+    def forward(self, x: Tensor, buckets: Tensor, padding: Tensor) -> Tensor:
+        """Map `b k d` to the same shape."""
+        x = x + self.attention(self.norm1(x), buckets, padding)
+        h = self.norm2(x)
         return x + self.down(F.gelu(self.gate(h), approximate="tanh") * self.up(h))
 
 
 class TextEncoder(nn.Module):
-    """Turn token ids into the embeddings that the diffusion transformer attends to.
-
-    The same numbers as transformers' UMT5EncoderModel (Chung et al. 2023, arXiv 2304.09151): every layer has a bias of
-    its own per relative distance (Raffel et al. 2020, section 2.1). Positions past the prompt come out as zeros.
-    """
+    """Read prompts: the encoder of UMT5 (Chung et al. 2023, arXiv 2304.09151), as transformers computes it."""
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.token_embedding = nn.Embedding(config.vocab_size, config.width)
-        self.blocks = nn.ModuleList(TextBlock(config) for _ in range(config.num_layers))
-        self.norm_out = RMSNorm(config.width, config.eps)
+        self.embed = nn.Embedding(config.vocab_size, config.d_model)
+        self.layers = nn.ModuleList(TextLayer(config) for _ in range(config.num_layers))
+        self.norm_out = RMSNorm(config.d_model, config.eps)
         init_text_weights(self)
 
-    def forward(self, ids: Int[Tensor, "b k"], mask: Int[Tensor, "b k"]) -> Float[Tensor, "b k d"]:
-        """Encode prompts; `mask` is 1 for the prompt's tokens and 0 for the padding after them."""
-        x = self.token_embedding(ids)
-        buckets = distance_buckets(ids.shape[1], self.config.num_buckets, self.config.max_distance).to(ids.device)
-        for block in self.blocks:
-            x = block(x, buckets, mask.bool())
-        return self.norm_out(x) * mask[..., None].to(x.dtype)
+    def forward(
+        self, ids: Int[Tensor, "b k"], mask: Int[Tensor, "b k"] | Bool[Tensor, "b k"]
+    ) -> Float[Tensor, "b k d"]:
+        """Give one vector per token; `mask` is 1 on tokens and 0 on padding, whose vectors come out as zeros."""
+        buckets = distance_buckets(ids.shape[1], self.config, ids.device)
+        is_token = mask.bool()
+        x = self.embed(ids)
+        lowest = torch.finfo(torch.bfloat16).min
+        padding = torch.zeros(mask.shape, device=ids.device).masked_fill(~is_token, lowest)[:, None, None]
+        for layer in self.layers:
+            x = layer(x, buckets, padding)
+        return self.norm_out(x) * is_token[..., None]
 
 
-def distance_buckets(length: int, num_buckets: int, max_distance: int) -> Int[Tensor, "k k"]:
-    """Give the class of distance from each token (row) to each other (column): exact when near, logarithmic when far."""
-    place = torch.arange(length)
-    distance = place[None, :] - place[:, None]
-    half = num_buckets // 2
+def distance_buckets(length: int, config: TextEncoderConfig, device: torch.device) -> Int[Tensor, "k k"]:
+    """Class of the distance from each token (row) to each other (column), as T5 does (Raffel et al., 1910.10683).
+
+    One half of the classes is for tokens after, the other for tokens before and itself; in each, short distances have
+    a class of their own and longer ones share classes that widen logarithmically up to max_distance.
+    """
+    positions = torch.arange(length, device=device)
+    distance = positions[None] - positions[:, None]
+    half = config.num_buckets // 2
     exact = half // 2
-    far = distance.abs().clamp_min(1).float()
-    logarithmic = exact + (torch.log(far / exact) / math.log(max_distance / exact) * (half - exact)).long()
-    near = torch.where(distance.abs() < exact, distance.abs(), logarithmic.clamp_max(half - 1))
-    return near + half * (distance > 0)
+    far = torch.log(distance.abs().clamp_min(1).float() / exact) / math.log(config.max_distance / exact)
+    far = (exact + (far * (half - exact)).long()).clamp_max(half - 1)
+    return torch.where(distance.abs() < exact, distance.abs(), far) + half * (distance > 0)
 
 
 def init_text_weights(encoder: TextEncoder) -> None:
-    """Set every weight of a new encoder as T5 does (d = width, e = head_dim, a = heads, f = ffn_dim).
+    """Set every weight of a new text encoder (T5's own start, in which attention needs no scaling).
 
-    | parameter                       | start                          |
-    |---------------------------------|--------------------------------|
-    | token_embedding                 | normal, std 1                  |
-    | to_q                            | normal, std (d e)^-1/2         |
-    | to_k, to_v, gate, up            | normal, std d^-1/2             |
-    | to_out                          | normal, std (a e)^-1/2         |
-    | down                            | normal, std f^-1/2             |
-    | distance_bias                   | normal, std d^-1/2             |
-    | norms                           | 1                              |
+    d = d_model, e = head_dim, n = fan-in of the layer.
+
+    | parameter                          | start                    |
+    |------------------------------------|--------------------------|
+    | embed                              | normal, std 1            |
+    | to_q                               | normal, std (d e)^-1/2   |
+    | to_k, to_v, to_out, gate, up, down | normal, std n^-1/2       |
+    | position_bias                      | normal, std d^-1/2       |
+    | every norm weight                  | 1                        |
     """
     config = encoder.config
-    nn.init.normal_(encoder.token_embedding.weight)
-    for block in encoder.blocks:
-        assert isinstance(block, TextBlock)
-        nn.init.normal_(block.to_q.weight, std=(config.width * config.head_dim) ** -0.5)
-        for layer in (block.to_k, block.to_v, block.gate, block.up, block.distance_bias):
-            nn.init.normal_(layer.weight, std=config.width**-0.5)
-        nn.init.normal_(block.to_out.weight, std=(config.num_heads * config.head_dim) ** -0.5)
-        nn.init.normal_(block.down.weight, std=config.ffn_dim**-0.5)
+    nn.init.normal_(encoder.embed.weight)
+    for name, module in encoder.layers.named_modules():
+        if isinstance(module, nn.Linear):
+            scale = config.head_dim if name.endswith(".to_q") else 1
+            nn.init.normal_(module.weight, std=(module.in_features * scale) ** -0.5)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=config.d_model**-0.5)
 
 
 class Tokenizer:
-    """Turns prompts into token ids of one length, and refuses prompts that are too long."""
+    """Turn prompts into tokens, refusing prompts that are too long instead of cutting them."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """Wrap a fast tokenizer of transformers; its `model_max_length` is the limit, the end mark included."""
+        """Wrap a fast tokenizer of transformers; `max_tokens` is its `model_max_length`."""
         self.tokenizer = tokenizer
-        self.max_tokens = int(tokenizer.model_max_length)
+        limit = int(tokenizer.model_max_length)
+        self.max_tokens = limit if limit < 10**6 else DEFAULT_MAX_TOKENS  # transformers' "no limit" is 10^30
+        if tokenizer.pad_token_id is None:
+            raise CheckpointError("the tokenizer has no pad_token; add one to tokenizer_config.json")
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
-        """Read a tokenizer folder."""
+    def load(cls, folder: str | Path) -> "Tokenizer":
+        """Read a tokenizer folder. Raises CheckpointError where it cannot be read."""
         from transformers import AutoTokenizer
 
-        return cls(AutoTokenizer.from_pretrained(folder))
+        try:
+            return cls(AutoTokenizer.from_pretrained(str(folder), local_files_only=True))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{folder}: no tokenizer can be read there ({error})") from error
+
+    def save(self, folder: str | Path) -> None:
+        """Write the tokenizer as transformers does."""
+        self.tokenizer.save_pretrained(str(folder))
+
+    def count(self, prompt: str) -> int:
+        """How many tokens the prompt takes, its end mark included."""
+        return len(self._tokens([prompt])[0])
 
     def encode(self, prompts: Sequence[str]) -> tuple[Int[Tensor, "b k"], Int[Tensor, "b k"]]:
-        """Give ids and mask, padded to `max_tokens`; raises SpecError for a prompt over the limit, with its count."""
-        encoded = self.tokenizer(list(prompts), padding="max_length", max_length=self.max_tokens, truncation=False)
-        for prompt, ids in zip(prompts, encoded["input_ids"], strict=True):
-            if len(ids) > self.max_tokens:
+        """Give token ids and a mask of 1 on tokens, both padded to `max_tokens`.
+
+        Runs of white space count as one space. Raises SpecError, with the count, for a prompt of more tokens.
+        """
+        ids = torch.full((len(prompts), self.max_tokens), self.tokenizer.pad_token_id, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, tokens in enumerate(self._tokens(prompts)):
+            if len(tokens) > self.max_tokens:
                 raise SpecError(
-                    f"the prompt {prompt[:40]!r}... has {len(ids)} tokens; the model takes {self.max_tokens}, so "
-                    f"shorten it by {len(ids) - self.max_tokens} or more"
+                    f"the prompt has {len(tokens)} tokens, but this model reads at most {self.max_tokens}; "
+                    f"shorten it by about {math.ceil(100 * (1 - self.max_tokens / len(tokens)))} %"
                 )
-        return torch.tensor(encoded["input_ids"]), torch.tensor(encoded["attention_mask"])
+            ids[row, : len(tokens)] = torch.tensor(tokens)
+            mask[row, : len(tokens)] = 1
+        return ids, mask
+
+    def _tokens(self, prompts: Sequence[str]) -> list[list[int]]:
+        texts = [" ".join(prompt.split()) for prompt in prompts]
+        tokens: list[list[int]] = self.tokenizer(texts, add_special_tokens=True, verbose=False)["input_ids"]
+        return tokens
