@@ -71,7 +71,7 @@ def test_one_step_to_time_0_is_the_predicted_data(name: str) -> None:
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_straight_path_is_followed_without_error(name: str) -> None:
     data, noise = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    end = SOLVERS[name](lambda latent, time: noise - data, noise, shifted_schedule(7, 3.0), None)  # noqa: ARG005
+    end = SOLVERS[name](lambda latent, time: noise - data, noise, shifted_schedule(7, 3.0), None)
     assert torch.allclose(end, data, atol=1e-12)
 
 
@@ -106,7 +106,7 @@ def test_on_step_sees_every_step_and_can_cancel(name: str) -> None:
     assert [step for step, _ in seen] == [0, 1, 2, 3, 4]
     assert torch.equal(seen[-1][1], end)
 
-    def cancel(step: int, latent: Tensor) -> None:  # noqa: ARG001
+    def cancel(step: int, latent: Tensor) -> None:
         if step == 2:
             raise KeyboardInterrupt
 
