@@ -266,7 +266,7 @@ class VideoVAE(nn.Module):
         """Turn normalised latents into frames in [-1, 1]."""
         return self._decode_raw(self._denormalise(latent)).clamp(-1, 1)
 
-    def decode_stream(self, latents: Iterable[Float[Tensor, "b c t y x"]]) -> Iterator[Float[Tensor, "b f h w 3"]]:
+    def decode_stream(self, latents: Iterable[Float[Tensor, "b c _ y x"]]) -> Iterator[Float[Tensor, "b _ h w 3"]]:
         """Turn chunks of latents, cut anywhere along t, into chunks of frames; together they equal `decode`."""
         cache = TimeCache()
         for latent in latents:
