@@ -96,12 +96,12 @@ class VideoSpec:
             _require_number(name, getattr(self, name), zero=False)
 
     def resolve(self, defaults: ModelDefaults, stride: Stride) -> "VideoSpec":
-        """This request with nothing left open but `image`; `seconds` has become `frames`.
+        """This request with nothing left open but `image`; `seconds` has become `frames`, and rates are floats.
 
         `stride` is that of whole tokens (`Stride.with_patch`). Raises SpecError, naming the nearest that fit, for
         a length or a size that the model cannot make. Resolving a resolved spec changes nothing.
         """
-        fps = defaults.fps if self.fps is None else self.fps
+        fps = float(defaults.fps if self.fps is None else self.fps)
         frames = defaults.frames if self.frames is None else self.frames
         if self.seconds is not None:
             frames = _frames_of(self.seconds, fps, stride)
@@ -114,9 +114,9 @@ class VideoSpec:
             height=defaults.height if self.height is None else self.height,
             fps=fps,
             steps=defaults.steps if self.steps is None else self.steps,
-            guidance=defaults.guidance if self.guidance is None else self.guidance,
+            guidance=float(defaults.guidance if self.guidance is None else self.guidance),
             solver=defaults.solver if self.solver is None else self.solver,
-            shift=defaults.shift if self.shift is None else self.shift,
+            shift=float(defaults.shift if self.shift is None else self.shift),
         )
         resolved.shape.to_latent(stride)
         return resolved
