@@ -64,9 +64,7 @@ def test_a_second_video_of_a_prompt_takes_another_name(make: Any) -> None:
 def test_the_same_command_makes_the_same_bytes_and_from_makes_them_again(make: Any, ending: str) -> None:
     assert make(*FAST, "--seed", "3", "--out", f"one.{ending}")[0] == 0
     assert make(*FAST, "--seed", "3", "--out", f"two.{ending}")[0] == 0
-    code, _, err = make(
-        "--from", f"one.{ending}", "--out", f"again.{ending}", "--device", "cpu", prompt=None
-    )
+    code, _, err = make("--from", f"one.{ending}", "--out", f"again.{ending}", "--device", "cpu", prompt=None)
     assert code == 0
     assert "may differ" not in err
     one = Path(f"one.{ending}").read_bytes()
@@ -180,7 +178,9 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
 
 
 @pytest.mark.usefixtures("no_work")
-@pytest.mark.parametrize(("words", "code", "message"), BAD, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("words", "code", "message"), BAD, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
 def test_bad_input_is_refused_in_one_line_before_any_work(
     make: Any, tmp_path: Path, words: tuple[str, ...], code: int, message: str
 ) -> None:

@@ -1,6 +1,7 @@
 """`kinema generate`: a prompt on the command line becomes a video file."""
 
 import dataclasses
+import itertools
 import json
 import logging
 import re
@@ -19,7 +20,7 @@ from rich.progress import Progress as Bars
 from kinema.cli import flags
 from kinema.config import to_dict
 from kinema.errors import SpecError
-from kinema.media import check_output, read_metadata, write_video
+from kinema.media import VideoWriter, check_output, read_metadata, write_video
 from kinema.spec import VideoSpec
 
 if TYPE_CHECKING:
@@ -152,21 +153,27 @@ def _check_outputs(options: Generate) -> None:
 
 def _outputs(options: Generate, spec: VideoSpec) -> list[Path]:
     """The files to write: the one asked for, or new ones named after the prompt; checked, so that no work is lost."""
+    assert spec.fps is not None
     if options.out is not None:
         if options.out.suffix.lower() == ".png" and spec.frames != 1:
             raise SpecError(f"{options.out}: a png holds one frame, not {spec.frames}; use --frames 1, or .mp4")
-        return _numbered(options.out, options.count)
-    slug = "-".join(re.findall(r"\w+", spec.prompt.lower()))[:_SLUG_CHARACTERS].strip("-") or "video"
-    ending = ".png" if spec.frames == 1 else ".mp4"
-    paths: list[Path] = []
-    number = 1
-    while len(paths) < options.count:
-        path = Path(f"{slug}{'' if number == 1 else f'-{number}'}{ending}")
-        number += 1
-        if not path.exists():
-            check_output(path)
-            paths.append(path)
+        paths = _numbered(options.out, options.count)
+    else:
+        paths = list(itertools.islice(_new_names(spec), options.count))
+    for path in paths:
+        check_output(path, overwrite=options.force)
+        VideoWriter(path, spec.fps)  # refuses a rate that the format cannot hold
     return paths
+
+
+def _new_names(spec: VideoSpec) -> Iterator[Path]:
+    """Names made from the prompt that no file has."""
+    slug = "-".join(re.findall(r"\w+", spec.prompt.lower()))[:_SLUG_CHARACTERS].strip("-_") or "video"
+    ending = ".png" if spec.frames == 1 else ".mp4"
+    for number in itertools.count(1):
+        path = Path(f"{slug}{'' if number == 1 else f'-{number}'}{ending}")
+        if not path.exists():
+            yield path
 
 
 def _numbered(path: Path, count: int) -> list[Path]:

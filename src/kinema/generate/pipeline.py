@@ -129,7 +129,8 @@ class Pipeline:
         text = self._encode_text((spec.prompt, spec.negative or "") if is_guided else (spec.prompt,))
 
         def velocity(latent: Tensor, times: Tensor) -> Tensor:
-            return self.model.dit(latent.to(self.dtype), times, text).float()
+            predicted: Tensor = self.model.dit(latent.to(self.dtype), times, text)
+            return predicted.float()
 
         return classifier_free(velocity, velocity, spec.guidance) if is_guided else velocity
 
