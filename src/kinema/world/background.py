@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from kinema.world.film import develop
-from kinema.world.floor import Ground
+from kinema.world.floor import REFLECTANCE, Ground
 from kinema.world.scene import Scene
-from kinema.world.sky import DAYLIGHT, cloud_cover, sky_colour, sun_direction
+from kinema.world.sky import DAYLIGHT, cloud_cover, hill_cover, sky_colour, sun_direction
 from kinema.world.solids import Vector
 from kinema.world.view import View
 
-FOG_M = 22.0
+FOG_M = 45.0
 """Distance over which the floor fades into the horizon, in metres."""
 
 STEEPEST = -2e-3
@@ -21,12 +21,18 @@ STEEPEST = -2e-3
 
 @dataclass(frozen=True)
 class Floor:
-    """What the floor's pixels need to be lit: from row `first` downwards, "g h w" with g = 1 for a camera that stands."""
+    """What the floor's pixels need to be lit, from row `first` downwards; g = 1 for a camera that stands.
+
+    `albedo` is "3 g h w". By row, "g h 1": `coverage` is the share of the pixel below the horizon, `clear` what haze lets
+    through, `mirror` the share of light that the surface reflects; `mirrored` is the sky that it reflects, "3 g h 1".
+    """
 
     first: int
     albedo: Tensor
     clear: Tensor
     coverage: Tensor
+    mirror: Tensor
+    mirrored: Tensor
 
 
 def floor_hit(view: View, y: Tensor) -> Tensor:
@@ -55,17 +61,43 @@ def lay_floor(scene: Scene, view: View) -> Floor:
     along = across * length / view.eye[2]
     heading = torch.atan2(view.forward[1], view.forward[0])
     albedo = torch.stack(Ground.of(scene).albedo(x, y, across, along, heading))
-    return Floor(first, albedo, torch.exp(length * (-1.0 / FOG_M)), coverage)
+    rise = depth * 0.0 + view.eye[2] / length
+    mirrored = sky_colour(scene, (view.forward[0] + rise * 0.0, view.forward[1] + rise * 0.0, rise))
+    return Floor(
+        first,
+        albedo,
+        torch.exp(length * (-1.0 / FOG_M)),
+        coverage,
+        mirror_share(scene, rise),
+        torch.stack(mirrored),
+    )
 
 
-def light_floor(scene: Scene, albedo: Tensor, clear: Tensor, sun: Tensor | float, sky: Tensor | float) -> Tensor:
+def mirror_share(scene: Scene, steepness: Tensor) -> Tensor:
+    """Share of light that the floor mirrors, for rays whose angle to it has this sine (Schlick, 1994)."""
+    straight = REFLECTANCE[scene.floor]
+    if straight == 0.0:
+        return torch.zeros_like(steepness)
+    return straight + (0.5 - straight) * (1.0 - steepness).clamp(0.0, 1.0).pow(5.0)
+
+
+def light_floor(
+    scene: Scene,
+    albedo: Tensor,
+    clear: Tensor,
+    mirror: Tensor,
+    mirrored: Tensor,
+    sun: Tensor | float = 1.0,
+    sky: Tensor | float = 1.0,
+) -> Tensor:
     """Light that comes from floor pixels, "3 ...", where shares `sun` and `sky` of the two lights arrive."""
     light = DAYLIGHT[scene.light]
     height = sun_direction(scene)[2]
-    planes = [
-        horizon + (albedo[index] * (strength * height * sun + ambient * sky) - horizon) * clear
-        for index, (strength, ambient, horizon) in enumerate(zip(light.sun, light.ambient, light.horizon, strict=True))
-    ]
+    diffuse = clear * (1.0 - mirror)
+    planes = []
+    for index, (strength, ambient, horizon) in enumerate(zip(light.sun, light.ambient, light.horizon, strict=True)):
+        rest = horizon * (1.0 - clear) + mirrored[index] * (clear * mirror)
+        planes.append(albedo[index] * diffuse * (strength * height * sun + ambient * sky) + rest)
     return torch.stack(planes)
 
 
@@ -80,7 +112,9 @@ def paint_sky(scene: Scene, view: View, rows: int, seconds: Tensor) -> Tensor:
     clear = torch.stack(torch.broadcast_tensors(*sky_colour(scene, ray)))
     cover = cloud_cover(scene, ray, seconds, view.pixel)
     cloud = torch.tensor(DAYLIGHT[scene.light].cloud, device=device).view(3, 1, 1, 1)
-    return torch.lerp(clear.expand(3, *cover.shape), cloud.expand(3, *cover.shape), cover)
+    sky = torch.lerp(clear.expand(3, *cover.shape), cloud.expand(3, *cover.shape), cover)
+    hills = torch.tensor(DAYLIGHT[scene.light].hills, device=device).view(3, 1, 1, 1)
+    return torch.lerp(sky, hills.expand_as(sky), hill_cover(scene, ray, view.pixel))
 
 
 def paint_background(scene: Scene, view: View, seconds: Tensor, floor: Floor, num_frames: int) -> Tensor:
@@ -89,7 +123,7 @@ def paint_background(scene: Scene, view: View, seconds: Tensor, floor: Floor, nu
     `view` and `floor` may hold one frame for a camera that stands; `seconds` is "f 1 1".
     """
     picture = torch.empty(3, num_frames, view.height, view.width, device=view.eye[0].device)
-    ground = develop(light_floor(scene, floor.albedo, floor.clear, 1.0, 1.0))
+    ground = develop(light_floor(scene, floor.albedo, floor.clear, floor.mirror, floor.mirrored))
     picture[:, :, floor.first :] = ground
     rows = floor.first + int((floor.coverage < 1.0).any(0).sum())
     if rows:

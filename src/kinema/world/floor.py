@@ -15,7 +15,7 @@ from kinema.world.solids import Vector
 Rgb = tuple[float, float, float]
 
 TONE: dict[Floor, Rgb] = {
-    "wood": to_linear((0.60, 0.52, 0.45)),
+    "wood": to_linear((0.56, 0.50, 0.45)),
     "tiles": to_linear((0.68, 0.67, 0.65)),
     "grass": to_linear((0.42, 0.45, 0.33)),
     "sand": to_linear((0.74, 0.69, 0.61)),
@@ -25,12 +25,12 @@ TONE: dict[Floor, Rgb] = {
 """Mean colour of each floor in linear light: low in saturation, so that no floor looks like an object."""
 
 REFLECTANCE: dict[Floor, float] = {
-    "wood": 0.025,
-    "tiles": 0.10,
+    "wood": 0.02,
+    "tiles": 0.06,
     "grass": 0.0,
     "sand": 0.0,
     "snow": 0.0,
-    "checker": 0.05,
+    "checker": 0.04,
 }
 """Share of light that each floor mirrors at a right angle."""
 
@@ -102,7 +102,7 @@ def _grass(u: Tensor, v: Tensor, width_u: Tensor, width_v: Tensor) -> Tensor:
     patch = value_noise(u * 1.3, v * 1.3, width * 1.3)
     tuft = value_noise(u * 7.0, v * 7.0, width * 7.0)
     blade = value_noise(u * 33.0 + 3.0 * tuft, v * 33.0, width * 25.0)
-    return 1.0 + 0.14 * patch + 0.20 * tuft + 0.34 * blade
+    return 1.0 + 0.16 * patch + 0.30 * tuft + 0.42 * blade
 
 
 def _sand(u: Tensor, v: Tensor, width_u: Tensor, width_v: Tensor) -> Tensor:

@@ -127,6 +127,8 @@ def _cast_shadows(scene: Scene, view: View, floor: Floor, bodies: list[Body], pi
         scene,
         floor.albedo[:, source, row, column],
         floor.clear[source, row, 0],
+        floor.mirror[source, row, 0],
+        floor.mirrored[:, source, row, 0],
         sun_share[flat],
         sky_share[flat],
     )
@@ -145,7 +147,7 @@ def _shadow_outline(body: Body, sun: tuple[float, float, float], sun_radius: flo
         end_x, end_y = x - reach * sun[0], y - reach * sun[1]
         for side_x, side_y in ((-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0)):
             outline.append((end_x + side_x * spread, end_y + side_y * spread, torch.zeros_like(z)))
-    near = body.reach * 1.1 + 0.05
+    near = body.reach * 2.0
     for side_x, side_y in ((-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0)):
         outline.append(
             (body.centre[0] + side_x * near, body.centre[1] + side_y * near, torch.zeros_like(body.centre[2]))

@@ -3,12 +3,10 @@
 from torch import Tensor
 
 from kinema.world.body import Body, to_local
-from kinema.world.solids import Vector, clearance, distance
+from kinema.world.solids import Vector, clearance, distance, dot
 
-CONTACT_M = (0.06, 0.22)
-"""Heights above a surface at which the distance to a solid is probed for ambient occlusion."""
-
-CONTACT_WEIGHT = (0.45, 0.55)
+CONTACT_M = 0.07
+"""Height above the floor at which the distance to a solid is probed for the dark line where they touch."""
 
 
 def sunlight(body: Body, offset: Vector, sun: Vector, sun_radius: float, footprint: Tensor | float) -> Tensor:
@@ -26,13 +24,19 @@ def sunlight(body: Body, offset: Vector, sun: Vector, sun_radius: float, footpri
 
 
 def skylight(body: Body, offset: Vector, up: Vector) -> Tensor:
-    """Share of the sky's light that a body leaves to points with the normal `up`, both in the body's frame."""
-    hidden: Tensor | float = 0.0
-    for height, weight in zip(CONTACT_M, CONTACT_WEIGHT, strict=True):
-        probe = (offset[0] + height * up[0], offset[1] + height * up[1], offset[2] + height * up[2])
-        gap = distance(body.shape, body.radius, body.half, probe)
-        hidden = hidden + weight * (1.0 - gap / height).clamp(0.0, 1.0)
-    return 1.0 - 0.85 * hidden
+    """Share of the sky's light that a body leaves to points with the normal `up`, both in the body's frame.
+
+    Far away it is what a sphere of the body's volume hides of a cosine-weighted hemisphere (Quilez, "sphere ambient
+    occlusion": cos r^2 / d^2); near the contact, the distance to the solid itself decides.
+    """
+    squared = dot(offset, offset)
+    cosine = -dot(offset, up) * squared.rsqrt()
+    round_size = (body.radius * body.radius * body.half) ** (2.0 / 3.0)
+    wide = (cosine.clamp(min=0.0) * round_size / squared).clamp(max=0.75)
+    probe = (offset[0] + CONTACT_M * up[0], offset[1] + CONTACT_M * up[1], offset[2] + CONTACT_M * up[2])
+    gap = distance(body.shape, body.radius, body.half, probe)
+    near = (1.0 - gap / CONTACT_M).clamp(0.0, 1.0)
+    return (1.0 - wide) * (1.0 - 0.65 * near)
 
 
 def local_offset(body_centre: Vector, axes: tuple[Vector, Vector, Vector], point: Vector) -> Vector:

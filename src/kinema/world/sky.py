@@ -25,6 +25,7 @@ class Daylight:
     horizon: Rgb
     cloud: Rgb
     cloud_cover: float
+    hills: Rgb
     glow: Rgb
 
 
@@ -32,45 +33,49 @@ DAYLIGHT: dict[Light, Daylight] = {
     "noon": Daylight(
         elevation_deg=48.0,
         sun_radius=0.05,
-        sun=(2.25, 2.15, 1.98),
-        ambient=(0.50, 0.56, 0.66),
-        zenith=(0.30, 0.44, 0.66),
-        horizon=(0.74, 0.80, 0.87),
-        cloud=(1.05, 1.06, 1.08),
+        sun=(2.75, 2.60, 2.36),
+        ambient=(0.44, 0.50, 0.60),
+        zenith=(0.16, 0.31, 0.58),
+        horizon=(0.66, 0.76, 0.88),
+        cloud=(1.10, 1.11, 1.13),
         cloud_cover=0.0,
+        hills=(0.42, 0.52, 0.62),
         glow=(0.20, 0.18, 0.14),
     ),
     "overcast": Daylight(
         elevation_deg=60.0,
-        sun_radius=0.40,
-        sun=(0.50, 0.50, 0.50),
-        ambient=(0.98, 1.00, 1.03),
-        zenith=(0.50, 0.53, 0.57),
-        horizon=(0.70, 0.72, 0.74),
-        cloud=(0.44, 0.46, 0.49),
+        sun_radius=0.50,
+        sun=(0.86, 0.87, 0.89),
+        ambient=(0.68, 0.70, 0.73),
+        zenith=(0.46, 0.49, 0.53),
+        horizon=(0.74, 0.76, 0.78),
+        cloud=(0.34, 0.36, 0.39),
         cloud_cover=0.35,
+        hills=(0.50, 0.53, 0.56),
         glow=(0.0, 0.0, 0.0),
     ),
     "sunset": Daylight(
         elevation_deg=19.0,
         sun_radius=0.06,
-        sun=(2.35, 1.72, 1.18),
-        ambient=(0.40, 0.38, 0.46),
-        zenith=(0.24, 0.27, 0.42),
-        horizon=(0.98, 0.60, 0.38),
-        cloud=(0.62, 0.40, 0.38),
+        sun=(2.75, 2.10, 1.55),
+        ambient=(0.36, 0.37, 0.48),
+        zenith=(0.13, 0.19, 0.36),
+        horizon=(1.00, 0.62, 0.42),
+        cloud=(0.55, 0.36, 0.36),
         cloud_cover=0.05,
+        hills=(0.50, 0.33, 0.31),
         glow=(0.9, 0.45, 0.18),
     ),
     "night": Daylight(
         elevation_deg=42.0,
         sun_radius=0.06,
-        sun=(0.50, 0.56, 0.68),
-        ambient=(0.130, 0.150, 0.205),
+        sun=(0.62, 0.69, 0.82),
+        ambient=(0.135, 0.155, 0.205),
         zenith=(0.010, 0.014, 0.032),
         horizon=(0.045, 0.060, 0.105),
         cloud=(0.075, 0.090, 0.130),
         cloud_cover=0.0,
+        hills=(0.022, 0.030, 0.055),
         glow=(0.02, 0.025, 0.03),
     ),
 }
@@ -96,6 +101,15 @@ def sky_colour(scene: Scene, ray: Vector) -> Vector:
         for low, high, add in zip(light.horizon, light.zenith, light.glow, strict=True)
     )
     return red, green, blue
+
+
+def hill_cover(scene: Scene, ray: Vector, footprint: float) -> Tensor:
+    """Share of a pixel that far hills cover, for rays above the horizon; `footprint` is the angle of a pixel in radians."""
+    bearing = torch.atan2(ray[0], ray[1])
+    shift = float(scene.seed % 83)
+    ridge = value_noise(bearing * 4.0 + shift, bearing * 0.0 + 0.5, footprint * 4.0)
+    ridge = ridge + 0.35 * value_noise(bearing * 15.0 + shift, bearing * 0.0 + 7.5, footprint * 15.0)
+    return ((0.018 + 0.022 * ridge - ray[2]) / footprint + 0.5).clamp(0.0, 1.0)
 
 
 def cloud_cover(scene: Scene, ray: Vector, seconds: Tensor, footprint: float) -> Tensor:
