@@ -1,0 +1,171 @@
+"""How the camera of a clip moved: the move of the demo world under which the clip's background fits itself best."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+
+from kinema.world.camera import CameraPath, camera_path, project
+from kinema.world.scene import CAMERA_DIRECTIONS, CAMERA_MOVES, Camera, CameraDirection, CameraMove, Object, Scene
+
+ELEVATIONS_DEG: tuple[float, ...] = (12.0, 15.0, 18.0, 21.0, 24.0)
+"""Heights of the camera that are tried."""
+
+SPREAD_PX = 2.0
+"""Details are taken relative to the mean and the contrast of their surroundings of this size (standard deviation)."""
+
+FAINTEST = 1.5
+"""Contrast, in 8-bit levels, below which a detail counts for less: it may be rounding."""
+
+CAP = 1.5
+"""Largest difference that one pixel can contribute: shadows and clouds, which move by themselves, are outliers."""
+
+SKYLINE = 0.09
+"""Up to this sine of its angle above the horizon the sky is looked at: hills stand there; higher up, clouds drift."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move that the camera may have made."""
+
+    move: CameraMove
+    direction: CameraDirection | None
+    elevation_deg: float
+
+
+@dataclass(frozen=True)
+class Egomotion:
+    """The camera's move, its pose at each frame in view heights, and how badly the background fits each move tried."""
+
+    move: CameraMove
+    direction: CameraDirection | None
+    elevation_deg: float
+    path: CameraPath
+    mismatch: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Warps:
+    """For one pair of frames: the matrix that brings the second to the first under each move, and where it holds."""
+
+    first: int
+    second: int
+    matrix: sparse.csr_matrix
+    valid: NDArray[np.bool_]
+
+
+def view_path(move: Move, num_frames: int) -> CameraPath:
+    """Give the path of a camera that shows a field of view of height 1 and moves for the whole clip, at azimuth 0."""
+    thing = Object(shape="ball", colour="red", size="small", material="matte", x=0.0, y=0.0, yaw_deg=0.0)
+    scene = Scene(
+        seed=0,
+        seconds=float(max(num_frames - 1, 1)),
+        objects=(thing,),
+        action="rest",
+        direction=None,
+        floor="wood",
+        light="noon",
+        sun_azimuth_deg=0.0,
+        cloudiness=0.0,
+        camera=Camera(
+            move=move.move, direction=move.direction, elevation_deg=move.elevation_deg, azimuth_deg=0.0
+        ),
+    )
+    path = camera_path(scene, num_frames, fps=1.0)
+    return CameraPath(path.eye / scene.view_height, path.target / scene.view_height, path.up, path.fov_deg)
+
+
+def pixel_rays(path: CameraPath, frame: int, height: int, width: int) -> NDArray[np.float64]:
+    """Unit vectors along which the pixels of one frame look, "h w 3"."""
+    right, up, forward = (axis[frame] for axis in path.basis())
+    half_width, half_height = path.half_extent(width / height)
+    across = (2.0 * (np.arange(width) + 0.5) / width - 1.0) * half_width
+    along = (1.0 - 2.0 * (np.arange(height) + 0.5) / height) * half_height
+    rays: NDArray[np.float64] = forward + across[None, :, None] * right + along[:, None, None] * up
+    return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+
+
+def estimate_egomotion(luma: Floats, background: NDArray[np.bool_]) -> Egomotion:
+    """Find the camera move of a clip from its background.
+
+    `luma` is "f h w" in 8-bit levels and `background` "f h w" says which pixels belong to no object. Every move of the demo
+    world is tried at several heights of the camera: pixels of the floor are followed along the ground plane, those of the
+    skyline along their direction, and the mean capped difference of normalised details is compared.
+    """
+    num_frames, height, width = luma.shape
+    moves = _moves()
+    detail = _detail(luma, background).reshape(num_frames, -1)
+    mask = background.reshape(num_frames, -1)
+    total, count = np.zeros(len(moves)), np.zeros(len(moves))
+    for pair in _pairs(num_frames, height, width):
+        seen = pair.valid & mask[pair.first]
+        seen &= (pair.matrix @ mask[pair.second].astype(np.float32) > 0.999).reshape(seen.shape)
+        moved = (pair.matrix @ detail[pair.second]).reshape(seen.shape)
+        change = np.minimum(np.abs(moved - detail[pair.first]), CAP)
+        total += (change * seen).sum(axis=1)
+        count += seen.sum(axis=1)
+    mismatch = np.where(count > 0.02 * height * width, total / np.maximum(count, 1.0), CAP)
+    best = moves[int(np.argmin(mismatch))]
+    return Egomotion(best.move, best.direction, best.elevation_deg, view_path(best, num_frames), mismatch)
+
+
+def _detail(luma: Floats, background: NDArray[np.bool_]) -> Floats:
+    """Brightness relative to the mean and the contrast of the background around each pixel."""
+    spread = (0.0, SPREAD_PX, SPREAD_PX)
+    weight = ndimage.gaussian_filter(background.astype(np.float32), spread) + 1e-3
+    mean = ndimage.gaussian_filter(luma * background, spread) / weight
+    square = ndimage.gaussian_filter(luma * luma * background, spread) / weight
+    contrast = np.sqrt(np.maximum(square - mean * mean, 0.0) + FAINTEST**2)
+    detail: Floats = ((luma - mean) / contrast).astype(np.float32)
+    return detail
+
+
+@functools.cache
+def _moves() -> tuple[Move, ...]:
+    return tuple(
+        Move(move, direction, elevation)
+        for move in CAMERA_MOVES
+        for direction in CAMERA_DIRECTIONS[move] or (None,)
+        for elevation in ELEVATIONS_DEG
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _pairs(num_frames: int, height: int, width: int) -> tuple[_Warps, ...]:
+    last = num_frames - 1
+    frames = {(0, last), (last // 2, 0), (last // 2, last), (last // 4, last - last // 4)}
+    return tuple(_warps(first, second, num_frames, height, width) for first, second in sorted(frames))
+
+
+def _warps(first: int, second: int, num_frames: int, height: int, width: int) -> _Warps:
+    parts = [_warp(view_path(move, num_frames), first, second, height, width) for move in _moves()]
+    matrix = sparse.vstack([part[0] for part in parts], format="csr")
+    return _Warps(first, second, matrix, np.stack([part[1] for part in parts]))
+
+
+def _warp(
+    path: CameraPath, first: int, second: int, height: int, width: int
+) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
+    """Bilinear weights, "p p", that bring the second frame to the first, and which of its pixels have a partner."""
+    rays = pixel_rays(path, first, height, width).reshape(-1, 3)
+    is_floor = rays[:, 2] < -0.01
+    # The sky is far away: what stands there moves with the camera's eye.
+    reach = np.where(is_floor, -path.eye[first, 2] / np.where(is_floor, rays[:, 2], 1.0), 1e4)
+    other = CameraPath(path.eye[second : second + 1], path.target[second : second + 1], path.up, path.fov_deg)
+    placed = project(other, path.eye[first] + rays * reach[:, None], width / height)[0]
+    column, row = placed[:, 0] * width - 0.5, placed[:, 1] * height - 0.5
+    valid = (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1) & (placed[:, 2] > 0)
+    valid &= is_floor | ((rays[:, 2] > 0.01) & (rays[:, 2] < SKYLINE))
+    left = np.clip(np.floor(column), 0, max(width - 2, 0)).astype(np.int32)
+    top = np.clip(np.floor(row), 0, max(height - 2, 0)).astype(np.int32)
+    u, v = np.clip(column - left, 0.0, 1.0), np.clip(row - top, 0.0, 1.0)
+    corner = top * width + left
+    corners = np.stack([corner, corner + 1, corner + width, corner + width + 1], axis=1)
+    weights = np.stack([(1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v], axis=1).astype(np.float32)
+    starts = np.arange(0, 4 * len(rays) + 1, 4, dtype=np.int32)
+    size = height * width
+    return sparse.csr_matrix((weights.ravel(), corners.ravel(), starts), shape=(size, size)), valid

@@ -1,0 +1,85 @@
+"""Which pixels of a clip show an object, and of which colour: saturated hues once the light has been taken out."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from kinema.world.daylight import Daylight, estimate_daylight
+from kinema.world.film import develop
+from kinema.world.palette import PALETTE, to_linear
+from kinema.world.scene import COLOURS
+
+Floats = NDArray[np.float32]
+
+NOT_FLOOR = 0.36
+"""Saturation, in white light, above which a pixel shows an object rather than floor or sky."""
+
+DARKEST = 0.004
+"""Linear reflectance below which a pixel is too dark to have a hue."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Colour of the object at each pixel.
+
+    `label` is "f h w", an index into COLOURS or -1; `surface` is "f h w 3", the colour in white light on a perceptual
+    scale (linear to the power 1 / 2.2); `luma` is "f h w" in 8-bit levels.
+    """
+
+    label: NDArray[np.int8]
+    surface: Floats
+    luma: Floats
+    daylight: Daylight
+
+
+def segment(frames: NDArray[np.uint8]) -> Segmentation:
+    """Find the objects' pixels in frames "f h w 3" and name their colours."""
+    light = _light_of_level()[frames]
+    daylight = estimate_daylight(light)
+    surface = np.power(light / daylight.white, np.float32(1.0 / 2.2))
+    largest, smallest = surface.max(axis=-1), surface.min(axis=-1)
+    saturation = (largest - smallest) / np.maximum(largest, 0.02)
+    is_object = (saturation > NOT_FLOOR) & (largest > DARKEST ** (1.0 / 2.2))
+    is_object = ndimage.binary_opening(is_object, np.ones((1, 2, 2)))
+    label = np.where(is_object, name_hues(surface), -1).astype(np.int8)
+    luma = (frames @ np.array([0.299, 0.587, 0.114], dtype=np.float32)).astype(np.float32)
+    return Segmentation(label, surface, luma, daylight)
+
+
+def name_hues(surface: Floats) -> NDArray[np.int8]:
+    """Index in COLOURS of the palette's hue nearest to that of each colour "... 3", on the perceptual scale."""
+    hue = _hue(surface)
+    away = np.abs((hue[..., None] - _palette_hues() + 180.0) % 360.0 - 180.0)
+    return np.argmin(away, axis=-1).astype(np.int8)
+
+
+def palette_hue_distance(first: int, second: int) -> float:
+    """Degrees between the hues of two colours, given as indices in COLOURS."""
+    hues = _palette_hues()
+    return float(abs((hues[first] - hues[second] + 180.0) % 360.0 - 180.0))
+
+
+def _hue(colour: Floats) -> Floats:
+    """Hue in degrees, of HSV, without the branches."""
+    red, green, blue = colour[..., 0], colour[..., 1], colour[..., 2]
+    angle = np.degrees(np.arctan2(np.sqrt(3.0) * (green - blue), 2.0 * red - green - blue))
+    return (angle % 360.0).astype(np.float32)
+
+
+@functools.cache
+def _palette_hues() -> Floats:
+    linear = np.array([to_linear(PALETTE[name]) for name in COLOURS], dtype=np.float32)
+    return _hue(np.power(linear, np.float32(1.0 / 2.2)))
+
+
+@functools.cache
+def _light_of_level() -> Floats:
+    """Linear light in front of the camera for each of the 256 levels of a picture: the film's curve inverted."""
+    light = torch.cat([torch.zeros(1), torch.logspace(-4.0, 0.7, 4000)])
+    value = np.arange(256) / 255.0
+    display = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return np.interp(display, develop(light).numpy(), light.numpy()).astype(np.float32)
