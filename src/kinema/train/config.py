@@ -88,7 +88,7 @@ class StageConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A part of the autoencoder's training with clips of one length."""
+    """A part of the autoencoder's training with clips of one length and size: short and small ones make many steps."""
 
     until: float
     """Share of the stage's clips at which the phase ends, in (0, 1]."""
@@ -96,6 +96,8 @@ class Phase:
     """Frames per clip: time stride * k + 1."""
     batch_size: int
     """Clips per step."""
+    crop: int | None = None
+    """Side of a square cut from each clip, in pixels, a multiple of the stride; None = the whole picture."""
 
 
 @dataclass(frozen=True, kw_only=True)

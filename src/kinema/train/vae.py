@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from kinema.media import contact_sheet, write_video
 from kinema.model.vae import VideoVAE
-from kinema.train.config import VAEStage
+from kinema.train.config import Phase, VAEStage
 from kinema.train.corpus import Corpus, iter_batches
 from kinema.train.order import batch_indices
 
@@ -26,11 +26,12 @@ class VAETask:
 
     def batch_size(self, clips_seen: int) -> int:
         """Clips of the step that starts after `clips_seen`."""
-        return self._phase(clips_seen)[1]
+        return self._phase(clips_seen).batch_size
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean absolute plus squared error of the reconstruction, and the weighted divergence of the posterior."""
-        num_frames, batch_size = self._phase(clips_seen)
+        phase = self._phase(clips_seen)
+        num_frames, batch_size = phase.frames, phase.batch_size
         indices = batch_indices(self._corpus.config.clips, self._config.seed, clips_seen, batch_size)
         last_start = self._corpus.config.frames - num_frames
         first = torch.randint(last_start + 1, (batch_size,), generator=generator).tolist()
@@ -38,6 +39,11 @@ class VAETask:
         # Mirrored clips are as true as the others, and cost nothing.
         is_mirrored = torch.rand(batch_size, generator=generator) < 0.5
         frames = torch.where(is_mirrored[:, None, None, None, None], frames.flip(3), frames)
+        if phase.crop is not None:
+            top, left = (
+                int(torch.randint(side - phase.crop + 1, (), generator=generator)) for side in frames.shape[2:4]
+            )
+            frames = frames[:, :, top : top + phase.crop, left : left + phase.crop]
         output = self._forward(frames, generator)
         error = output.reconstruction.float() - frames
         mean, logvar = output.mean.float(), output.logvar.float()
@@ -71,9 +77,9 @@ class VAETask:
         with torch.autocast("cpu", torch.bfloat16, enabled=self._config.precision == "bfloat16"):
             return vae.decode(vae.encode(self._corpus.frames(indices))).float()
 
-    def _phase(self, clips_seen: int) -> tuple[int, int]:
-        """Frames and batch size after `clips_seen`."""
+    def _phase(self, clips_seen: int) -> Phase:
+        """The phase that the step after `clips_seen` belongs to."""
         for phase in self._config.phases:
             if clips_seen < phase.until * self._config.clips:
-                return phase.frames, phase.batch_size
-        return self._corpus.config.frames, self._config.batch_size
+                return phase
+        return Phase(until=1.0, frames=self._corpus.config.frames, batch_size=self._config.batch_size)
