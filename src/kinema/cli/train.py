@@ -60,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
         print(json.dumps(to_dict(recipe), indent=2))
         return 0
 
-    from kinema.evaluate.contact import score_samples
+    from kinema.evaluate.samples import score_samples
     from kinema.train.run import Run
 
     folder = options.out or Path("runs") / (options.recipe or "replay")
