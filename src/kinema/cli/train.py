@@ -18,7 +18,7 @@ from kinema.errors import SpecError
 class Train:
     """Train a model by a recipe: corpus, tokenizer, vae, latents, flow, export.
 
-    A stage whose result is there already is skipped, and one that was interrupted goes on where it stopped, bit for bit.
+    A stage whose result is there is skipped, and one that was interrupted goes on where it stopped, bit for bit.
     """
 
     recipe: Annotated[str | None, tyro.conf.Positional, flags.text("RECIPE"), flags.hint()] = None
@@ -66,7 +66,10 @@ def run(argv: Sequence[str]) -> int:
     folder = options.out or Path("runs") / (options.recipe or "replay")
     model = Run(recipe, folder, score_samples, options.init).run(stages)
     if "export" in stages:
-        print(f"The model is in {model}. Try: kinema generate 'a red ball rolls to the right' --model {model}", file=sys.stderr)
+        print(
+            f"The model is in {model}. Try: kinema generate 'a red ball rolls to the right' --model {model}",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -29,7 +29,7 @@ def measure_statistics(vae: VideoVAE, corpus: Corpus) -> tuple[tuple[float, ...]
 
 @torch.no_grad()
 def encode_corpus(vae: VideoVAE, corpus: Corpus, path: Path) -> None:
-    """Write the normalised latents of all clips, then of all their mirror images, to `path` (float16 `clip c t y x`)."""
+    """Write the normalised latents of all clips, then of their mirror images, to `path` (float16 `clip c t y x`)."""
     total = len(corpus.scenes)
     partial = path.with_suffix(".partial")
     array: np.memmap | None = None

@@ -141,7 +141,7 @@ class Run:
         """Write the model folder, in bfloat16, with the words that the captions use."""
         networks = nn.ModuleDict({"dit": DiT(self.preset.dit), "text": TextEncoder(self.preset.text)})
         networks.load_state_dict(load_file(self._need("flow.safetensors", "flow")))
-        model = self._model(networks, self._load_vae()).to(dtype=torch.bfloat16)
+        model = self._model(networks.to(torch.bfloat16), self._load_vae().to(torch.bfloat16))
         partial = self.folder / "model.partial"
         shutil.rmtree(partial, ignore_errors=True)
         save_model(model, partial)

@@ -1,0 +1,86 @@
+"""The whole recipe in miniature: every stage, a model folder that generates, and a run that goes on from it."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from kinema import config as config_io
+from kinema.errors import DataError
+from kinema.generate.pipeline import Pipeline
+from kinema.spec import VideoSpec
+from kinema.train.config import Recipe
+from kinema.train.corpus import Corpus
+from kinema.train.latents import Latents
+from kinema.train.recipes import RECIPES
+from kinema.train.run import Run
+from kinema.train.stages import STAGES
+from kinema.world.scene import mirror, sample_scene
+
+
+def score(pipeline, prompts, path):
+    return {"prompts": float(len(prompts))}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run")
+    Run(RECIPES["tiny"], path, score).run()
+    return path
+
+
+def test_the_recipe_ends_in_a_model_that_generates(folder):
+    pipeline = Pipeline.load(str(folder / "model"), "cpu", "float32")
+    video = pipeline(VideoSpec(prompt="a red ball rolls", frames=5, width=32, height=32, steps=2))
+    assert video.frames.shape == (5, 32, 32, 3)
+
+
+def test_the_run_keeps_its_recipe(folder):
+    assert config_io.load_json(Recipe, folder / "config.json") == RECIPES["tiny"]
+
+
+def test_a_finished_run_changes_nothing_when_it_is_run_again(folder):
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
+    assert before
+    Run(RECIPES["tiny"], folder, score).run()
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
+
+
+def test_latents_are_normalised_and_mirrored_scenes_have_mirrored_captions(folder):
+    corpus = Corpus(folder / "corpus")
+    latents = Latents(folder / "latents.npy", corpus)
+    data, scenes = latents.training(list(range(latents.num_training)))
+    assert abs(data.mean().item()) < 0.3
+    assert 0.7 < data.std().item() < 1.4
+    clips = corpus.config.clips
+    assert scenes[clips:] == [mirror(scene) for scene in scenes[:clips]]
+    assert latents.num_validation == corpus.config.validation_clips
+
+
+def test_mirroring_swaps_left_and_right():
+    scene = next(scene for scene in map(sample_scene, range(200)) if scene.direction == "left")
+    assert mirror(scene).direction == "right"
+    assert mirror(scene).main.x == -scene.main.x
+    assert mirror(mirror(scene)) == scene
+
+
+def test_a_run_goes_on_from_another_model(folder, tmp_path):
+    recipe = RECIPES["tiny"]
+    short = dataclasses.replace(
+        recipe,
+        vae=dataclasses.replace(recipe.vae, clips=8),
+        flow=dataclasses.replace(recipe.flow, clips=8),
+    )
+    run = Run(short, tmp_path, score, init=str(folder / "model"))
+    run.run()
+    old = Pipeline.load(str(folder / "model"), "cpu", "float32").model
+    new = Pipeline.load(str(tmp_path / "model"), "cpu", "float32").model
+    for name, weight in old.dit.named_parameters():
+        assert torch.allclose(weight, new.dit.get_parameter(name), atol=0.05), name
+    assert old.tokenizer.encode(["a red ball"])[0].equal(new.tokenizer.encode(["a red ball"])[0])
+
+
+def test_a_stage_without_the_ones_before_it_says_which_is_missing(tmp_path):
+    with pytest.raises(DataError, match=r"run the (corpus stage|stage)"):
+        Run(RECIPES["tiny"], tmp_path, score).run(["export"])
+    assert STAGES[-1] == "export"
