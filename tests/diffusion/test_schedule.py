@@ -8,13 +8,11 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteSche
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kinema.checkpoint.sampler import ScheduleConfig, schedule_from_config
 from kinema.diffusion.schedule import (
-    SCHEDULES,
     Schedule,
-    ScheduleConfig,
     diffusers_euler_schedule,
     diffusers_unipc_schedule,
-    schedule_from_config,
     shift_time,
     shifted_schedule,
     shifted_times,
@@ -122,13 +120,6 @@ def test_reads_what_diffusers_saves_and_diffusers_reads_what_we_save(
         one.set_timesteps(9)
     assert torch.equal(loaded.sigmas, scheduler.sigmas)
     assert torch.equal(loaded.timesteps, scheduler.timesteps)
-
-
-def test_a_run_can_replace_the_shift_and_the_solver_of_its_folder() -> None:
-    config = ScheduleConfig(solver="unipc", shift=5.0)
-    assert config.schedule(8) == diffusers_unipc_schedule(8, 5.0)
-    assert config.schedule(8, shift=2.0) == diffusers_unipc_schedule(8, 2.0)
-    assert config.schedule(8, solver="euler") == SCHEDULES["euler"](8, 5.0)
 
 
 UNIPC = ScheduleConfig(solver="unipc", shift=3.0).to_diffusers()

@@ -1,5 +1,6 @@
 """Diffusion that knows no network: objectives, schedules, solvers and guidance, all acting on a `Velocity` callable."""
 
+from kinema.checkpoint.sampler import ScheduleConfig, SolverName, schedule_from_config
 from kinema.diffusion.guidance import classifier_free
 from kinema.diffusion.objective import (
     TimeSampling,
@@ -15,11 +16,8 @@ from kinema.diffusion.objective import (
 from kinema.diffusion.schedule import (
     SCHEDULES,
     Schedule,
-    ScheduleConfig,
-    SolverName,
     diffusers_euler_schedule,
     diffusers_unipc_schedule,
-    schedule_from_config,
     shift_time,
     shifted_schedule,
     shifted_times,

@@ -68,18 +68,20 @@ PRESETS: dict[str, ModelPreset] = {
         ),
         text=TextEncoderConfig(vocab_size=4096, d_model=256, d_ff=512, num_layers=4, num_heads=4),
         defaults=ModelDefaults(
-            frames=17, height=64, width=64, fps=8, steps=30, guidance=4.0, solver="unipc", shift=3.0
+            frames=17, height=64, width=64, fps=8.0, steps=30, guidance=4.0, solver="unipc", shift=3.0
         ),
         max_tokens=64,
     ),
-    # For tests: every part is there, nothing is learned.  # not measured
+    # For tests: every part, nothing learned.  # not measured
     "tiny": ModelPreset(
         dit=DiTConfig(num_heads=2, head_dim=16, num_layers=2, ffn_dim=64, in_channels=4, out_channels=4, text_dim=32),
         vae=VAEConfig(
             base_dim=8, z_dim=4, dim_mult=(1, 2, 2), num_res_blocks=1, temporal_downsample=(True, True), patch_size=2
         ),
         text=TextEncoderConfig(vocab_size=512, d_model=32, d_ff=64, num_layers=2, num_heads=2, head_dim=16),
-        defaults=ModelDefaults(frames=5, height=32, width=32, fps=8, steps=4, guidance=3.0, solver="unipc", shift=3.0),
+        defaults=ModelDefaults(
+            frames=5, height=32, width=32, fps=8.0, steps=4, guidance=3.0, solver="unipc", shift=3.0
+        ),
         max_tokens=64,
     ),
     # Wan-AI/Wan2.1-T2V-1.3B-Diffusers  # not measured
@@ -87,7 +89,7 @@ PRESETS: dict[str, ModelPreset] = {
         dit=_wan_dit(12, 30, 8960),
         vae=WAN21_VAE,
         text=UMT5_XXL,
-        defaults=_wan_defaults(81, 480, 832, 16, 3.0),
+        defaults=_wan_defaults(81, 480, 832, 16.0, 3.0),
         max_tokens=512,
     ),
     # Wan-AI/Wan2.1-T2V-14B-Diffusers  # not measured
@@ -95,7 +97,7 @@ PRESETS: dict[str, ModelPreset] = {
         dit=_wan_dit(40, 40, 13_824),
         vae=WAN21_VAE,
         text=UMT5_XXL,
-        defaults=_wan_defaults(81, 720, 1280, 16, 5.0),
+        defaults=_wan_defaults(81, 720, 1280, 16.0, 5.0),
         max_tokens=512,
     ),
     # Wan-AI/Wan2.2-TI2V-5B-Diffusers  # not measured
@@ -103,7 +105,7 @@ PRESETS: dict[str, ModelPreset] = {
         dit=_wan_dit(24, 30, 14_336, channels=48),
         vae=WAN22_VAE,
         text=UMT5_XXL,
-        defaults=_wan_defaults(121, 704, 1280, 24, 5.0),
+        defaults=_wan_defaults(121, 704, 1280, 24.0, 5.0),
         max_tokens=512,
     ),
 }

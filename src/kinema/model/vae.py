@@ -224,9 +224,6 @@ class VideoVAE(nn.Module):
     stands for one lone frame. The same numbers as diffusers' AutoencoderKLWan (Wan, arXiv 2503.20314).
     """
 
-    latents_mean: Tensor
-    latents_std: Tensor
-
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
         self.config = config
@@ -235,10 +232,6 @@ class VideoVAE(nn.Module):
         self.to_moments = CausalConv3d(2 * config.z_dim, 2 * config.z_dim, (1, 1, 1))
         self.from_latent = CausalConv3d(config.z_dim, config.z_dim, (1, 1, 1))
         self.decoder = Decoder(config)
-        mean = config.latents_mean or (0.0,) * config.z_dim
-        std = config.latents_std or (1.0,) * config.z_dim
-        self.register_buffer("latents_mean", torch.tensor(mean).view(-1, 1, 1, 1), persistent=False)
-        self.register_buffer("latents_std", torch.tensor(std).view(-1, 1, 1, 1), persistent=False)
         for weight in self.parameters():
             if weight.dim() > 3:
                 layout = torch.channels_last if weight.dim() == 4 else torch.channels_last_3d
@@ -280,7 +273,14 @@ class VideoVAE(nn.Module):
         return unpatchify(patches, self.config.patch_size)
 
     def _normalise(self, raw: Tensor) -> Tensor:
-        return (raw - self.latents_mean.to(raw.dtype)) / self.latents_std.to(raw.dtype)
+        mean, std = self._statistics(raw)
+        return (raw - mean) / std
 
     def _denormalise(self, latent: Tensor) -> Tensor:
-        return latent * self.latents_std.to(latent.dtype) + self.latents_mean.to(latent.dtype)
+        mean, std = self._statistics(latent)
+        return latent * std + mean
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        mean = self.config.latents_mean or (0.0,) * self.config.z_dim
+        std = self.config.latents_std or (1.0,) * self.config.z_dim
+        return like.new_tensor(mean).view(-1, 1, 1, 1), like.new_tensor(std).view(-1, 1, 1, 1)
