@@ -147,7 +147,7 @@ def _start_roll(scene: Scene, source: random.Random) -> Launch:
 def _start_tumble(scene: Scene, source: random.Random) -> Launch:
     main, sign = scene.main, _sign(scene)
     travel = 0.95 * _travel(scene, source)
-    # Rolling over its corners, a body turns by about distance / (perimeter / 2 pi); a small one may turn more than that.
+    # Rolling over its corners, a body turns by about distance / (perimeter / 2 pi), or else slips.
     rolling = travel * math.pi / (main.height + 2 * main.radius)
     turn = max(math.radians(source.uniform(*TUMBLE_TURN_DEG)), rolling)
     speed, rate = travel / scene.seconds, turn / scene.seconds

@@ -70,7 +70,8 @@ def broken_claim(scene: Scene, position: NDArray[np.float32], rotation: NDArray[
 def tilt_deg(rotation: NDArray[np.float32]) -> NDArray[np.float64]:
     """Angle between the object's symmetry axis and the vertical, 0 to 180 degrees, from quaternions "f 4"."""
     _, x, y, _ = rotation.astype(np.float64).T
-    return np.degrees(np.arccos(np.clip(1 - 2 * (x * x + y * y), -1, 1)))
+    tilt: NDArray[np.float64] = np.degrees(np.arccos(np.clip(1 - 2 * (x * x + y * y), -1, 1)))
+    return tilt
 
 
 def turn_deg(rotation: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -78,7 +79,8 @@ def turn_deg(rotation: NDArray[np.float32]) -> NDArray[np.float64]:
     both = rotation.astype(np.float64)
     # |q - p| = 2 sin(angle / 4) is exact for small angles, where arccos of the dot product is not.
     near = np.minimum(np.linalg.norm(both[1:] - both[:-1], axis=1), np.linalg.norm(both[1:] + both[:-1], axis=1))
-    return np.degrees(4 * np.arcsin(np.clip(near / 2, 0, 1)))
+    turn: NDArray[np.float64] = np.degrees(4 * np.arcsin(np.clip(near / 2, 0, 1)))
+    return turn
 
 
 def rebounds(height: NDArray[np.float64], least: float = 0.05) -> list[float]:

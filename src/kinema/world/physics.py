@@ -19,9 +19,9 @@ STEP_S = 1 / 400
 SAMPLES_PER_S = 32
 """How often the motion is checked at least, in samples per second, whatever the frame rate of the clip."""
 HARD = 30_000.0
-"""Stiffness per unit of mass, in 1/s^2, of contacts that rebound; bodies at rest on them sink by g / stiffness = 0.3 mm."""
+"""Stiffness per unit of mass, in 1/s^2, of contacts that rebound; what rests on them sinks by g / stiffness = 0.3 mm."""
 SOFT, SOFT_DAMPING = 5_000.0, 380.0
-"""Stiffness and damping (in 1/s, near 1 / STEP_S) of contacts that do not rebound, which stop a body in one time step."""
+"""Stiffness, and damping in 1/s, near 1 / STEP_S, of contacts that do not rebound: they stop a body in one step."""
 CONE_SIDES = 24
 ATTEMPTS = 8
 
@@ -29,9 +29,9 @@ ATTEMPTS = 8
 def simulate(scene: Scene, num_frames: int, fps: float) -> Trajectory:
     """Compute the poses of all objects of the scene at `num_frames` moments, `1 / fps` seconds apart, starting at 0.
 
-    The action is paced to last `scene.seconds`; frames later than that show how it goes on. Every motion is measured, and
-    started again slightly differently if it does not show its action, so the same scene always gives the same trajectory
-    and a caption that names the action is true. Raises DataError if `num_frames` or `fps` is not positive.
+    The action is paced to last `scene.seconds`; frames later than that show how it goes on. Every motion is measured,
+    and started again slightly differently if it does not show its action: the same scene always gives the same
+    trajectory, and a caption that names the action is true. Raises DataError if `num_frames` or `fps` is not positive.
     """
     if num_frames < 1 or not fps > 0:
         raise DataError(f"num_frames={num_frames}, fps={fps:g}: both must be positive; try num_frames=33, fps=16")
@@ -110,7 +110,8 @@ def _mjcf(plan: Launch, step_s: float) -> str:
         f'<mujoco><compiler angle="radian"/>'
         f'<option timestep="{step_s!r}" gravity="0 0 {-plan.gravity!r}" integrator="implicitfast" cone="elliptic"/>'
         f'<default><geom contype="0" conaffinity="0" mass="1"/></default><asset>{meshes}</asset>'
-        f'<worldbody><geom name="floor" type="plane" size="0 0 1"/>{bodies}</worldbody><contact>{pairs}</contact></mujoco>'
+        f'<worldbody><geom name="floor" type="plane" size="0 0 1"/>{bodies}</worldbody>'
+        f"<contact>{pairs}</contact></mujoco>"
     )
 
 
@@ -122,8 +123,8 @@ def _pair(first: str, second: str, contact: Contact) -> str:
         stiffness, damping = HARD, 2 * math.sqrt(HARD) * loss / math.hypot(math.pi, loss)
     condim, friction = (3, contact.friction) if contact.friction else (1, 1.0)
     return (
-        f'<pair geom1="{first}" geom2="{second}" condim="{condim}" friction="{friction} {friction} 0.005 0.0001 0.0001" '
-        f'solref="{-stiffness} {-damping!r}" solimp="0.99 0.99 0.001"/>'
+        f'<pair geom1="{first}" geom2="{second}" condim="{condim}" '
+        f'friction="{friction} {friction} 0.005 0.0001 0.0001" solref="{-stiffness} {-damping!r}" solimp="0.99 0.99 0.001"/>'
     )
 
 

@@ -1,6 +1,6 @@
 """What one clip of the demo world contains: plain data, drawn from a seed.
 
-Axes, in metres: x to the right, y away from the camera, z up; the floor is z = 0 and the subject stands near the origin.
+Axes, in metres: x to the right, y away from the camera, z up; the floor is z = 0, the subject is near the origin.
 Angles are in degrees. Attributes are drawn independently, so that no caption word predicts another; the combinations of
 `HELD_OUT_LOOKS` and `HELD_OUT_MOTIONS` never occur in the training split (compositional generalisation, as CATER and
 phyworld test it).
@@ -51,7 +51,7 @@ HALF_WIDTH_TO_HEIGHT: dict[Shape, float] = {"ball": 0.5, "box": 0.45, "cylinder"
 """Radius (for a box: half its edge along x and y) over height, of each shape standing upright."""
 
 VIEW_HEIGHT_M: tuple[float, ...] = (1.6, 1.8, 2.1, 2.1)
-"""Height of the field of view at the subject, in metres, by number of objects: the main object fills 0.2 to 0.45 of it."""
+"""Height of the view at the subject, in metres, by number of objects: the main object fills 0.2 to 0.45 of it."""
 
 TRAVELLING: frozenset[Action] = frozenset({"roll", "slide", "tumble", "collide"})
 """Actions that cross the picture, and so have a direction."""
@@ -258,8 +258,8 @@ def _place(
 ) -> tuple[Object, ...]:
     """Stand the objects so that none hides another for the whole clip and all fit into a square picture.
 
-    The main object has the front lane; in "collide" it shares the lane with the object that it hits. Bystanders stand in
-    a row behind, left, right and centre of the lane, or beside a main object that stays where it is.
+    The main object has the front lane; in "collide" it shares the lane with the object that it hits. Bystanders stand
+    in a row behind, left, right and centre of the lane, or beside a main object that stays where it is.
     """
     view = _view_height(len(looks), action)
     sign = {"left": -1.0, "right": 1.0, None: 0.0}[direction]
