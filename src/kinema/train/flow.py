@@ -14,15 +14,13 @@ from kinema.model.text import TextEncoder, Tokenizer
 from kinema.train.config import ConditioningShares, FlowStage
 from kinema.train.latents import Latents
 from kinema.train.order import batch_indices, step_seed
-from kinema.world.describe import describe
+from kinema.world.describe import LENGTHS, describe
 from kinema.world.scene import Scene
 
 logger = logging.getLogger(__name__)
 
 TIME_BINS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Times at which the validation loss is measured, one value each."""
-
-LENGTHS = ("short", "medium", "long")
 
 Sampler = Callable[[nn.ModuleDict, Path], dict[str, float]]
 """Generates with the averaged networks, draws a sheet, and scores it."""
@@ -51,7 +49,7 @@ class FlowTask:
         indices = batch_indices(self._latents.num_training, self._config.seed, clips_seen, size)
         data, scenes = self._latents.training(indices)
         captions = [
-            caption_of(scene, step_seed(self._config.seed, "caption", clips_seen + offset), self._config.drop_text)
+            self._caption(scene, step_seed(self._config.seed, "caption", clips_seen + offset), self._config.drop_text)
             for offset, scene in enumerate(scenes)
         ]
         clean = draw_clean(size, data.shape[2], self._config.conditioning, generator)
@@ -65,7 +63,7 @@ class FlowTask:
         """Loss at each of `TIME_BINS`, on fixed clips, captions and noise."""
         size = min(64, self._latents.num_validation)
         data, scenes = self._latents.validation(list(range(size)))
-        captions = [caption_of(scene, index, 0.0) for index, scene in enumerate(scenes)]
+        captions = [self._caption(scene, index) for index, scene in enumerate(scenes)]
         noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0))
         clean = torch.zeros(size, data.shape[2], dtype=torch.bool)
         losses = {}
@@ -79,6 +77,9 @@ class FlowTask:
     def sample(self, averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
         """Generate from validation prompts; what comes back is the sampler's score."""
         return self._sampler(averaged, path)
+
+    def _caption(self, scene: Scene, seed: int, drop: float = 0.0) -> str:
+        return caption_of(scene, seed, drop, self._tokenizer)
 
     def _velocity(
         self,
@@ -101,13 +102,15 @@ class FlowTask:
         return F.pad(embedded, (0, 0, 0, ids.shape[1] - longest))
 
 
-def caption_of(scene: Scene, seed: int, drop: float) -> str:
-    """Word the scene anew for each seed; a share `drop` of the captions is empty."""
+def caption_of(scene: Scene, seed: int, drop: float = 0.0, tokenizer: Tokenizer | None = None) -> str:
+    """Word the scene anew for each seed; a share `drop` is empty, and what is too long for `tokenizer` is said shorter."""
     generator = torch.Generator().manual_seed(seed)
     if torch.rand((), generator=generator) < drop:
         return ""
-    length = LENGTHS[int(torch.randint(len(LENGTHS), (), generator=generator))]
-    return describe(scene, seed, length)
+    longest = int(torch.randint(len(LENGTHS), (), generator=generator))
+    texts = [describe(scene, seed, length) for length in LENGTHS[longest::-1]]
+    fitting = [text for text in texts if tokenizer is None or tokenizer.count(text) <= tokenizer.max_tokens]
+    return fitting[0] if fitting else ""
 
 
 def draw_clean(size: int, frames: int, shares: ConditioningShares, generator: torch.Generator) -> Tensor:

@@ -77,7 +77,7 @@ class Run:
             trained = self._init.tokenizer.tokenizer
         else:
             scenes = Corpus(self.folder / "corpus").scenes
-            captions = (caption_of(scene, seed, 0.0) for scene in scenes for seed in range(3))
+            captions = (caption_of(scene, seed) for scene in scenes for seed in range(3))
             trained = train_tokenizer(captions, self.preset.text.vocab_size, self.preset.max_tokens)
         trained.save_pretrained(target)
 
@@ -125,14 +125,14 @@ class Run:
             text.load_state_dict(self._init.text.state_dict())
         corpus = Corpus(self.folder / "corpus")
         latents = Latents(self._need("latents.npy", "latents"), corpus)
-        vae = self._load_vae()
+        vae, tokenizer = self._load_vae(), self._load_tokenizer()
         scenes = [corpus.scenes[index] for index in corpus.validation_indices[:SCORED_PROMPTS]]
-        prompts = [(caption_of(scene, index, 0.0), scene) for index, scene in enumerate(scenes)]
+        prompts = [(caption_of(scene, index, tokenizer=tokenizer), scene) for index, scene in enumerate(scenes)]
 
         def sample(averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
             return self._score(Pipeline(self._model(averaged, vae), name=str(self.folder)), prompts, path)
 
-        task = FlowTask(dit, text, self._load_tokenizer(), latents, self.recipe.flow, sample)
+        task = FlowTask(dit, text, tokenizer, latents, self.recipe.flow, sample)
         averaged = copy.deepcopy(task.networks)
         train(task, self.recipe.flow, self.folder / "flow", averaged)
         self._save_weights(averaged, target)
