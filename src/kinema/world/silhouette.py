@@ -1,0 +1,142 @@
+"""The outlines that the five solids show in every pose that an action can give them."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinema.world.camera import CameraPath
+from kinema.world.outline import directions
+from kinema.world.scene import HALF_WIDTH_TO_HEIGHT, SHAPES, Shape
+
+Floats = NDArray[np.float64]
+
+RING = 20
+"""Points on each circle of an outline."""
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Points whose hulls are solids of height 1 in several poses; each pose starts at `starts` of "p 3" `points`.
+
+    The first `num_fixed` points belong to the solid; the others are centres of balls of `radius` "p", from which each
+    picture sees another circle. `shape` is the index in SHAPES and `label` names the pose, of each.
+    """
+
+    points: Floats
+    radius: Floats
+    phase: Floats
+    starts: NDArray[np.intp]
+    shape: NDArray[np.intp]
+
+
+def project_poses(poses: Poses, path: CameraPath, frame: int, centre: Floats, height: float, size_px: tuple[int, int]) -> Floats:
+    """Support functions "p k", in pixels, of all poses of solids of a height (in the path's units) at a centre "3"."""
+    eye = path.eye[frame]
+    right, up, forward = (axis[frame] for axis in path.basis())
+    toward = eye - centre
+    distance = float(np.linalg.norm(toward))
+    toward = toward / max(distance, 1e-9)
+    side = np.cross(path.up, toward)
+    side = side / max(float(np.linalg.norm(side)), 1e-9)
+    top = np.cross(toward, side)
+    points = poses.points * height
+    if (poses.radius > 0).any():
+        radius = poses.radius * height
+        # A ball is seen by the circle on which lines of sight touch it.
+        front = np.minimum(radius / max(distance, 1e-9), 0.9)
+        rim = radius * np.sqrt(1.0 - front * front)
+        circle = np.cos(poses.phase)[:, None] * side + np.sin(poses.phase)[:, None] * top
+        points = points + (radius * front)[:, None] * toward + rim[:, None] * circle
+    offset = points + (centre - eye)
+    depth = np.maximum(offset @ forward, 1e-3)
+    image_height, image_width = size_px
+    half_width, half_height = path.half_extent(image_width / image_height)
+    x = (offset @ right) / (depth * half_width) * (0.5 * image_width) + 0.5 * image_width
+    y = -(offset @ up) / (depth * half_height) * (0.5 * image_height) + 0.5 * image_height
+    along = np.stack([x, y], axis=-1) @ directions().T
+    reach: Floats = np.maximum.reduceat(along, poses.starts, axis=0)
+    return reach
+
+
+@functools.cache
+def upright_poses(tilt_deg: tuple[float, ...] = (0.0,)) -> Poses:
+    """All solids standing, a box at several yaws, leaning sideways by each of some angles."""
+    parts = []
+    for tilt in tilt_deg:
+        for shape in SHAPES:
+            yaws = range(0, 90, 10) if shape == "box" else (0,)
+            parts += [(shape, _turn_y(tilt) @ _turn_z(float(yaw))) for yaw in yaws]
+    return _poses(parts)
+
+
+@functools.cache
+def rolling_poses() -> Poses:
+    """The solids that roll, lying across the picture's depth, seen from several azimuths."""
+    lie = _turn_x(-90.0)
+    parts: list[tuple[Shape, Floats]] = [("ball", np.eye(3))]
+    for azimuth in (-10.0, 0.0, 10.0):
+        parts += [(shape, _turn_z(azimuth) @ lie) for shape in ("cylinder", "capsule")]
+    return _poses(parts)
+
+
+@functools.cache
+def tumbling_poses() -> Poses:
+    """The solids that tumble, turned in the picture's plane, seen from several azimuths."""
+    parts: list[tuple[Shape, Floats]] = []
+    for azimuth in (-8.0, 0.0, 8.0):
+        for shape, period in (("box", 90), ("cylinder", 180), ("capsule", 180), ("cone", 360)):
+            parts += [(shape, _turn_z(azimuth) @ _turn_y(float(angle))) for angle in range(0, period, 15)]
+    return _poses(parts)
+
+
+def _poses(parts: list[tuple[Shape, Floats]]) -> Poses:
+    points, radii, phases, starts, shapes = [], [], [], [], []
+    total = 0
+    for shape, turn in parts:
+        solid, radius, phase = _solid(shape)
+        points.append(solid @ turn.T)
+        radii.append(np.full(len(solid), radius))
+        phases.append(phase)
+        starts.append(total)
+        shapes.append(SHAPES.index(shape))
+        total += len(solid)
+    return Poses(np.concatenate(points), np.concatenate(radii), np.concatenate(phases), np.array(starts), np.array(shapes))
+
+
+def _solid(shape: Shape) -> tuple[Floats, float, Floats]:
+    """Points of a solid of height 1, z its axis; the radius of balls about them; where on their circles they stand."""
+    radius = HALF_WIDTH_TO_HEIGHT[shape]
+    phase = 2.0 * np.pi * np.arange(RING) / RING
+    circle = np.stack([np.cos(phase), np.sin(phase), np.zeros(RING)], axis=-1) * radius
+    half = np.array([0.0, 0.0, 0.5])
+    # The polygon's sides pass inside the circle: the mean of both radii is the circle's.
+    circle = circle * (2.0 / (1.0 + np.cos(np.pi / RING)))
+    none = np.zeros(2 * RING)
+    if shape == "ball":
+        return np.zeros((RING, 3)), radius, phase
+    if shape == "capsule":
+        ends = np.array([[0.0, 0.0, 0.5 - radius], [0.0, 0.0, radius - 0.5]])
+        return np.repeat(ends, RING, axis=0), radius, np.tile(phase, 2)
+    if shape == "cylinder":
+        return np.concatenate([circle + half, circle - half]), 0.0, none
+    if shape == "cone":
+        return np.concatenate([circle - half, half[None]]), 0.0, none[: RING + 1]
+    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float64)
+    return corners * np.array([radius, radius, 0.5]), 0.0, none[:8]
+
+
+def _turn_x(angle_deg: float) -> Floats:
+    c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+    return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
+
+
+def _turn_y(angle_deg: float) -> Floats:
+    c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+    return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+
+
+def _turn_z(angle_deg: float) -> Floats:
+    c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
