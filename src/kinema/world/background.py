@@ -23,8 +23,8 @@ STEEPEST = -2e-3
 class Floor:
     """What the floor's pixels need to be lit, from row `first` downwards; g = 1 for a camera that stands.
 
-    `albedo` is "3 g h w". By row, "g h 1": `coverage` is the share of the pixel below the horizon, `clear` what haze lets
-    through, `mirror` the share of light that the surface reflects; `mirrored` is the sky that it reflects, "3 g h 1".
+    `albedo` is "3 g h w". By row, "g h 1": `coverage` is the share of the pixel below the horizon, `clear` what haze
+    lets through, `mirror` the share of light that the surface reflects, and `mirrored` that light, "3 g h 1".
     """
 
     first: int
@@ -61,8 +61,8 @@ def lay_floor(scene: Scene, view: View) -> Floor:
     along = across * length / view.eye[2]
     heading = torch.atan2(view.forward[1], view.forward[0])
     albedo = torch.stack(Ground.of(scene).albedo(x, y, across, along, heading))
-    rise = depth * 0.0 + view.eye[2] / length
-    mirrored = sky_colour(scene, (view.forward[0] + rise * 0.0, view.forward[1] + rise * 0.0, rise))
+    rise = view.eye[2] / length
+    mirrored = sky_colour(scene, (view.forward[0], view.forward[1], rise))
     return Floor(
         first,
         albedo,

@@ -154,7 +154,7 @@ def _square_wave(x: Tensor, width: Tensor) -> Tensor:
 
 
 def _blend_cells(x: Tensor, width: Tensor) -> Tensor:
-    """A random value for each cell [k, k+1), averaged over a pixel of `width`; fades when pixels are wider than cells."""
+    """A random value for each cell [k, k+1), averaged over a pixel of `width`; fades under wide pixels."""
     half = 0.5 * width.clamp(min=1e-4, max=1.0)
     low, high = (x - half).floor(), (x + half).floor()
     share = ((x + half - high) / (2.0 * half)).clamp(0.0, 1.0)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from kinema.errors import SpecError
 from kinema.world.background import (
     Floor,
     floor_hit,
@@ -65,15 +66,15 @@ def render_clip(
 ) -> Tensor:
     """Render the first `num_frames` poses of a trajectory: uint8 "f h w 3", sRGB, on `device`.
 
-    The same scene and trajectory give the same bytes on the same type of machine. Raises ValueError if the trajectory is
-    too short, or if `samples` is no square number.
+    The same scene and trajectory give the same bytes on the same type of machine. Raises SpecError if the trajectory
+    is too short, or if `samples` is no square number.
     """
     device = torch.device(device)
     side = math.isqrt(samples)
     if samples < 1 or side * side != samples:
-        raise ValueError(f"samples={samples} rays per pixel do not make a square grid; use 1, 4, 9 or 16")
+        raise SpecError(f"samples={samples} rays per pixel do not make a square grid; use 1, 4, 9 or 16")
     if len(trajectory.position) < num_frames:
-        raise ValueError(f"the trajectory has {len(trajectory.position)} frames; {num_frames} were asked for")
+        raise SpecError(f"the trajectory has {len(trajectory.position)} frames; {num_frames} were asked for")
     path = camera_path(scene, num_frames, trajectory.fps)
     view = View.of(path, height, width, device)
     bodies = bodies_of(scene, trajectory, num_frames, device)

@@ -12,9 +12,9 @@ CONTACT_M = 0.07
 def sunlight(body: Body, offset: Vector, sun: Vector, sun_radius: float, footprint: Tensor | float) -> Tensor:
     """Share of the sun's disc that a body leaves visible.
 
-    `offset` and the unit vector `sun` are in the body's frame. The nearest approach of the ray to the solid, compared with
-    the width of the sun's disc at that distance, tells how much of the disc is covered; `footprint` (metres) blurs the
-    shadow to the size of a pixel.
+    `offset` and the unit vector `sun` are in the body's frame. The nearest approach of the ray to the solid, compared
+    with the width of the sun's disc at that distance, tells how much of the disc is covered; `footprint` (metres) blurs
+    the shadow to the size of a pixel.
     """
     least, at = clearance(body.shape, body.radius, body.half, offset, sun)
     width = sun_radius * at.clamp(min=0.0) + footprint + 1e-4
@@ -36,7 +36,8 @@ def skylight(body: Body, offset: Vector, up: Vector) -> Tensor:
     probe = (offset[0] + CONTACT_M * up[0], offset[1] + CONTACT_M * up[1], offset[2] + CONTACT_M * up[2])
     gap = distance(body.shape, body.radius, body.half, probe)
     near = (1.0 - gap / CONTACT_M).clamp(0.0, 1.0)
-    return (1.0 - wide) * (1.0 - 0.65 * near)
+    left: Tensor = (1.0 - wide) * (1.0 - 0.65 * near)
+    return left
 
 
 def local_offset(body_centre: Vector, axes: tuple[Vector, Vector, Vector], point: Vector) -> Vector:

@@ -104,7 +104,7 @@ def sky_colour(scene: Scene, ray: Vector) -> Vector:
 
 
 def hill_cover(scene: Scene, ray: Vector, footprint: float) -> Tensor:
-    """Share of a pixel that far hills cover, for rays above the horizon; `footprint` is the angle of a pixel in radians."""
+    """Share of a pixel that far hills cover, for rays above the horizon; `footprint` is a pixel's angle in radians."""
     bearing = torch.atan2(ray[0], ray[1])
     shift = float(scene.seed % 83)
     ridge = value_noise(bearing * 4.0 + shift, bearing * 0.0 + 0.5, footprint * 4.0)

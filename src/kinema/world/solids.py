@@ -1,7 +1,7 @@
 """The five solids in their own frames: where a ray enters one, its surface normal, and the distance to it.
 
 Every function takes vectors as tuples of three broadcastable tensors (x, y, z). A solid is given by `radius` (of a box:
-half its edge along x and y) and `half` (half its height); z is its axis and the origin is its centre. All five are convex.
+half its edge along x and y) and `half` (half its height); z is its axis and the origin is its centre. All are convex.
 """
 
 import math
@@ -60,7 +60,7 @@ def normal(shape: Shape, radius: float, half: float, point: Vector) -> Vector:
 
 
 def distance(shape: Shape, radius: float, half: float, point: Vector) -> Tensor:
-    """Signed distance of points to the solid's surface, negative inside (for a cone: a lower bound near its edges)."""
+    """Signed distance of points to the solid's surface, negative inside."""
     x, y, z = point
     if shape == "ball":
         return dot(point, point).sqrt() - radius
@@ -77,15 +77,21 @@ def distance(shape: Shape, radius: float, half: float, point: Vector) -> Tensor:
         return (across.clamp(min=0.0).square() + z.clamp(min=0.0).square()).sqrt() + torch.maximum(across, z).clamp(
             max=0.0
         )
-    slant = math.hypot(2.0 * half, radius)
-    return torch.maximum((across * 2.0 * half + (z - half) * radius) / slant, -half - z)
+    # The cone's outline is a triangle: the nearest point lies on its slope or on its base.
+    fall = half - z
+    along = ((across * radius + fall * 2.0 * half) / (radius**2 + 4.0 * half**2)).clamp(0.0, 1.0)
+    slope = (across - along * radius).square() + (fall - along * 2.0 * half).square()
+    base = (across - radius).clamp(min=0.0).square() + (z + half).square()
+    gap = torch.minimum(slope, base).sqrt()
+    is_inside = (across * 2.0 * half < fall * radius) & (z > -half)
+    return torch.where(is_inside, -gap, gap)
 
 
 def clearance(shape: Shape, radius: float, half: float, origin: Vector, ray: Vector) -> tuple[Tensor, Tensor]:
     """How closely each ray passes the solid: the least signed distance along it, and where that is.
 
-    `ray` must have unit length. The distance to a convex solid is convex along a line, so a golden-section search over the
-    stretch inside the bounding sphere finds its minimum.
+    `ray` must have unit length. The distance to a convex solid is convex along a line, so a golden-section search over
+    the stretch inside the bounding sphere finds its minimum.
     """
     if shape == "ball":
         at = -dot(origin, ray)
@@ -127,7 +133,7 @@ def _unit(vector: Vector) -> Vector:
 
 
 def _edge(coordinate: Tensor, extent: float, bevel: float) -> Tensor:
-    """Share of a face in the normal: 1 on it, falling to 0 within `bevel` of its edge; carries the coordinate's sign."""
+    """Share of a face in the normal: 1 on it, falling to 0 `bevel` inside its edge; carries the coordinate's sign."""
     return ((coordinate.abs() - extent) / bevel + 1.0).clamp(0.0, 1.0) * coordinate.sign()
 
 

@@ -32,7 +32,7 @@ FINISH: dict[Material, Finish] = {
 def pattern(
     point: Vector, width: Tensor, light: tuple[float, float, float], dark: tuple[float, float, float]
 ) -> Vector:
-    """Colour at points in the object's frame: octants alternate between two tones; edges are as soft as `width` metres."""
+    """Colour at points in the object's frame: octants alternate between two tones, with edges `width` metres soft."""
     inverse = 2.0 / width.clamp(min=1e-4)
     sign = (point[0] * inverse).clamp(-1.0, 1.0) * (point[1] * inverse).clamp(-1.0, 1.0)
     share = 0.5 + 0.5 * sign * (point[2] * inverse).clamp(-1.0, 1.0)
@@ -51,8 +51,8 @@ def shade(
 ) -> Tensor:
     """Light that leaves surface points towards the camera, "3 n", linear.
 
-    `normal` and `view` (from the eye) are unit vectors of the world, `height` is metres above the floor, and `sun_share`
-    is the part of the sun that other objects leave visible.
+    `normal` and `view` (from the eye) are unit vectors of the world, `height` is metres above the floor, and
+    `sun_share` is the part of the sun that other objects leave visible.
     """
     light, finish = DAYLIGHT[scene.light], FINISH[material]
     sun = sun_direction(scene)

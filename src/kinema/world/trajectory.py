@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 class Trajectory:
     """Pose of each of a scene's objects at each frame, in the scene's order.
 
-    `position` is "f o 3", the centre in metres (for a cone: the centre of its bounding cylinder). `rotation` is "f o 4",
-    unit quaternions (w, x, y, z) from the object's frame to the world's; the object's z axis is its symmetry axis, and
-    points up when it stands (a cone's apex is at +z). `rope` is the fixed point, "3" in metres, that objects[0] hangs from
-    when it swings, else None. `fps` is frames per second.
+    `position` is "f o 3", the centre in metres (for a cone: the centre of its bounding cylinder). `rotation` is
+    "f o 4", unit quaternions (w, x, y, z) from the object's frame to the world's; the object's z axis is its symmetry
+    axis, and points up when it stands (a cone's apex is at +z). `rope` is the fixed point, "3" in metres, that
+    objects[0] hangs from when it swings, else None. `fps` is frames per second.
     """
 
     position: NDArray[np.float32]
