@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from kinema.cli.main import commands
+from kinema.cli.main import COMMANDS
 
 
 def help_of(command: str = "") -> None:
@@ -18,6 +18,6 @@ def help_of(command: str = "") -> None:
 
 def help_of_all() -> None:
     """Print the help of each command under a heading of its own."""
-    for name in commands():
+    for name in COMMANDS:
         print(f"\n## kinema {name}\n")
         help_of(name)

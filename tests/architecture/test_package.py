@@ -132,7 +132,7 @@ def test_the_commands_in_the_documentation_exist() -> None:
     found = 0
     for page in pages:
         text = page.read_text(encoding="utf-8")
-        code = re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
+        code = re.findall(r"```(?:bash|sh|console)?\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
         for line in (line for block in code for line in block.splitlines()):
             for command in re.findall(r"(?:^|\s|/)kinema ([a-z]+)", line):
                 assert command in COMMANDS, f"{page.name}: kinema {command}"

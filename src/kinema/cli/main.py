@@ -11,7 +11,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from types import FrameType
 from typing import NoReturn
 
@@ -52,7 +51,7 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 """The exit code of each kind of failure; the first that fits counts. Success is 0, and a bug, with its traceback, 1."""
 
-EXTRAS = {"mujoco": "world", "tensorboard": "train"}
+EXTRAS = {"mujoco": "world", "scipy": "world", "tensorboard": "train"}
 """The extra of the package that brings each module which a plain installation lacks."""
 
 _SWITCHES = {"--debug": "debug", "--verbose": "verbose", "-v": "verbose", "--quiet": "quiet", "-q": "quiet"}
@@ -76,9 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def help_text() -> str:
     """What `kinema --help` prints."""
-    known = commands()
-    width = max(map(len, known))
-    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in known.items()]
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: kinema COMMAND ...",
@@ -111,19 +109,13 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _find(name: str) -> Callable[[Sequence[str]], int]:
-    known = commands()
-    if name not in known:
+    if name not in COMMANDS:
         if " " in name:
             raise SpecError(f"{name!r} is not a command; a prompt goes to generate: kinema generate {name!r}")
-        raise SpecError(unknown("command", name, known))
-    module, _, function = known[name][0].partition(":")
+        raise SpecError(unknown("command", name, COMMANDS))
+    module, _, function = COMMANDS[name][0].partition(":")
     command: Callable[[Sequence[str]], int] = getattr(importlib.import_module(module), function)
     return command
-
-
-def commands() -> dict[str, tuple[str, str]]:
-    """The commands that this installation holds."""
-    return {name: entry for name, entry in COMMANDS.items() if find_spec(entry[0].partition(":")[0])}
 
 
 def _take_switches(words: list[str]) -> tuple[list[str], list[str]]:
