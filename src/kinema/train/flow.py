@@ -103,7 +103,7 @@ class FlowTask:
 
 
 def caption_of(scene: Scene, seed: int, drop: float = 0.0, tokenizer: Tokenizer | None = None) -> str:
-    """Word the scene anew for each seed; a share `drop` is empty, and what the tokenizer finds too long is shortened."""
+    """Word the scene anew for each seed; a share `drop` is empty; what the tokenizer finds too long is shortened."""
     generator = torch.Generator().manual_seed(seed)
     if torch.rand((), generator=generator) < drop:
         return ""
