@@ -19,7 +19,7 @@ STEP_S = 1 / 400
 SAMPLES_PER_S = 32
 """How often the motion is checked at least, in samples per second, whatever the frame rate of the clip."""
 HARD = 30_000.0
-"""Stiffness per unit of mass, in 1/s^2, of contacts that rebound; what rests on them sinks by g / stiffness = 0.3 mm."""
+"""Stiffness per unit of mass, in 1/s^2, of contacts that rebound: what rests on them sinks by 0.3 mm."""
 SOFT, SOFT_DAMPING = 5_000.0, 380.0
 """Stiffness, and damping in 1/s, near 1 / STEP_S, of contacts that do not rebound: they stop a body in one step."""
 CONE_SIDES = 24
@@ -124,7 +124,8 @@ def _pair(first: str, second: str, contact: Contact) -> str:
     condim, friction = (3, contact.friction) if contact.friction else (1, 1.0)
     return (
         f'<pair geom1="{first}" geom2="{second}" condim="{condim}" '
-        f'friction="{friction} {friction} 0.005 0.0001 0.0001" solref="{-stiffness} {-damping!r}" solimp="0.99 0.99 0.001"/>'
+        f'friction="{friction} {friction} 0.005 0.0001 0.0001" '
+        f'solref="{-stiffness} {-damping!r}" solimp="0.99 0.99 0.001"/>'
     )
 
 
