@@ -5,9 +5,6 @@ PYTHON ?= python3
 VENV ?= .venv
 PROMPT ?= a red ball rolls to the right
 PYTEST_ARGS ?=
-# The smaller build of torch for CPUs is preferred; where that index cannot be reached, the ordinary one does.
-# `make demo TORCH_INDEX=` installs the ordinary build, which runs on CUDA.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -31,7 +28,7 @@ $(BIN)/python:
 
 $(VENV)/.torch: $(BIN)/python
 	@echo "installing $(TORCH), which takes the longest"
-	@$(PIP) install --quiet $(if $(TORCH_INDEX),--retries 1 --extra-index-url $(TORCH_INDEX)) $(TORCH) || $(PIP) install --quiet $(TORCH)
+	$(PIP) install --quiet $(TORCH)
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml constraints.txt
