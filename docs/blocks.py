@@ -9,7 +9,7 @@ from kinema.cli.main import COMMANDS
 
 def help_of(command: str = "") -> None:
     """Print what `kinema COMMAND --help` prints, as a code block."""
-    words = [sys.executable, "-m", "kinema.cli.main", *([command] if command else []), "--help"]
+    words = [sys.executable, "-m", "kinema.cli.main", *command.split(), "--help"]
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     text = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
     lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
