@@ -1,9 +1,9 @@
 """Measure how many clips of the demo world are made per second: physics alone, pictures alone, both, and captions.
 
-python benchmarks/world_speed.py [--clips N] [--size WxH] [--frames N] [--fps F] > benchmarks/world_speed_HARDWARE_YYYYMM.md
+python benchmarks/world_speed.py [--clips N] [--size WxH] [--frames N] [--fps F] > benchmarks/world_speed_HW_YYYYMM.md
 
-Physics, pictures and captions run in one process with one thread; the last line shares whole clips between processes, one
-for each core, as `kinema world render` does, and does not count the seconds that the processes take to start.
+Physics, pictures and captions run in one process with one thread; the last line shares whole clips between processes,
+one for each core, as `kinema world render` does, and does not count the seconds that the processes take to start.
 """
 
 import argparse
