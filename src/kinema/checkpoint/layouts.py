@@ -18,7 +18,7 @@ class Layout:
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     """Regular expressions over our names and the shape (one -1 is what remains) that the weight has there."""
     copies: tuple[tuple[str, str], ...] = ()
-    """Pairs (copy, original) of their names: some files hold the copy instead of or beside the original."""
+    """Pairs (copy, original) of their names: where a file holds both, the copy is what the network reads."""
 
     def name(self, ours: str) -> str:
         """Their name of our weight."""

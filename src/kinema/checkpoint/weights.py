@@ -43,10 +43,15 @@ def load_weights(module: nn.Module, folder: Path, stem: str, layout: Layout) -> 
     ours = dict(module.state_dict())
     wanted = {layout.name(name): name for name in ours}
     copies = dict(layout.copies)
+    copy_of = {original: copy for copy, original in layout.copies}
+    seen: set[str | None] = set()
     done: set[str] = set()
     files = _files(folder, stem)
     for path in files:
         for name, tensor in _tensors(path):
+            if copy_of.get(name) in seen:
+                continue  # the network reads the copy
+            seen.add(name)
             their_name = copies.get(name, name)
             if their_name not in wanted:
                 raise CheckpointError(f"{path}: tensor {name} is not part of this model; check config.json beside it")
