@@ -1,0 +1,93 @@
+"""`kinema evaluate`: a model answers prompts of the demo world, and what it made is measured."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import kinema
+from kinema.cli import flags
+from kinema.errors import SpecError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure a model on prompts of the demo world, and write a report with clips to look at."""
+
+    model: Annotated[str, tyro.conf.Positional, flags.text("NAME|FOLDER")] = "mini"
+    """The model: its name or its folder."""
+    out: Annotated[Path | None, flags.path("FOLDER"), flags.hint("runs/evaluate-MODEL")] = None
+    """Where report.json and index.html go."""
+    prompts: Annotated[int, flags.whole("N"), flags.hint("200")] = 200
+    """Prompts of the training distribution; as many again, divided by four, of held-out combinations."""
+    seeds: Annotated[int, flags.whole("N"), flags.hint("3")] = 3
+    """Videos per prompt."""
+    clips: Annotated[int, flags.whole("N"), flags.hint("64")] = 64
+    """True clips that the autoencoder is measured on."""
+    as_json: Annotated[bool, flags.hint(name="json")] = False
+    """Print the numbers as JSON on standard output."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the arguments that follow its name; returns the exit code."""
+    options = flags.parse(Evaluate, argv, "evaluate")
+    if min(options.prompts, options.seeds, options.clips) < 1:
+        raise SpecError(
+            f"prompts={options.prompts}, seeds={options.seeds}, clips={options.clips}: one measures nothing; all "
+            "take 1 or more"
+        )
+
+    from kinema.evaluate.fidelity import measure_fidelity
+    from kinema.evaluate.report import build_report, write_report
+    from kinema.evaluate.suite import FIRST_SEED, answer_cases, make_cases
+    from kinema.generate.pipeline import Pipeline
+
+    console = Console(stderr=True)
+    pipeline = Pipeline.load(options.model)
+    defaults = pipeline.model.defaults
+    seconds = (defaults.frames - 1) / defaults.fps
+    cases = make_cases(options.prompts, "train", seconds)
+    cases += make_cases(max(1, options.prompts // 4), "held_out", seconds)
+    answers = list(
+        track(
+            answer_cases(pipeline, cases, options.seeds),
+            "generating",
+            total=len(cases) * options.seeds,
+            console=console,
+        )
+    )
+    provenance = {
+        "command": " ".join(["kinema", "evaluate", *argv]),
+        "version": kinema.__version__,
+        "prompts": len(cases),
+        "seeds": options.seeds,
+        "first_scene_seed": FIRST_SEED,
+    }
+    report = build_report(answers, measure_fidelity(pipeline, FIRST_SEED, options.clips), provenance)
+    folder = options.out or Path("runs") / f"evaluate-{Path(options.model).name}"
+    page = write_report(report, answers, folder)
+    if options.as_json:
+        print(json.dumps(report))
+    else:
+        _show(report, console)
+    print(f"Look at {page}", file=sys.stderr)
+    return 0
+
+
+def _show(report: dict[str, Any], console: Console) -> None:
+    psnr, video = report["vae"]["psnr_db"], report["video"]
+    table = Table("measured", "value")
+    table.add_row("autoencoder, PSNR", f"{psnr['mean']:.2f} dB ({psnr['low']:.2f} to {psnr['high']:.2f})")
+    table.add_row("steadiness of true clips", f"{report['vae']['flicker_true']:.4f}")
+    table.add_row("steadiness of decoded clips", f"{report['vae']['flicker_decoded']:.4f}")
+    table.add_row("steadiness of generated clips", f"{video['flicker']:.4f}")
+    table.add_row("sharpness of generated clips", f"{video['sharpness']:.5f}")
+    table.add_row("time for one video", f"{video['seconds_per_video']:.2f} s")
+    console.print(table)

@@ -1,0 +1,43 @@
+"""What the autoencoder alone gives back of true clips: the ceiling of everything a model makes with it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from kinema.evaluate.metrics import flicker, psnr
+from kinema.generate.pipeline import Pipeline, to_pixels
+from kinema.world.dataset import iter_clips
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """True clips against what the autoencoder made of them."""
+
+    psnr_db: tuple[float, ...]
+    """One number per clip."""
+    flicker_true: float
+    """Steadiness of the true clips, in [0, 1] (see `metrics.flicker`)."""
+    flicker_decoded: float
+    """Steadiness of the decoded clips."""
+
+
+@torch.inference_mode()
+def measure_fidelity(pipeline: Pipeline, first_seed: int, count: int) -> Fidelity:
+    """Encode and decode `count` clips of the training distribution, from a range of seeds never trained on."""
+    defaults, vae = pipeline.model.defaults, pipeline.model.vae
+    clips = iter_clips(
+        range(first_seed, first_seed + count),
+        num_frames=defaults.frames,
+        fps=defaults.fps,
+        height=defaults.height,
+        width=defaults.width,
+    )
+    psnrs, true, decoded = [], [], []
+    for clip in clips:
+        frames = torch.from_numpy(clip.frames)[None].to(pipeline.device, pipeline.dtype) / 127.5 - 1
+        back = to_pixels(vae.decode(vae.encode(frames))[0])
+        psnrs.append(psnr(clip.frames, back))
+        true.append(flicker(clip.frames))
+        decoded.append(flicker(back))
+    return Fidelity(psnr_db=tuple(psnrs), flicker_true=float(np.mean(true)), flicker_decoded=float(np.mean(decoded)))
