@@ -64,6 +64,31 @@ def test_the_same_clip_gives_the_same_bytes_however_it_is_cut(tmp_path: Path, cl
     assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
 
 
+DIGESTS = """
+import hashlib, sys
+from pathlib import Path
+import numpy as np
+from kinema.media import ENDINGS, write_video
+for height, width in ((48, 64), (50, 66)):
+    rows, columns = np.mgrid[0:height, 0:width]
+    light = [np.exp(-((columns - 10 - 3 * i) ** 2 + (rows - height / 2) ** 2) / 120) for i in range(17)]
+    clip = np.stack([np.stack([200 * each, 30 + 100 * rows / height, 60 + 0 * rows], axis=-1) for each in light])
+    for ending in ENDINGS:
+        path = Path(sys.argv[1]) / f"clip{ending}"
+        write_video(path, clip.astype(np.uint8)[: 1 if ending == ".png" else 17], 8)
+        print(height, ending, hashlib.sha256(path.read_bytes()).hexdigest())
+"""
+
+
+def test_the_bytes_do_not_depend_on_what_memory_held_before(tmp_path: Path) -> None:
+    digests = set()
+    for filled_with in ("0", "1", "170"):  # glibc fills what it hands out with the complement of this byte
+        environment = {**os.environ, "MALLOC_PERTURB_": filled_with}
+        command = [sys.executable, "-c", DIGESTS, str(tmp_path)]
+        digests.add(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+    assert len(digests) == 1
+
+
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 120, 40), (255, 255, 255), (9, 9, 9)])
 @pytest.mark.parametrize("ending", [".mp4", ".webm"])
 def test_flat_colours_survive_video_coding(tmp_path: Path, ending: str, colour: tuple[int, int, int]) -> None:
