@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kinema.diffusion.schedule import Schedule, SolverName
+from kinema.checkpoint.sampler import SolverName
+from kinema.diffusion.schedule import Schedule
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(latent, time) -> velocity e - x_0, of the shape of the latent; solvers give time, in [0, 1], as a scalar tensor."""

@@ -1,8 +1,9 @@
 """The diffusion transformer: noisy latents, a time per latent frame and a text in, velocity out."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -176,7 +177,7 @@ class DiT(nn.Module):
         """Compute the keys and values of a text for all layers, once per prompt."""
         text = self.text_embed.linear1(text.to(self.patch_embed.weight.dtype))
         text = self.text_embed.linear2(F.gelu(text, approximate="tanh"))
-        pairs = [block.cross_attention.key_value(text) for block in self.blocks]
+        pairs = [block.cross_attention.key_value(text) for block in cast("Iterable[Block]", self.blocks)]
         return TextKV(tuple(key for key, _ in pairs), tuple(value for _, value in pairs))
 
     def embed_time(self, time: Float[Tensor, "b t"], dtype: torch.dtype) -> Float[Tensor, "b t d"]:
@@ -220,7 +221,7 @@ def init_weights(dit: DiT) -> None:
             is_zero = name in ("time_proj", "proj_out")
             nn.init.normal_(module.weight, std=0.0 if is_zero else fan_in**-0.5)
             nn.init.zeros_(module.bias)
-    for block in dit.blocks:
+    for block in cast("Iterable[Block]", dit.blocks):
         with torch.no_grad():
             block.modulation.zero_()[[2, 5]] = 1.0
     nn.init.zeros_(dit.out_modulation)

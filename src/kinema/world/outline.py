@@ -77,7 +77,7 @@ def _find_edges(owner: NDArray[np.int8], frames: NDArray[np.uint8]) -> _Edges:
     parts = []
     for step_row, step_column in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         frame, row, column = np.nonzero(owner >= 0)
-        mine = owner[frame, row, column]
+        mine = owner[frame, row, column].astype(np.intp)
         next_row, next_column = row + step_row, column + step_column
         is_inside = inside[next_row + 1, next_column + 1]
         other = np.where(is_inside, padded[frame, next_row + 2, next_column + 2], -2)
@@ -88,7 +88,7 @@ def _find_edges(owner: NDArray[np.int8], frames: NDArray[np.uint8]) -> _Edges:
         at = (frame[is_free], row[is_free], column[is_free])
         shift[is_free] = _shift(frames, owner, at, (step_row, step_column))
         place = np.stack([column + 0.5 + step_column * (0.5 + shift), row + 0.5 + step_row * (0.5 + shift)], axis=-1)
-        parts.append((frame, mine.astype(np.intp), place, is_free))
+        parts.append((frame, mine, place, is_free))
     frame, mine, place, is_free = (np.concatenate(values) for values in zip(*parts, strict=True))
     return _Edges(frame, mine, place, is_free)
 

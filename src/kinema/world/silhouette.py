@@ -85,8 +85,9 @@ def rolling_poses() -> Poses:
 def tumbling_poses() -> Poses:
     """The solids that tumble, turned in the picture's plane, seen from several azimuths."""
     parts: list[tuple[Shape, Floats]] = []
+    periods: tuple[tuple[Shape, int], ...] = (("box", 90), ("cylinder", 180), ("capsule", 180), ("cone", 360))
     for azimuth in (-8.0, 0.0, 8.0):
-        for shape, period in (("box", 90), ("cylinder", 180), ("capsule", 180), ("cone", 360)):
+        for shape, period in periods:
             parts += [(shape, _turn_z(azimuth) @ _turn_y(float(angle))) for angle in range(0, period, 15)]
     return _poses(parts)
 
