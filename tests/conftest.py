@@ -43,3 +43,31 @@ class Golden:
 @pytest.fixture
 def golden() -> Golden:
     return Golden()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model of the preset `tiny` with random weights, whose tokens are bytes; read it only."""
+    import torch
+    from tokenizers import Tokenizer as Bytes
+    from tokenizers import models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    from kinema.model import PRESETS, DiT, Model, TextEncoder, Tokenizer, VideoVAE, save_model
+
+    preset = PRESETS["tiny"]
+    torch.manual_seed(0)
+    dit, vae, text = DiT(preset.dit), VideoVAE(preset.vae), TextEncoder(preset.text)
+    for layer in (dit.time_proj, dit.proj_out):  # a new transformer predicts zero: it would hide what is wrong
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    tokens = {token: i for i, token in enumerate(["<pad>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    tokenizer = Bytes(models.BPE(vocab=tokens, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", model_max_length=preset.max_tokens
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    model = Model(dit=dit, vae=vae, text=text, tokenizer=Tokenizer(fast), defaults=preset.defaults)
+    save_model(model, folder)
+    return folder

@@ -16,7 +16,6 @@ from kinema.spec import VideoSpec
 TOLERANCE = 1e-4
 STRIDE = Stride(4, 4, 4)
 WORDS = ("a", "red", "blue", "ball", "box", "rolls", "to", "the", "left", "right", "blurry")
-_STRIDE = Stride(4, 4, 4)
 PROMPT, NEGATIVE = "a red ball rolls to the right", "blurry blue box"
 
 
