@@ -33,7 +33,7 @@ from kinema.train.tokenizer import train_tokenizer
 from kinema.train.trainer import train
 from kinema.train.vae import VAETask
 from kinema.world.describe import vocabulary
-from kinema.world.scene import Scene
+from kinema.world.scene import ACTIONS, COLOURS, FLOORS, LIGHTS, MATERIALS, SHAPES, SIZES, Scene
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,17 @@ Score = Callable[[Pipeline, Sequence[tuple[str, Scene]], Path], dict[str, float]
 """Generates a video for each prompt, draws them into a PNG, and gives numbers to record."""
 
 SCORED_PROMPTS = 24
+
+TOPICS: dict[str, tuple[str, ...]] = {
+    "shapes": SHAPES,
+    "colours": COLOURS,
+    "sizes": SIZES,
+    "materials": MATERIALS,
+    "actions": ACTIONS,
+    "floors": FLOORS,
+    "light": LIGHTS,
+}
+"""What a model trained here knows; named when a prompt has other words."""
 
 
 class Run:
@@ -145,7 +156,7 @@ class Run:
         partial = self.folder / "model.partial"
         shutil.rmtree(partial, ignore_errors=True)
         save_model(model, partial)
-        Vocabulary.from_captions(vocabulary()).save(partial)
+        Vocabulary.from_captions(vocabulary(), TOPICS).save(partial)
         shutil.rmtree(self.folder / "model", ignore_errors=True)
         partial.rename(self.folder / "model")
 
