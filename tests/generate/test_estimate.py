@@ -25,6 +25,12 @@ def test_memory_that_was_let_go_is_not_counted_twice():
     assert count_work(one_after_the_other).peak_bytes == 2 * 4000
 
 
+def test_weights_that_stand_already_are_not_counted():
+    layer = torch.nn.Linear(100, 100, device=META)
+    x = torch.empty(7, 100, device=META)
+    assert count_work(lambda: layer(x).t()).peak_bytes == 7 * 100 * 4
+
+
 def test_attention_is_counted_without_its_matrix_of_scores():
     q = torch.empty(1, 2, 4096, 16, device=META, dtype=torch.bfloat16)
     work = count_work(lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q))

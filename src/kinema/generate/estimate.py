@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 EFFICIENCY = 0.3
 """Share of the rate of one large matrix product that a whole generation reaches; see `docs/generate.md`."""
@@ -47,9 +47,9 @@ class Estimate:
 
 def count_work(compute: Callable[[], object]) -> Work:
     """Count what `compute` does, all of whose tensors must be on the meta device: that costs next to nothing."""
-    with torch.inference_mode(), FlopCounterMode(display=False) as flops, _Memory() as memory:
+    with torch.inference_mode(), _Meter() as meter:
         compute()
-    return Work(flops=flops.get_total_flops(), peak_bytes=memory.peak_bytes)
+    return Work(flops=meter.flops, peak_bytes=meter.peak_bytes)
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -71,25 +71,40 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-class _Memory(TorchDispatchMode):
-    """Follows the bytes of all tensors that operations make, until they are let go."""
+class _Meter(TorchDispatchMode):
+    """Counts the products of every operation, and follows the bytes of the tensors they make until they are let go."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.flops = 0
         self.peak_bytes = 0
         self._bytes = 0
         self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and guarding against it would import the compiler, which takes seconds
+
     def __torch_dispatch__(
         self, func: Any, types: Sequence[Any], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        formula = _attention_flops if func is _ATTENTION else flop_registry.get(func.overloadpacket)
+        if formula is None:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        self._seen.update(leaf.untyped_storage() for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+        result = func(*args, **kwargs)
+        if formula is not None:
+            self.flops += formula(*args, **kwargs, out_val=result)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
-                self._count(leaf.untyped_storage())
+                self._follow(leaf.untyped_storage())
         return result
 
-    def _count(self, storage: torch.UntypedStorage) -> None:
+    def _follow(self, storage: torch.UntypedStorage) -> None:
         if storage in self._seen:
             return
         self._seen.add(storage)
@@ -99,3 +114,12 @@ class _Memory(TorchDispatchMode):
 
     def _forget(self, num_bytes: int) -> None:
         self._bytes -= num_bytes
+
+
+_ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+
+
+def _attention_flops(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    """Two products: queries with keys, and their scores with values. The fused kernels never hold the scores."""
+    pairs = query.shape[:-1].numel() * key.shape[-2]
+    return 2 * pairs * (query.shape[-1] + value.shape[-1])
