@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kinema.model.conv import Conv2d, Conv3d
+
 
 class TimeCache:
     """What each causal layer remembers of the frames before the present chunk of a stream."""
@@ -79,7 +81,10 @@ class _RMSNormSiLU(torch.autograd.Function):
             y[:, :num_past] = 0
         else:
             y[:, :num_past] = past.permute(0, 2, 3, 4, 1)
-        torch.ops.aten.silu.out(normed, out=y[:, num_past:])
+        # The kernel rounds the last few numbers of a call otherwise than the rest: frames must not share one call.
+        is_exact = x.dtype == torch.float32 and x.device.type == "cpu"
+        for frames in range(x.shape[1]) if is_exact else (slice(None),):
+            torch.ops.aten.silu.out(normed[:, frames], out=y[:, num_past:][:, frames])
         return y.permute(0, 4, 1, 2, 3), inverse_rms
 
     @staticmethod
@@ -105,7 +110,7 @@ class _RMSNormSiLU(torch.autograd.Function):
         return grad.permute(0, 4, 1, 2, 3), grad_gamma, None, None
 
 
-class CausalConv3d(nn.Conv3d):
+class CausalConv3d(Conv3d):
     """Convolve over time and space with zeros before the first frame, so that no frame sees a later one."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: tuple[int, int, int]) -> None:
@@ -133,8 +138,8 @@ class FrameAttention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(channels))
-        self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.to_out = nn.Conv2d(channels, channels, 1)
+        self.to_qkv = Conv2d(channels, 3 * channels, 1)
+        self.to_out = Conv2d(channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "b c t y x"]) -> Float[Tensor, "b c t y x"]:
         """Attend within frames only, so that chunks of a stream need no memory of each other here."""

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kinema.model.causal_conv import CausalConv3d, TimeCache, to_clip, to_frames
+from kinema.model.conv import Conv2d, Conv3d
 
 
 class Downsample(nn.Module):
@@ -13,8 +14,8 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int, *, halve_time: bool) -> None:
         super().__init__()
-        self.space_conv = nn.Conv2d(channels, channels, 3, stride=2)
-        self.time_conv = nn.Conv3d(channels, channels, (3, 1, 1), stride=(2, 1, 1)) if halve_time else None
+        self.space_conv = Conv2d(channels, channels, 3, stride=2)
+        self.time_conv = Conv3d(channels, channels, (3, 1, 1), stride=(2, 1, 1)) if halve_time else None
 
     def forward(self, x: Tensor, cache: TimeCache | None = None) -> Tensor:
         """Map `b c t y x`; a first chunk has an odd number of frames, later ones an even number."""
@@ -37,7 +38,7 @@ class Upsample(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, double_time: bool) -> None:
         super().__init__()
         self.time_conv = CausalConv3d(in_channels, 2 * in_channels, (3, 1, 1)) if double_time else None
-        self.space_conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.space_conv = Conv2d(in_channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor, cache: TimeCache | None = None) -> Tensor:
         """Map `b c t y x`; the time convolution starts after the first frame and never sees it, as Wan's does."""

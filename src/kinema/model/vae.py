@@ -265,6 +265,26 @@ class VideoVAE(nn.Module):
         for latent in latents:
             yield self._decode_raw(self._denormalise(latent), cache).clamp(-1, 1)
 
+    def encode_stream(self, frames: Iterable[Float[Tensor, "b f h w 3"]]) -> Iterator[Float[Tensor, "b c t y x"]]:
+        """Turn chunks of frames, cut anywhere, into chunks of latents; together they equal `encode`.
+
+        Frames wait until they fill a latent. Raises SpecError if some are left at the end.
+        """
+        cache, waiting = TimeCache(), None
+        for chunk in frames:
+            waiting = chunk if waiting is None else torch.cat([waiting, chunk], dim=1)
+            is_first = cache.is_new(self.encoder.conv_in)
+            num_ready = (waiting.shape[1] - is_first) // self.stride.time * self.stride.time + is_first
+            if num_ready:
+                ready, waiting = waiting[:, :num_ready], waiting[:, num_ready:]
+                mean, _ = self.to_moments(self.encoder(self._to_patches(ready), cache)).chunk(2, dim=1)
+                yield self._normalise(mean)
+        if waiting is not None and waiting.shape[1]:
+            raise SpecError(
+                f"the stream ended {waiting.shape[1]} frames after a whole latent; "
+                f"a clip has a multiple of {self.stride.time} frames plus 1"
+            )
+
     def _to_patches(self, frames: Tensor) -> Tensor:
         return patchify(frames.to(self.to_moments.weight.dtype), self.config.patch_size)
 
