@@ -19,8 +19,14 @@ LEAST_AREA = 0.0035
 LEAST_PRESENCE = 0.2
 """Share of the frames in which an object must be seen."""
 
-SHADE_HUE_DEG = 75.0
-"""A patch that always touches a larger one of a hue this near may be its shaded side."""
+SHADE_HUE_DEG, RIM_HUE_DEG = 45.0, 75.0
+"""A colour within these hues of a larger one that it touches may be its shaded side, or if it is rare, its rim."""
+
+FRAGMENT = 0.3
+"""A patch smaller than this share of its like that touches another object is a piece of it, or its reflection."""
+
+GLIMPSE_FRAMES, GLIMPSE_AREA = 2, 0.008
+"""An object that is hidden for most of a clip counts if that many frames show it apart from others, and this large."""
 
 MOST_OBJECTS = 8
 
@@ -32,8 +38,8 @@ _IN_FRAME[1] = True
 class Blob:
     """One object followed through a clip.
 
-    `mask` is "f h w"; `centroid` "f 2" (x, y) and `box` "f 4" (left, top, right, bottom) are in pixels, NaN where unseen.
-    `is_whole` "f" says in which frames the whole outline is free: not cut by the border and touching no other object.
+    `mask` is "f h w"; `centroid` "f 2" (x, y) and `box` "f 4" (left, top, right, bottom) are in pixels, NaN where
+    unseen. `is_cut` "f" says in which frames it reaches the border.
     """
 
     colour: Colour
@@ -41,20 +47,23 @@ class Blob:
     area: NDArray[np.float64]
     centroid: NDArray[np.float64]
     box: NDArray[np.float64]
-    is_whole: Mask
+    is_cut: Mask
 
 
 @dataclass(frozen=True)
 class _Patch:
+    """A connected piece of one colour in one frame; `is_apart` if it touches no other object."""
+
     frame: int
     index: int
     area: int
     centroid: NDArray[np.float64]
+    is_apart: bool
 
 
 def find_blobs(label: Labels) -> list[Blob]:
     """Follow the objects through colour labels "f h w" (an index into COLOURS, or -1)."""
-    label = merge_shades(label)
+    label = _close_gaps(merge_shades(label))
     blobs: list[Blob] = []
     for index, colour in enumerate(COLOURS):
         mine = label == index
@@ -64,48 +73,44 @@ def find_blobs(label: Labels) -> list[Blob]:
     return blobs[:MOST_OBJECTS]
 
 
+def _close_gaps(label: Labels) -> Labels:
+    """Fill the thin gaps that highlights cut into objects."""
+    is_object = label >= 0
+    gaps = ndimage.binary_closing(np.pad(is_object, ((0, 0), (2, 2), (2, 2))), _IN_FRAME)
+    gaps = gaps[:, 2:-2, 2:-2] & ~is_object
+    around = ndimage.grey_dilation(label, footprint=np.ones((1, 3, 3), dtype=bool))
+    return np.where(gaps, around, label).astype(np.int8)
+
+
 def merge_shades(label: Labels) -> Labels:
     """Give rare hues to the neighbouring object whose shaded side or rim they are, or to the background."""
-    size = label[0].size
-    share = np.array([(label == index).sum(axis=(1, 2)) for index in range(len(COLOURS))]) / size
+    share = np.array([(label == index).mean(axis=(1, 2)) for index in range(len(COLOURS))])
     mean = share.mean(axis=1)
-    kept = [index for index in range(len(COLOURS)) if _is_present(share[index])]
+    kept = [index for index in range(len(COLOURS)) if (share[index] > LEAST_AREA).mean() >= LEAST_PRESENCE]
     label = label.copy()
-    for index in sorted(range(len(COLOURS)), key=lambda index: float(mean[index])):
+    for index in np.argsort(mean):
         mine = label == index
         if not mine.any():
             continue
-        around = ndimage.binary_dilation(mine, _IN_FRAME) & ~mine
-        total = max(int(mine.sum()), 1)
-        hosts = [
-            host
-            for host in kept
-            if host != index
-            and palette_hue_distance(index, host) < SHADE_HUE_DEG
-            and mean[host] > (2.0 * mean[index] if index in kept else 0.0)
-        ]
-        touches = {host: int((around & (label == host)).sum()) for host in hosts}
-        best = max(touches, key=lambda host: touches[host], default=None)
-        is_shade = best is not None and _always_touches(mine, label == best)
-        if is_shade and best is not None and (index not in kept or touches[best] > 0.25 * total):
-            label[mine] = best
-            if index in kept:
-                kept.remove(index)
+        nearest = SHADE_HUE_DEG if index in kept else RIM_HUE_DEG
+        hosts = [host for host in kept if host != index and palette_hue_distance(int(index), host) < nearest]
+        hosts = [host for host in hosts if mean[host] > 2.0 * mean[index] and _clings(mine, label == host)]
+        if hosts:
+            label[mine] = max(hosts, key=lambda host: mean[host])
+            kept = [other for other in kept if other != index]
         elif index not in kept:
             label[mine] = -1
     return label
 
 
-def _is_present(share: NDArray[np.float64]) -> bool:
-    return bool((share > LEAST_AREA).mean() >= LEAST_PRESENCE)
-
-
-def _always_touches(mine: Mask, host: Mask) -> bool:
-    """Whether nearly every frame that shows the first mask shows it at the edge of the second."""
-    seen = mine.any(axis=(1, 2))
-    near = ndimage.binary_dilation(host, _IN_FRAME)
-    inside = (mine & ndimage.binary_dilation(near, _IN_FRAME)).sum(axis=(1, 2)) / np.maximum(mine.sum(axis=(1, 2)), 1)
-    return bool((inside[seen] > 0.3).mean() > 0.8)
+def _clings(mine: Mask, host: Mask) -> bool:
+    """Whether nearly every frame shows much of the first mask within two pixels of the second."""
+    area = mine.sum(axis=(1, 2))
+    # The host must be an object: rims of the first one may bear its colour too.
+    body = ndimage.binary_opening(host, _IN_FRAME)
+    near = (mine & ndimage.binary_dilation(body, _IN_FRAME, iterations=2)).sum(axis=(1, 2))
+    counts = area > 0.2 * area.max()
+    return bool((near[counts] > 0.5 * area[counts]).mean() > 0.9)
 
 
 def _follow(mine: Mask, label: Labels, colour: Colour) -> list[Blob]:
@@ -114,19 +119,31 @@ def _follow(mine: Mask, label: Labels, colour: Colour) -> list[Blob]:
     if not patches:
         return []
     per_frame = [[patch for patch in patches if patch.frame == frame] for frame in range(len(mine))]
-    counts = np.array([len(found) for found in per_frame])
-    number = _number_of_objects(counts)
+    number = _count(per_frame, mine[0].size)
     if number == 0:
         return []
     tracks = _link(per_frame, number)
-    others = (label >= 0) & ~mine
-    return [_blob(track, parts, others, colour) for track in tracks if sum(patch is not None for patch in track) >= 2]
+    return [_blob(track, parts, colour) for track in tracks if any(patch is not None for patch in track)]
+
+
+def _count(per_frame: list[list[_Patch]], size: int) -> int:
+    """The largest number of patches that enough frames show at once."""
+    usual = np.array([len(found) for found in per_frame])
+    sure = np.array(
+        [sum(patch.is_apart and patch.area > GLIMPSE_AREA * size for patch in found) for found in per_frame]
+    )
+    number = 0
+    for candidate in range(1, min(int(usual.max()), MOST_OBJECTS) + 1):
+        if (usual >= candidate).mean() >= LEAST_PRESENCE or (sure >= candidate).sum() >= GLIMPSE_FRAMES:
+            number = candidate
+    return number
 
 
 def _patches(mine: Mask, label: Labels) -> tuple[NDArray[np.int32], list[_Patch]]:
     """Connected patches in each frame; pieces that another object seems to cut apart are one."""
     others = (label >= 0) & ~mine
-    joined, _ = ndimage.label(mine | others, _IN_FRAME) if others.any() else (None, 0)
+    near = ndimage.binary_dilation(others, _IN_FRAME)
+    joined, _ = ndimage.label(mine | near, _IN_FRAME) if others.any() else (None, 0)
     parts, number = ndimage.label(mine, _IN_FRAME)
     least = LEAST_AREA * mine[0].size
     if number == 0:
@@ -142,21 +159,21 @@ def _patches(mine: Mask, label: Labels) -> tuple[NDArray[np.int32], list[_Patch]
                 parts[np.isin(parts, members)] = members[0]
                 area[members[0] - 1] += area[members[1:] - 1].sum()
                 area[members[1:] - 1] = 0
-    kept = index[area >= least]
+    largest = {int(k): float(area[frame == k].max()) for k in np.unique(frame)}
+    touches = ndimage.maximum(near, parts, index).astype(bool)
+    is_piece = touches & (area < FRAGMENT * np.array([largest[int(k)] for k in frame]))
+    kept = index[(area >= least) & ~is_piece]
     centres = ndimage.center_of_mass(mine, parts, kept) if len(kept) else []
     return parts, [
-        _Patch(int(frame[k - 1]), int(k), int(area[k - 1]), np.array([centre[2] + 0.5, centre[1] + 0.5]))
+        _Patch(
+            int(frame[k - 1]),
+            int(k),
+            int(area[k - 1]),
+            np.array([centre[2] + 0.5, centre[1] + 0.5]),
+            not touches[k - 1],
+        )
         for k, centre in zip(kept, centres, strict=True)
     ]
-
-
-def _number_of_objects(counts: NDArray[np.int_]) -> int:
-    """The largest number of patches that enough frames show at once."""
-    number = 0
-    for candidate in range(1, min(int(counts.max()), MOST_OBJECTS) + 1):
-        if (counts >= candidate).mean() >= LEAST_PRESENCE:
-            number = candidate
-    return number
 
 
 def _link(per_frame: list[list[_Patch]], number: int) -> list[list[_Patch | None]]:
@@ -204,12 +221,12 @@ def _predict(track: list[_Patch | None], frame: int, step: int) -> tuple[NDArray
     return last.centroid + velocity * (frame - last.frame), area
 
 
-def _blob(track: list[_Patch | None], parts: NDArray[np.int32], others: Mask, colour: Colour) -> Blob:
+def _blob(track: list[_Patch | None], parts: NDArray[np.int32], colour: Colour) -> Blob:
     num_frames, height, width = parts.shape
     mask = np.zeros(parts.shape, dtype=bool)
     area, centroid = np.zeros(num_frames), np.full((num_frames, 2), np.nan)
     box = np.full((num_frames, 4), np.nan)
-    is_whole = np.zeros(num_frames, dtype=bool)
+    is_cut = np.zeros(num_frames, dtype=bool)
     for frame, patch in enumerate(track):
         if patch is None:
             continue
@@ -219,9 +236,5 @@ def _blob(track: list[_Patch | None], parts: NDArray[np.int32], others: Mask, co
         rows, columns = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
         left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
         box[frame] = left, top, right, bottom
-        is_cut = left == 0 or top == 0 or right == width or bottom == height
-        window = (slice(max(top - 2, 0), bottom + 2), slice(max(left - 2, 0), right + 2))
-        near = ndimage.binary_dilation(mine[window], np.ones((3, 3), dtype=bool))
-        foreign = others[frame][window] | ((parts[frame][window] > 0) & ~mine[window])
-        is_whole[frame] = not is_cut and int((near & foreign).sum()) <= 1
-    return Blob(colour, mask, area, centroid, box, is_whole)
+        is_cut[frame] = left == 0 or top == 0 or right == width or bottom == height
+    return Blob(colour, mask, area, centroid, box, is_cut)

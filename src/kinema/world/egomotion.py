@@ -71,9 +71,7 @@ def view_path(move: Move, num_frames: int) -> CameraPath:
         light="noon",
         sun_azimuth_deg=0.0,
         cloudiness=0.0,
-        camera=Camera(
-            move=move.move, direction=move.direction, elevation_deg=move.elevation_deg, azimuth_deg=0.0
-        ),
+        camera=Camera(move=move.move, direction=move.direction, elevation_deg=move.elevation_deg, azimuth_deg=0.0),
     )
     path = camera_path(scene, num_frames, fps=1.0)
     return CameraPath(path.eye / scene.view_height, path.target / scene.view_height, path.up, path.fov_deg)
@@ -92,9 +90,9 @@ def pixel_rays(path: CameraPath, frame: int, height: int, width: int) -> NDArray
 def estimate_egomotion(luma: Floats, background: NDArray[np.bool_]) -> Egomotion:
     """Find the camera move of a clip from its background.
 
-    `luma` is "f h w" in 8-bit levels and `background` "f h w" says which pixels belong to no object. Every move of the demo
-    world is tried at several heights of the camera: pixels of the floor are followed along the ground plane, those of the
-    skyline along their direction, and the mean capped difference of normalised details is compared.
+    `luma` is "f h w" in 8-bit levels and `background` "f h w" says which pixels belong to no object. Every move of
+    the demo world is tried at several heights of the camera: pixels of the floor are followed along the ground plane,
+    those of the skyline along their direction, and the mean capped difference of normalised details is compared.
     """
     num_frames, height, width = luma.shape
     moves = _moves()

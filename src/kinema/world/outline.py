@@ -1,7 +1,7 @@
 """The outlines of objects, measured to a fraction of a pixel as support functions.
 
-The support function of a patch says how far it reaches in each direction: the largest x cos(a) + y sin(a) of its points, in
-pixels, y downwards. It determines a convex outline, and all solids of the demo world are convex.
+The support function of a patch says how far it reaches in each direction: the largest x cos(a) + y sin(a) of its
+points, in pixels, y downwards. It determines a convex outline, and all solids of the demo world are convex.
 """
 
 import functools
@@ -19,7 +19,7 @@ DIRECTIONS = 32
 """Number of directions in which outlines are measured."""
 
 HIDDEN_PX = 2.0
-"""Where an outline is cut by the border or another object closer than this to its furthest point, more may be hidden."""
+"""Where an outline is cut by the border or another object nearer than this to its furthest point, more may be there."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,12 @@ class Outlines:
 
     reach: Floats
     is_known: NDArray[np.bool_]
+
+    @property
+    def is_whole(self) -> NDArray[np.bool_]:
+        """In which frames nothing of the outline is hidden, "f"."""
+        whole: NDArray[np.bool_] = self.is_known.all(axis=1)
+        return whole
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,15 @@ def directions() -> Floats:
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
-def measure_outlines(blobs: Sequence[Blob], frames: NDArray[np.uint8]) -> list[Outlines]:
-    """Measure the outlines of all objects in all frames "f h w 3"."""
+def measure_outlines(blobs: Sequence[Blob], nearness: Sequence[float], frames: NDArray[np.uint8]) -> list[Outlines]:
+    """Measure the outlines of all objects in all frames "f h w 3".
+
+    Where two objects meet, the outline between them is that of the nearer one; `nearness` grows towards the camera.
+    """
     owner = np.full(frames.shape[:3], -1, dtype=np.int8)
     for index, blob in enumerate(blobs):
         owner[blob.mask] = index
-    edges = _find_edges(owner, frames)
+    edges = _find_edges(owner, np.array([*nearness, -np.inf, np.inf]), frames)
     found = []
     for index, _ in enumerate(blobs):
         reach = np.full((len(frames), DIRECTIONS), np.nan)
@@ -69,9 +78,8 @@ def measure_outlines(blobs: Sequence[Blob], frames: NDArray[np.uint8]) -> list[O
     return found
 
 
-def _find_edges(owner: NDArray[np.int8], frames: NDArray[np.uint8]) -> _Edges:
-    """Find the points between the pixels of objects and their neighbours, placed by how much of each pixel is covered."""
-    _, height, width = owner.shape
+def _find_edges(owner: NDArray[np.int8], nearness: Floats, frames: NDArray[np.uint8]) -> _Edges:
+    """Find the points between objects' pixels and their neighbours, placed by how much of each pixel is covered."""
     padded = np.pad(owner, ((0, 0), (2, 2), (2, 2)), mode="edge")
     inside = np.pad(np.ones(owner.shape[1:], dtype=bool), 1)
     parts = []
@@ -80,10 +88,12 @@ def _find_edges(owner: NDArray[np.int8], frames: NDArray[np.uint8]) -> _Edges:
         mine = owner[frame, row, column].astype(np.intp)
         next_row, next_column = row + step_row, column + step_column
         is_inside = inside[next_row + 1, next_column + 1]
-        other = np.where(is_inside, padded[frame, next_row + 2, next_column + 2], -2)
+        # The last two of `nearness` are those of the background and, -1 from the end, of the border.
+        other = np.where(is_inside, padded[frame, next_row + 2, next_column + 2], -1).astype(int)
+        other = np.where(is_inside & (other == -1), len(nearness) - 2, other)
         edge = np.flatnonzero(other != mine)
         frame, row, column, mine, other = frame[edge], row[edge], column[edge], mine[edge], other[edge]
-        is_free = other == -1
+        is_free = nearness[mine] > nearness[other]
         shift = np.zeros(len(edge))
         at = (frame[is_free], row[is_free], column[is_free])
         shift[is_free] = _shift(frames, owner, at, (step_row, step_column))
@@ -110,7 +120,7 @@ def _shift(
         return _display_light()[frames[frame, *pixel(steps)]]
 
     deeper = (owner[frame, *pixel(-1)] == owner[at])[:, None]
-    further = (owner[frame, *pixel(2)] == -1)[:, None]
+    further = (owner[frame, *pixel(2)] == owner[frame, *pixel(1)])[:, None]
     last, first = colour(0), colour(1)
     inner, outer = np.where(deeper, colour(-1), last), np.where(further, colour(2), first)
     contrast = inner - outer

@@ -28,11 +28,13 @@ def middles(blob: Blob, outlines: Outlines) -> Floats:
     quarter = DIRECTIONS // 4
     right, down, left, up = (outlines.reach[:, quarter * turn] for turn in range(4))
     box = np.stack([(right - left) / 2.0, (down - up) / 2.0], axis=-1)
-    whole = blob.is_whole
-    middle = np.where(whole[:, None], box, blob.centroid)
-    if whole.sum() >= LEAST_WHOLE:
-        middle = np.where(whole[:, None], middle, np.nan)
-    return middle
+    return np.where(outlines.is_whole[:, None], box, blob.centroid)
+
+
+def whole_middles(middle: Floats, outlines: Outlines) -> Floats:
+    """The same without the frames in which part of the object is hidden, if enough others remain."""
+    whole = outlines.is_whole
+    return np.where(whole[:, None], middle, np.nan) if whole.sum() >= LEAST_WHOLE else middle
 
 
 def rays_through(path: CameraPath, pixels: Floats, size_px: tuple[int, int]) -> Floats:

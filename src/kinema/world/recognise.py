@@ -56,12 +56,6 @@ class Fit:
         """The cost of the best fit."""
         return float(self.cost.min())
 
-    def __add__(self, other: "Fit") -> "Fit":
-        """Mean of two fits of like objects, weighted by their views."""
-        total = max(self.num_views + other.num_views, 1)
-        cost = (self.cost * self.num_views + other.cost * other.num_views) / total
-        return Fit(cost, self.lanes, self.num_views + other.num_views)
-
 
 def lanes_of(view_height_m: float) -> tuple[float, float]:
     """Where objects stand, as y in view heights: in the subject's lane, or in the row behind it."""

@@ -31,7 +31,9 @@ class Poses:
     shape: NDArray[np.intp]
 
 
-def project_poses(poses: Poses, path: CameraPath, frame: int, centre: Floats, height: float, size_px: tuple[int, int]) -> Floats:
+def project_poses(
+    poses: Poses, path: CameraPath, frame: int, centre: Floats, height: float, size_px: tuple[int, int]
+) -> Floats:
     """Support functions "p k", in pixels, of all poses of solids of a height (in the path's units) at a centre "3"."""
     eye = path.eye[frame]
     right, up, forward = (axis[frame] for axis in path.basis())
@@ -103,7 +105,9 @@ def _poses(parts: list[tuple[Shape, Floats]]) -> Poses:
         starts.append(total)
         shapes.append(SHAPES.index(shape))
         total += len(solid)
-    return Poses(np.concatenate(points), np.concatenate(radii), np.concatenate(phases), np.array(starts), np.array(shapes))
+    return Poses(
+        np.concatenate(points), np.concatenate(radii), np.concatenate(phases), np.array(starts), np.array(shapes)
+    )
 
 
 def _solid(shape: Shape) -> tuple[Floats, float, Floats]:

@@ -1,0 +1,326 @@
+"""Read a clip back: its objects, what they do and where, the camera, the light, without any learned weights.
+
+Everything that is used is known of the demo world as such (its palette, its solids, its camera moves), nothing of the
+clip but its pixels. Objects are found by hue once the light is taken out (segment, blobs), the camera's move is the
+one under which the background fits itself (egomotion), shapes and sizes are those whose outlines fit (outline,
+silhouette, recognise), and actions follow from tracks in the world and from changes inside the outlines (place,
+action, turning).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch.nn import functional
+
+from kinema.world.action import Motion, read_motion
+from kinema.world.blobs import Blob, find_blobs
+from kinema.world.camera import CameraPath
+from kinema.world.egomotion import Egomotion, estimate_egomotion
+from kinema.world.facts import Facts, ObjectFacts, Relation, Side
+from kinema.world.outline import DIRECTIONS, Outlines, measure_outlines
+from kinema.world.place import LEAST_WHOLE, middles, on_plane, rays_through, stillness, whole_middles
+from kinema.world.recognise import Fit, fit_solids, lanes_of
+from kinema.world.scene import (
+    SHAPES,
+    SIZES,
+    VIEW_HEIGHT_M,
+    Action,
+    CameraDirection,
+    CameraMove,
+    Colour,
+    Direction,
+    Floor,
+    Light,
+    Material,
+    Shape,
+    Size,
+)
+from kinema.world.segment import Segmentation, segment
+from kinema.world.silhouette import Poses, rolling_poses, tumbling_poses, upright_poses
+from kinema.world.turning import turning
+
+Floats = NDArray[np.float64]
+
+WORKING_PX = 64
+"""Larger videos are reduced until their shorter side has this many pixels."""
+
+LEAST_PX = 24
+"""Smaller videos show nothing that could be read."""
+
+MOVES_PX, ROUGHLY_PX = 1.5, 3.0
+"""An object that cannot be explained as standing still to this error moves; the second is for one seen only in part."""
+
+SPINS = 0.055
+"""Change of the surface from frame to frame above which an object that keeps its place spins."""
+
+NOT_ONE = 6.0
+"""When no solid fits an object better than this, it is two like ones that overlap."""
+
+LIKE, WORST_LOOK = 1.5, 30.0
+"""Objects of one colour are alike unless another look fits one better by the first; no view counts more than the
+second.
+"""
+
+LEAN_DEG = (-12.0, -6.0, 0.0, 6.0, 12.0)
+"""How far an object leans while it swings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenObject:
+    """One object as it is seen.
+
+    `track` is its middle and `extent` its width and height at each frame, "f 2" in picture heights, NaN where it is
+    hidden. `lane` is how far behind the subject's lane it stands, in view heights, and `misfit` how badly the best
+    solid fits its outline (about 1 when it fits).
+    """
+
+    shape: Shape
+    colour: Colour
+    size: Size
+    material: Material | None
+    track: Floats
+    extent: Floats
+    lane: float
+    misfit: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What a clip shows; objects[0] acts, the others are in the order of their size in the picture."""
+
+    objects: tuple[SeenObject, ...]
+    relations: tuple[Relation, ...]
+    action: Action | None
+    direction: Direction | None
+    camera: CameraMove
+    camera_direction: CameraDirection | None
+    light: Light
+    floor: Floor
+
+    @property
+    def count(self) -> int:
+        """Number of objects."""
+        return len(self.objects)
+
+    @property
+    def facts(self) -> Facts:
+        """The same as facts, to be compared with those of a scene or of a caption."""
+        return Facts(
+            objects=tuple(
+                ObjectFacts(shape=thing.shape, colour=thing.colour, size=thing.size, material=thing.material)
+                for thing in self.objects
+            ),
+            count=self.count,
+            relations=self.relations,
+            action=self.action,
+            direction=self.direction,
+            floor=self.floor,
+            light=self.light,
+            camera=self.camera,
+            camera_direction=self.camera_direction,
+        )
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """One object between segmentation and recognition."""
+
+    blob: Blob
+    outlines: Outlines
+    middle: Floats
+    track: Floats
+    moves: bool
+
+
+def parse(frames: NDArray[np.uint8], fps: float) -> Observation:  # noqa: ARG001 - moves last the clip at any rate
+    """Say what a clip "f h w 3" (RGB) shows, as far as it shows anything: a blurred one gives few objects or none.
+
+    It takes camera moves to last for the whole clip. It never fails on what a video may hold; frames of fewer than 24
+    pixels on a side, and clips without frames, show nothing.
+    """
+    if len(frames) == 0 or min(frames.shape[1:3]) < LEAST_PX:
+        return Observation(
+            objects=(),
+            relations=(),
+            action=None,
+            direction=None,
+            camera="fixed",
+            camera_direction=None,
+            light="overcast",
+            floor="tiles",
+        )
+    frames = _reduce(frames)
+    seen = segment(frames)
+    blobs = find_blobs(seen.label)
+    background = ~ndimage.binary_dilation(seen.label >= 0, np.ones((1, 5, 5), dtype=bool))
+    camera = estimate_egomotion(seen.luma, background)
+    sights = _sights(blobs, frames, camera.path)
+    motion = read_motion([sight.track for sight in sights], [k for k, sight in enumerate(sights) if sight.moves])
+    motion = motion or _in_place(sights, seen)
+    return _observe(sights, motion, camera, seen, frames)
+
+
+def _reduce(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Average pixels until the shorter side has WORKING_PX, if it has clearly more."""
+    height, width = frames.shape[1:3]
+    shorter = min(height, width)
+    if shorter <= 1.25 * WORKING_PX:
+        return frames
+    size = [round(side * WORKING_PX / shorter) for side in (height, width)]
+    small = functional.interpolate(torch.from_numpy(frames).movedim(-1, 1).float(), size=size, mode="area")
+    return small.round().to(torch.uint8).movedim(1, -1).numpy()
+
+
+def _sights(blobs: Sequence[Blob], frames: NDArray[np.uint8], path: CameraPath) -> list[_Sight]:
+    """Place each object in the world and say whether it moves."""
+    size_px = (frames.shape[1], frames.shape[2])
+    lanes = lanes_of(VIEW_HEIGHT_M[min(max(len(blobs), 1), 4) - 1])
+    # What moves does so in the subject's lane, nearest to the camera; of what stands, the lowest in the picture is.
+    roughly = [stillness(path, blob.centroid, lanes, size_px).residual_px for blob in blobs]
+    lowest = [float(np.nanmedian(blob.box[:, 3])) for blob in blobs]
+    nearness = [size_px[0] + error if error > ROUGHLY_PX else low for error, low in zip(roughly, lowest, strict=True)]
+    sights = []
+    for blob, outlines in zip(blobs, measure_outlines(blobs, nearness, frames), strict=True):
+        middle = middles(blob, outlines)
+        whole = whole_middles(middle, outlines)
+        still = stillness(path, whole, lanes, size_px)
+        is_sure = int(outlines.is_whole.sum()) > 1
+        moves = still.residual_px > (MOVES_PX if is_sure else ROUGHLY_PX)
+        track = on_plane(path, rays_through(path, middle if moves else whole, size_px), 1, 0.0)[:, [0, 2]]
+        sights.append(_Sight(blob, outlines, whole, track, moves))
+    return sights
+
+
+def _in_place(sights: Sequence[_Sight], seen: Segmentation) -> Motion | None:
+    """Tell rest from spin, for a clip in which nothing changes place."""
+    if not sights:
+        return None
+    change = []
+    for sight in sights:
+        value = turning(sight.blob, sight.middle, seen.luma)
+        change.append(turning(sight.blob, sight.blob.centroid, seen.luma) if np.isnan(value) else value)
+    actor = int(np.argmax(np.nan_to_num(change)))
+    return Motion("spin" if np.nan_to_num(change)[actor] > SPINS else "rest", None, actor)
+
+
+def _observe(
+    sights: list[_Sight], motion: Motion | None, camera: Egomotion, seen: Segmentation, frames: NDArray[np.uint8]
+) -> Observation:
+    size_px = (frames.shape[1], frames.shape[2])
+    actor = motion.actor if motion else 0
+    order = sorted(range(len(sights)), key=lambda index: (index != actor, -float(sights[index].blob.area.sum())))
+    sights = [sights[index] for index in order]
+    view = VIEW_HEIGHT_M[min(max(len(sights), 1), 4) - 1]
+    action = motion.action if motion else None
+    if action == "collide":
+        view = VIEW_HEIGHT_M[-1]
+    fits = []
+    for index, sight in enumerate(sights):
+        if index == 0 and action == "slide":
+            action, fit = _travel(sight, camera.path, size_px, view)
+        else:
+            poses = upright_poses(LEAN_DEG) if index == 0 and action == "swing" else upright_poses()
+            fit = _fit(sight, poses, camera.path, size_px, view)
+        fits.append(fit)
+    objects = []
+    for sight, fit, look in zip(sights, fits, _looks(sights, fits), strict=True):
+        objects += [_describe(sight, fit, look, size_px)] * (2 if _is_two(sight, fit) else 1)
+    return Observation(
+        objects=tuple(objects),
+        relations=_relations(objects),
+        action=action,
+        direction=motion.direction if motion else None,
+        camera=camera.move,
+        camera_direction=camera.direction,
+        light=seen.daylight.light,
+        floor=seen.daylight.floor,
+    )
+
+
+def _fit(sight: _Sight, poses: Poses, path: CameraPath, size_px: tuple[int, int], view: float) -> Fit:
+    lanes = (0.0, 0.0) if sight.moves else lanes_of(view)
+    return fit_solids(
+        sight.outlines,
+        sight.middle,
+        poses,
+        path,
+        size_px,
+        view_height_m=view,
+        lanes=lanes,
+        is_grounded=not sight.moves,
+    )
+
+
+def _travel(sight: _Sight, path: CameraPath, size_px: tuple[int, int], view: float) -> tuple[Action, Fit]:
+    """Tell sliding, rolling and tumbling apart by the poses that explain the outlines."""
+    slide, roll, tumble = (
+        _fit(sight, poses, path, size_px, view) for poses in (upright_poses(), rolling_poses(), tumbling_poses())
+    )
+    if roll.shape == "ball" and roll.least <= min(slide.least, tumble.least) + 0.3:
+        return "roll", roll
+    if slide.least <= min(roll.least, tumble.least) + 0.3:
+        return "slide", slide
+    return ("roll", roll) if roll.least < tumble.least else ("tumble", tumble)
+
+
+def _looks(sights: Sequence[_Sight], fits: Sequence[Fit]) -> list[tuple[Shape, Size]]:
+    """Choose shape and size of each object; those of one colour are alike where that fits each nearly as well."""
+    looks = []
+    for sight, fit in zip(sights, fits, strict=True):
+        own = fit.cost.min(axis=2)
+        joint = np.zeros_like(own)
+        for peer, other in zip(sights, fits, strict=True):
+            if peer.blob.colour == sight.blob.colour and other.least < NOT_ONE:
+                joint += other.num_views * np.minimum(other.cost.min(axis=2), WORST_LOOK)
+        best = np.unravel_index(int(np.argmin(joint)), own.shape)
+        if not joint.any() or (own[best] > own.min() + LIKE and own.min() < NOT_ONE):
+            best = np.unravel_index(int(np.argmin(own)), own.shape)
+        looks.append((SHAPES[best[0]], SIZES[best[1]]))
+    return looks
+
+
+def _is_two(sight: _Sight, fit: Fit) -> bool:
+    """Whether a patch that stands apart and still cannot be one solid."""
+    return not sight.moves and fit.least > NOT_ONE and int(sight.outlines.is_whole.sum()) >= LEAST_WHOLE
+
+
+def _describe(sight: _Sight, fit: Fit, look: tuple[Shape, Size], size_px: tuple[int, int]) -> SeenObject:
+    quarter = DIRECTIONS // 4
+    reach = sight.outlines.reach
+    extent = np.stack([reach[:, 0] + reach[:, 2 * quarter], reach[:, quarter] + reach[:, 3 * quarter]], axis=-1)
+    return SeenObject(
+        shape=look[0],
+        colour=sight.blob.colour,
+        size=look[1],
+        material=None,
+        track=sight.blob.centroid / size_px[0],
+        extent=extent / size_px[0],
+        lane=0.0 if sight.moves else fit.lane,
+        misfit=fit.least,
+    )
+
+
+def _relations(objects: Sequence[SeenObject]) -> tuple[Relation, ...]:
+    """Find what is left or right of what in every frame that shows both, and what is in front or behind."""
+    found = []
+    for first, mine in enumerate(objects):
+        for second, other in enumerate(objects):
+            if first == second:
+                continue
+            apart = mine.track[:, 0] - other.track[:, 0]
+            apart = apart[np.isfinite(apart)]
+            sides: list[Side] = []
+            if len(apart) and (apart < 0).all():
+                sides.append("left of")
+            if len(apart) and (apart > 0).all():
+                sides.append("right of")
+            if mine.lane < other.lane:
+                sides.append("in front of")
+            if mine.lane > other.lane:
+                sides.append("behind")
+            found += [Relation(first, side, second) for side in sides]
+    return tuple(found)
