@@ -1,9 +1,9 @@
-"""Measure a whole generation, prompt to frames, against diffusers' WanPipeline: same folder, prompts, steps, noise, dtype.
+"""Measure a whole generation, prompt to frames, against diffusers' WanPipeline on the same folder and noise.
 
-python benchmarks/generate_vs_diffusers.py [--model FOLDER] [--dtype D] [--rounds N] > benchmarks/MODEL_HARDWARE_YYYYMM.md
+python benchmarks/generate_vs_diffusers.py [--model FOLDER] [--dtype D] [--rounds N] > benchmarks/MODEL_MACHINE_YYYYMM.md
 
-Both pipelines live in one process and take turns, each round with a prompt of its own, so that nothing is kept from the round
-before. Times are medians over the rounds; peak memory is that of a process of its own that generates once.
+Both pipelines live in one process and take turns, each round with a prompt of its own, so that nothing is kept from
+the round before. Times are medians over the rounds; peak memory is that of a process of its own that generates once.
 """
 
 import argparse
@@ -27,11 +27,8 @@ from cpu_ops import commit, cpu_name
 
 from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name
 from kinema.generate.pipeline import Pipeline
-from kinema.model import Model, Tokenizer, resolve_folder, save_model
-from kinema.model.dit import DiT
-from kinema.model.presets import PRESETS
-from kinema.model.text import TextEncoder
-from kinema.model.vae import VideoVAE
+from kinema.model import PRESETS, DiT, Model, TextEncoder, Tokenizer, VideoVAE, save_model
+from kinema.model.folder import SHIPPED
 from kinema.spec import VideoSpec
 
 PROMPTS = (
@@ -185,10 +182,9 @@ def find_model(name: str | None, scratch: Path) -> tuple[Path, str]:
     """Return the folder to measure, and what to call it."""
     if name is not None:
         return Path(name), name
-    try:
-        return resolve_folder("mini"), "mini"
-    except Exception:
-        return random_mini(scratch / "mini"), "mini, random weights"
+    if (SHIPPED / "mini" / "model_index.json").exists():
+        return SHIPPED / "mini", "mini"
+    return random_mini(scratch / "mini"), "mini, random weights"
 
 
 def report(folder: Path, title: str, dtype: torch.dtype, arguments: argparse.Namespace, load: float) -> None:
@@ -215,7 +211,9 @@ def report(folder: Path, title: str, dtype: torch.dtype, arguments: argparse.Nam
     print(f"- {cpu_name()}, {os.cpu_count()} logical cores, {torch.backends.cpu.get_cpu_capability()}")
     print(f"- Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"- load when it began: {load:.1f}{' (busy: do not commit these figures)' if load > 0.5 else ''}")
-    print(f"- {spec.frames} frames of {spec.width}x{spec.height}, {spec.steps} steps of {spec.solver}, {arguments.dtype},")
+    print(
+        f"- {spec.frames} frames of {spec.width}x{spec.height}, {spec.steps} steps of {spec.solver}, {arguments.dtype},"
+    )
     print(f"  guidance {spec.guidance:g}; medians of {len(specs) - 1} rounds\n")
     print("| | Kinema | diffusers | ratio |\n|---|---:|---:|---:|")
     rows = {"end to end": totals, **{stage: {n: [s[stage] for s in stages[n]] for n in SIDES} for stage in STAGES}}
@@ -226,7 +224,7 @@ def report(folder: Path, title: str, dtype: torch.dtype, arguments: argparse.Nam
     print(f"| peak memory of the process | {one:.0f} MB | {other:.0f} MB | {other / one:.2f} |\n")
     for each in dict.fromkeys((torch.float32, dtype)):
         error = largest_error(folder, spec, each)
-        print(f"Largest difference of a pixel in {dtype_name(each)}: {error:.3g} of 255 (ours are rounded to whole steps).")
+        print(f"Largest difference of a pixel in {dtype_name(each)}: {error:.3g} of 255 (ours are whole numbers).")
 
 
 if __name__ == "__main__":
