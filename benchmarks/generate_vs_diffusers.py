@@ -1,6 +1,6 @@
 """Measure a whole generation, prompt to frames, against diffusers' WanPipeline on the same folder and noise.
 
-python benchmarks/generate_vs_diffusers.py [--model FOLDER] [--dtype D] [--rounds N] > benchmarks/MODEL_MACHINE_YYYYMM.md
+python benchmarks/generate_vs_diffusers.py [--model FOLDER] [--dtype D] [--rounds N] > benchmarks/MODEL_MACHINE_DATE.md
 
 Both pipelines live in one process and take turns, each round with a prompt of its own, so that nothing is kept from
 the round before. Times are medians over the rounds; peak memory is that of a process of its own that generates once.
