@@ -63,7 +63,7 @@ class _Patch:
 
 def find_blobs(label: Labels) -> list[Blob]:
     """Follow the objects through colour labels "f h w" (an index into COLOURS, or -1)."""
-    label = _close_gaps(merge_shades(label))
+    label = merge_shades(label)
     blobs: list[Blob] = []
     for index, colour in enumerate(COLOURS):
         mine = label == index
@@ -71,15 +71,6 @@ def find_blobs(label: Labels) -> list[Blob]:
             blobs += _follow(mine, label, colour)
     blobs.sort(key=lambda blob: -float(np.nansum(blob.area)))
     return blobs[:MOST_OBJECTS]
-
-
-def _close_gaps(label: Labels) -> Labels:
-    """Fill the thin gaps that highlights cut into objects."""
-    is_object = label >= 0
-    gaps = ndimage.binary_closing(np.pad(is_object, ((0, 0), (2, 2), (2, 2))), _IN_FRAME)
-    gaps = gaps[:, 2:-2, 2:-2] & ~is_object
-    around = ndimage.grey_dilation(label, footprint=np.ones((1, 3, 3), dtype=bool))
-    return np.where(gaps, around, label).astype(np.int8)
 
 
 def merge_shades(label: Labels) -> Labels:

@@ -22,7 +22,7 @@ from kinema.world.camera import CameraPath
 from kinema.world.egomotion import Egomotion, estimate_egomotion
 from kinema.world.facts import Facts, ObjectFacts, Relation, Side
 from kinema.world.outline import DIRECTIONS, Outlines, measure_outlines
-from kinema.world.place import LEAST_WHOLE, middles, on_plane, rays_through, stillness, whole_middles
+from kinema.world.place import LEAST_KNOWN, LEAST_WHOLE, Views, on_plane, rays_through, stillness, view_object
 from kinema.world.recognise import Fit, fit_solids, lanes_of
 from kinema.world.scene import (
     SHAPES,
@@ -57,7 +57,7 @@ MOVES_PX, ROUGHLY_PX = 1.5, 3.0
 SPINS = 0.055
 """Change of the surface from frame to frame above which an object that keeps its place spins."""
 
-NOT_ONE = 6.0
+NOT_ONE = 3.5
 """When no solid fits an object better than this, it is two like ones that overlap."""
 
 LIKE, WORST_LOOK = 1.5, 30.0
@@ -180,19 +180,26 @@ def _sights(blobs: Sequence[Blob], frames: NDArray[np.uint8], path: CameraPath) 
     size_px = (frames.shape[1], frames.shape[2])
     lanes = lanes_of(VIEW_HEIGHT_M[min(max(len(blobs), 1), 4) - 1])
     # What moves does so in the subject's lane, nearest to the camera; of what stands, the lowest in the picture is.
-    roughly = [stillness(path, blob.centroid, lanes, size_px).residual_px for blob in blobs]
+    roughly = [_rough_stillness(blob, lanes, path, size_px) for blob in blobs]
     lowest = [float(np.nanmedian(blob.box[:, 3])) for blob in blobs]
     nearness = [size_px[0] + error if error > ROUGHLY_PX else low for error, low in zip(roughly, lowest, strict=True)]
     sights = []
     for blob, outlines in zip(blobs, measure_outlines(blobs, nearness, frames), strict=True):
-        middle = middles(blob, outlines)
-        whole = whole_middles(middle, outlines)
-        still = stillness(path, whole, lanes, size_px)
-        is_sure = int(outlines.is_whole.sum()) > 1
-        moves = still.residual_px > (MOVES_PX if is_sure else ROUGHLY_PX)
-        track = on_plane(path, rays_through(path, middle if moves else whole, size_px), 1, 0.0)[:, [0, 2]]
-        sights.append(_Sight(blob, outlines, whole, track, moves))
+        views = view_object(blob, outlines)
+        is_sure = int(views.is_known.all(axis=1).sum()) >= LEAST_KNOWN
+        moves = stillness(path, views, lanes, size_px).residual_px > (MOVES_PX if is_sure else ROUGHLY_PX)
+        track = on_plane(path, rays_through(path, views.middle, size_px), 1, 0.0)[:, [0, 2]]
+        sights.append(_Sight(blob, outlines, views.whole, track, moves))
     return sights
+
+
+def _rough_stillness(blob: Blob, lanes: tuple[float, ...], path: CameraPath, size_px: tuple[int, int]) -> float:
+    """How far an object's patch, which others may cover, is from standing still."""
+    seen = np.isfinite(blob.centroid)
+    edges = np.full((len(seen), 4), np.nan)
+    is_known: NDArray[np.bool_] = np.logical_and(seen, ~blob.is_cut[:, None])
+    views = Views(blob.centroid, is_known, edges, seen.all(axis=1))
+    return stillness(path, views, lanes, size_px).residual_px
 
 
 def _in_place(sights: Sequence[_Sight], seen: Segmentation) -> Motion | None:

@@ -12,7 +12,37 @@ from kinema.world.outline import DIRECTIONS, Outlines
 Floats = NDArray[np.float64]
 
 LEAST_WHOLE = 4
-"""With at least this many whole views of an object, the others are not used to place it."""
+"""With at least this many whole views of an object, those that are cut or covered are not used to recognise it."""
+
+LEAST_KNOWN = 3
+"""Places along an axis that must be known before single edges of an object need not be asked."""
+
+LOWEST, HIGHEST = 0.02, 0.34
+"""Heights, in view heights, at which the middle of something that stands can be."""
+
+FAR_PX = 20.0
+"""No view counts as further than this from where an object should stand."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Where an object is in the picture, "f 2" (x, y) in pixels, and at which coordinates that is sure.
+
+    A coordinate is the middle of the outline where both ends are known, else that of the patch. `edges` is "f 4"
+    (right, bottom, left, top), NaN where hidden.
+    """
+
+    middle: Floats
+    is_known: NDArray[np.bool_]
+    edges: Floats
+    is_whole: NDArray[np.bool_]
+
+    @property
+    def whole(self) -> Floats:
+        """The middle, without the frames that hide part of the object if enough others remain."""
+        return (
+            np.where(self.is_whole[:, None], self.middle, np.nan) if self.is_whole.sum() >= LEAST_WHOLE else self.middle
+        )
 
 
 @dataclass(frozen=True)
@@ -23,18 +53,14 @@ class Stillness:
     place: Floats
 
 
-def middles(blob: Blob, outlines: Outlines) -> Floats:
-    """Middle of each view of an object, "f 2" in pixels: of its outline where all of it is seen, else of its patch."""
-    quarter = DIRECTIONS // 4
-    right, down, left, up = (outlines.reach[:, quarter * turn] for turn in range(4))
-    box = np.stack([(right - left) / 2.0, (down - up) / 2.0], axis=-1)
-    return np.where(outlines.is_whole[:, None], box, blob.centroid)
-
-
-def whole_middles(middle: Floats, outlines: Outlines) -> Floats:
-    """The same without the frames in which part of the object is hidden, if enough others remain."""
-    whole = outlines.is_whole
-    return np.where(whole[:, None], middle, np.nan) if whole.sum() >= LEAST_WHOLE else middle
+def view_object(blob: Blob, outlines: Outlines) -> Views:
+    """Find the middle of each view of an object."""
+    ends = np.arange(4) * (DIRECTIONS // 4)
+    reach = outlines.reach[:, ends] * np.array([1.0, 1.0, -1.0, -1.0])
+    known = outlines.is_known[:, ends]
+    both = known[:, :2] & known[:, 2:]
+    middle = np.where(both, (reach[:, :2] + reach[:, 2:]) / 2.0, blob.centroid)
+    return Views(middle, both, np.where(known, reach, np.nan), outlines.is_whole)
 
 
 def rays_through(path: CameraPath, pixels: Floats, size_px: tuple[int, int]) -> Floats:
@@ -57,20 +83,39 @@ def on_plane(path: CameraPath, rays: Floats, axis: int, value: float) -> Floats:
     return points
 
 
-def stillness(path: CameraPath, middle: Floats, lanes: tuple[float, ...], size_px: tuple[int, int]) -> Stillness:
-    """Try whether views of an object, "f 2" in pixels, can be of one place in one of the lanes (values of y)."""
-    rays = rays_through(path, middle, size_px)
-    best = Stillness(np.inf, np.zeros(3))
+def stillness(path: CameraPath, views: Views, lanes: tuple[float, ...], size_px: tuple[int, int]) -> Stillness:
+    """Try whether views of an object can be of one place on the floor, in one of the lanes (values of y)."""
+    both = views.is_known.all(axis=1)
+    used = both if both.sum() >= LEAST_KNOWN else np.isfinite(views.middle).all(axis=1)
+    rays = rays_through(path, views.middle, size_px)
     scale = np.array([size_px[1], size_px[0]])
+    best = Stillness(FAR_PX, np.full(3, np.nan))
     for lane in lanes:
         points = on_plane(path, rays, 1, lane)
-        seen = np.isfinite(points).all(axis=-1)
-        if not seen.any():
+        points = points[used & np.isfinite(points).all(axis=-1)]
+        place = np.median(points, axis=0) if len(points) else np.full(3, np.nan)
+        if not LOWEST < place[2] < HIGHEST:
             continue
-        place = np.median(points[seen], axis=0)
-        shown = project(path, place[None], size_px[1] / size_px[0])[:, 0, :2] * scale
-        away = np.hypot(*(shown - middle)[seen].T)
-        residual = float(np.sqrt(np.mean(np.minimum(away, 20.0) ** 2)))
+        shown = project(path, place[None], size_px[1] / size_px[0])[:, 0]
+        residual = _residual(views, shown[:, :2] * scale, shown[:, 2])
         if residual < best.residual_px:
             best = Stillness(residual, place)
     return best
+
+
+def _residual(views: Views, shown: Floats, depth: Floats) -> float:
+    """Root mean square, in pixels, of what is not explained when an object is at `shown`, "f 2", and `depth` "f"."""
+    parts = []
+    for axis in (0, 1):
+        known = views.is_known[:, axis]
+        if known.sum() >= LEAST_KNOWN:
+            parts.append((views.middle - shown)[known, axis])
+            continue
+        # Where both ends are never seen at once, each must keep its distance, which the depth scales.
+        for end in (axis, axis + 2):
+            offset = (views.edges[:, end] - shown[:, axis]) * depth
+            offset = offset[np.isfinite(offset)]
+            if len(offset):
+                parts.append((offset - np.median(offset)) / float(np.median(depth)))
+    away = np.minimum(np.abs(np.concatenate(parts)), FAR_PX) if parts else np.zeros(1)
+    return float(np.sqrt(np.mean(away**2)))

@@ -14,9 +14,16 @@ from kinema.world.palette import PALETTE, to_linear
 from kinema.world.scene import COLOURS
 
 Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_NEAR = np.ones((1, 5, 5), dtype=bool)
 
 NOT_FLOOR = 0.36
 """Saturation, in white light, above which a pixel shows an object rather than floor or sky."""
+
+TINT, GLINT = 0.15, 1.2
+"""A pixel beside an object belongs to it if its saturation differs from the row's by the first, or if it lies between
+pixels of the object and is brighter than the row by the second."""
 
 DARKEST = 0.004
 """Linear reflectance below which a pixel is too dark to have a hue."""
@@ -41,13 +48,37 @@ def segment(frames: NDArray[np.uint8]) -> Segmentation:
     light = _light_of_level()[frames]
     daylight = estimate_daylight(light)
     surface = np.power(light / daylight.white, np.float32(1.0 / 2.2))
+    luma = (frames @ np.array([0.299, 0.587, 0.114], dtype=np.float32)).astype(np.float32)
     largest, smallest = surface.max(axis=-1), surface.min(axis=-1)
     saturation = (largest - smallest) / np.maximum(largest, 0.02)
-    is_object = (saturation > NOT_FLOOR) & (largest > DARKEST ** (1.0 / 2.2))
-    is_object = ndimage.binary_opening(is_object, np.ones((1, 2, 2)))
-    label = np.where(is_object, name_hues(surface), -1).astype(np.int8)
-    luma = (frames @ np.array([0.299, 0.587, 0.114], dtype=np.float32)).astype(np.float32)
+    label = name_hues(surface)
+    is_sure = (saturation > NOT_FLOOR) & (largest > DARKEST ** (1.0 / 2.2))
+    is_object = is_sure | _grow(is_sure, label, surface, saturation, luma)
+    label = np.where(is_object, label, -1).astype(np.int8)
     return Segmentation(label, surface, luma, daylight)
+
+
+def _grow(is_sure: Mask, label: NDArray[np.int8], surface: Floats, saturation: Floats, luma: Floats) -> Mask:
+    """Add the pixels beside sure ones that are theirs by hue, or highlights between them: paler than paint, no floor."""
+    near = ndimage.binary_dilation(is_sure, _NEAR)
+    hue = np.radians(_hue(surface))
+    parts = (saturation * np.cos(hue), saturation * np.sin(hue), luma)
+    red, green, bright = (_beside_row(part, ~near) for part in parts)
+    away = np.hypot(parts[0] - red, parts[1] - green)
+    neighbour = ndimage.grey_dilation(np.where(is_sure, label, -1), footprint=_NEAR)
+    is_tint = (away > TINT) & (label == neighbour)
+    between = ndimage.binary_closing(np.pad(is_sure, ((0, 0), (2, 2), (2, 2))), _NEAR)[:, 2:-2, 2:-2]
+    is_glint = between & (luma > GLINT * bright + 4.0)
+    return near & ~is_sure & (is_tint | is_glint)
+
+
+def _beside_row(value: Floats, is_floor: Mask) -> Floats:
+    """Median of the background in each row, "f h 1"; of the whole background for a row that shows none."""
+    ordered = np.sort(np.where(is_floor, value, np.inf), axis=-1)
+    middle = np.maximum(is_floor.sum(axis=-1, keepdims=True) // 2, 0)
+    found = np.take_along_axis(ordered, middle, axis=-1)
+    whole = np.median(value[is_floor]) if is_floor.any() else 0.0
+    return np.where(np.isfinite(found), found, whole).astype(np.float32)
 
 
 def name_hues(surface: Floats) -> NDArray[np.int8]:
