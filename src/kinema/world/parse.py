@@ -197,8 +197,8 @@ def _rough_stillness(blob: Blob, lanes: tuple[float, ...], path: CameraPath, siz
     """How far an object's patch, which others may cover, is from standing still."""
     seen = np.isfinite(blob.centroid)
     edges = np.full((len(seen), 4), np.nan)
-    is_known: NDArray[np.bool_] = np.logical_and(seen, ~blob.is_cut[:, None])
-    views = Views(blob.centroid, is_known, edges, seen.all(axis=1))
+    is_known = seen & ~blob.is_cut[:, None]
+    views = Views(blob.centroid, is_known, edges, np.isfinite(blob.centroid[:, 0]))
     return stillness(path, views, lanes, size_px).residual_px
 
 
