@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kinema.model.conv import Conv2d, Conv3d
+from kinema.model.norm import outer
 
 
 class TimeCache:
@@ -66,8 +67,7 @@ class RMSNormSiLU(nn.Module):
 class _RMSNormSiLU(torch.autograd.Function):
     """Normalise, weight, activate and pad in few passes over memory; `past` gets no gradient.
 
-    The scale of a pixel times the weight of a channel is an outer product, which a matrix product makes several times
-    faster than broadcasting does in bfloat16 on a CPU. Nothing but x and one number per pixel is kept for backward.
+    Nothing but x and one number per pixel is kept for backward.
     """
 
     @staticmethod
@@ -75,7 +75,7 @@ class _RMSNormSiLU(torch.autograd.Function):
         x = x.permute(0, 2, 3, 4, 1)  # b t y x c
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)
         inverse_rms = (x.shape[-1] ** 0.5 / norm).to(x.dtype).reshape(-1, 1)
-        normed = torch.mm(inverse_rms, gamma.to(x.dtype)[None]).view(x.shape).mul_(x)
+        normed = outer(inverse_rms, gamma.to(x.dtype)).view(x.shape).mul_(x)
         y = x.new_empty(x.shape[0], num_past + x.shape[1], *x.shape[2:])
         if past is None:
             y[:, :num_past] = 0
@@ -101,12 +101,12 @@ class _RMSNormSiLU(torch.autograd.Function):
         x, gamma, inverse_rms = ctx.saved_tensors
         x = x.permute(0, 2, 3, 4, 1)
         channels, weight = x.shape[-1], gamma.to(x.dtype)
-        scale = torch.mm(inverse_rms, weight[None]).view(x.shape)
+        scale = outer(inverse_rms, weight).view(x.shape)
         grad = torch.ops.aten.silu_backward(grad_y[:, :, ctx.num_past :].permute(0, 2, 3, 4, 1), scale * x)
         product = (grad * x).reshape(-1, channels)
         grad_gamma = torch.mm(inverse_rms.view(1, -1), product).view(-1).to(gamma.dtype)
         along_x = torch.mm(product, weight[:, None]) * inverse_rms**3 / -channels
-        grad = grad.mul_(scale).addcmul_(x, torch.mm(along_x, torch.ones_like(weight)[None]).view(x.shape))
+        grad = grad.mul_(scale).addcmul_(x, outer(along_x, torch.ones_like(weight)).view(x.shape))
         return grad.permute(0, 4, 1, 2, 3), grad_gamma, None, None
 
 
@@ -145,9 +145,15 @@ class FrameAttention(nn.Module):
         """Attend within frames only, so that chunks of a stream need no memory of each other here."""
         frames = to_frames(x)
         q, k, v = self.to_qkv(rms_norm(frames, self.gamma)).flatten(2).transpose(1, 2).chunk(3, dim=-1)  # bt yx c
-        weights = torch.softmax(q @ k.transpose(1, 2) * q.shape[-1] ** -0.5, dim=-1, dtype=torch.float32)
-        mixed = (weights.to(v.dtype) @ v).transpose(1, 2).unflatten(2, frames.shape[2:])  # bt c y x
+        size = 1 if q.dtype == torch.float32 and q.device.type == "cpu" else len(q)  # products round by their batch
+        mixed = torch.cat([_mix(*part) for part in zip(q.split(size), k.split(size), v.split(size), strict=True)])
+        mixed = mixed.transpose(1, 2).unflatten(2, frames.shape[2:])  # bt c y x
         return x + to_clip(self.to_out(mixed), x.shape[0])
+
+
+def _mix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    weights = torch.softmax(q @ k.transpose(1, 2) * q.shape[-1] ** -0.5, dim=-1, dtype=torch.float32)
+    return weights.to(v.dtype) @ v
 
 
 class ResidualBlock(nn.Module):

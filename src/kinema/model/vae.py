@@ -265,7 +265,7 @@ class VideoVAE(nn.Module):
         for latent in latents:
             yield self._decode_raw(self._denormalise(latent), cache).clamp(-1, 1)
 
-    def encode_stream(self, frames: Iterable[Float[Tensor, "b f h w 3"]]) -> Iterator[Float[Tensor, "b c t y x"]]:
+    def encode_stream(self, frames: Iterable[Float[Tensor, "b _ h w 3"]]) -> Iterator[Float[Tensor, "b c _ y x"]]:
         """Turn chunks of frames, cut anywhere, into chunks of latents; together they equal `encode`.
 
         Frames wait until they fill a latent. Raises SpecError if some are left at the end.
