@@ -32,8 +32,7 @@ class Outlines:
     @property
     def is_whole(self) -> NDArray[np.bool_]:
         """In which frames nothing of the outline is hidden, "f"."""
-        whole: NDArray[np.bool_] = self.is_known.all(axis=1)
-        return whole
+        return np.asarray(self.is_known.all(axis=1))
 
 
 @dataclass(frozen=True)

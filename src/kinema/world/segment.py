@@ -59,7 +59,7 @@ def segment(frames: NDArray[np.uint8]) -> Segmentation:
 
 
 def _grow(is_sure: Mask, label: NDArray[np.int8], surface: Floats, saturation: Floats, luma: Floats) -> Mask:
-    """Add the pixels beside sure ones that are theirs by hue, or highlights between them: paler than paint, no floor."""
+    """Add the pixels beside sure ones that are theirs by hue, or highlights between them: paler than paint."""
     near = ndimage.binary_dilation(is_sure, _NEAR)
     hue = np.radians(_hue(surface))
     parts = (saturation * np.cos(hue), saturation * np.sin(hue), luma)
