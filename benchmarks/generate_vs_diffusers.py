@@ -27,7 +27,7 @@ from cpu_ops import commit, cpu_name
 
 from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name
 from kinema.generate.pipeline import Pipeline
-from kinema.model import PRESETS, DiT, Model, TextEncoder, Tokenizer, VideoVAE, save_model
+from kinema.model import PRESETS, DiT, Model, TextEncoder, Tokenizer, VideoVAE, load_model, save_model
 from kinema.model.folder import SHIPPED
 from kinema.spec import VideoSpec
 
@@ -79,14 +79,19 @@ def random_mini(folder: Path) -> Path:
     return folder
 
 
+def outline_of(folder: Path) -> Pipeline:
+    """Return the model without its weights, to resolve requests and to draw noise with."""
+    return Pipeline(load_model(folder, "meta"), name=str(folder))
+
+
 def ours(folder: Path, dtype: torch.dtype, watch: Stopwatch) -> Callable[[VideoSpec], np.ndarray]:
     """Return our generation: a resolved request in, frames out, in [0, 1]."""
     pipe = Pipeline.load(str(folder), "cpu", dtype_name(dtype))
+    decode = pipe.decode
+    pipe.decode = lambda *arguments: list(decode(*arguments))  # type: ignore[method-assign]  # at once, to be timed
     watch.wrap(pipe, "network", "text")
     watch.wrap(pipe, "latents", "denoise")
     watch.wrap(pipe, "decode", "decode")
-    decode = pipe.decode
-    pipe.decode = lambda *arguments: iter(list(decode(*arguments)))  # type: ignore[method-assign]  # timed to its end
     return lambda spec: pipe(spec).frames / np.float32(255)
 
 
@@ -96,7 +101,7 @@ def theirs(folder: Path, dtype: torch.dtype, watch: Stopwatch) -> Callable[[Vide
     from diffusers.utils import logging
 
     logging.set_verbosity_error()
-    outline = Pipeline.load(str(folder), "cpu", "float32")
+    outline = outline_of(folder)
     pipe = WanPipeline.from_pretrained(folder, torch_dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
     watch.wrap(pipe, "encode_prompt", "text")
@@ -134,7 +139,7 @@ def peak_bytes(side: str, arguments: argparse.Namespace, folder: Path) -> int:
 
 def requests(folder: Path, arguments: argparse.Namespace) -> list[VideoSpec]:
     """Return one resolved request for each round, and one more to warm up."""
-    outline = Pipeline.load(str(folder), "cpu", "float32")
+    outline = outline_of(folder)
     return [
         outline.resolve(
             VideoSpec(

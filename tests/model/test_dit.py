@@ -5,11 +5,12 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from kinema.checkpoint.layouts import dit_diffusers
 from kinema.checkpoint.weights import load_weights
 from kinema.errors import SpecError
-from kinema.model.dit import DiT, DiTConfig, init_weights
+from kinema.model.dit import DiT, DiTConfig, init_weights, linear_gelu
 
 from .conftest import scramble
 
@@ -96,6 +97,7 @@ def test_every_weight_gets_a_gradient_under_autocast(pair):
 
 _TRACE = """
 import torch
+import torch.nn.functional as F
 from kinema.model.dit import DiT, DiTConfig
 dit = DiT(DiTConfig(num_heads=2, head_dim=16, num_layers=2, ffn_dim=64, in_channels=4, out_channels=4, text_dim=24))
 torch.nn.init.normal_(dit.proj_out.weight)
@@ -170,3 +172,20 @@ def test_latents_that_do_not_divide_into_patches_are_refused(pair):
     _, time, text = _inputs()
     with pytest.raises(SpecError, match="5 x 6"):
         pair[1](torch.zeros(2, 4, 3, 5, 6), time, text)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_linear_layer_with_gelu_is_the_same_fused_or_not(dtype):
+    torch.manual_seed(0)
+    layer, x = torch.nn.Linear(32, 64).to(dtype), torch.randn(2, 5, 32, dtype=dtype)
+    apart = F.gelu(F.linear(x.double(), layer.weight.double(), layer.bias.double()), approximate="tanh")
+    for is_training in (True, False):
+        with torch.set_grad_enabled(is_training):
+            together = linear_gelu(x, layer)
+        assert together.dtype == dtype
+        torch.testing.assert_close(
+            together.double(),
+            apart,
+            rtol=0.01 if dtype == torch.bfloat16 else 1e-5,
+            atol=0.02 if dtype == torch.bfloat16 else 1e-6,
+        )

@@ -7,7 +7,9 @@ def test_rms_norm_is_pytorchs():
     torch.manual_seed(0)
     x, weight = torch.randn(3, 4, 10), torch.rand(10)
     expected = torch.nn.functional.rms_norm(x, (10,), weight, 1e-6)
-    torch.testing.assert_close(rms_norm(x, weight, 1e-6), expected)
+    for is_training in (True, False):
+        with torch.set_grad_enabled(is_training):
+            torch.testing.assert_close(rms_norm(x, weight, 1e-6), expected)
 
 
 def test_rms_norm_has_the_gradient_of_its_definition():

@@ -118,7 +118,7 @@ class Block(nn.Module):
         )
         x = x + self.cross_attention.onto(h.flatten(1, 2), text_key, text_value).view(x.shape)
         h = modulated_norm(x, feed_forward.shift, feed_forward.scale, self.eps)
-        h = self.down(F.gelu(self.up(h), approximate="tanh"))
+        h = self.down(linear_gelu(h, self.up))
         return torch.addcmul(x, h, feed_forward.gate)
 
 
@@ -163,6 +163,7 @@ class DiT(nn.Module):
         patches = latent.to(dtype).view(b, -1, t, y // p, p, x // q, q).permute(0, 2, 3, 5, 1, 4, 6)
         h = self.patch_embed(patches.flatten(4).flatten(2, 3))  # b t s d
         rotation = video_rotation((t, y // p, x // q), self.config.head_dim, device=latent.device)
+        rotation = Rotation(rotation.cos.to(h.dtype), rotation.sin.to(h.dtype))
         embedded = self.embed_time(time, h.dtype)  # b t d
         modulation = self.time_proj(F.silu(embedded)).unflatten(-1, (6, -1))
         for block, key, value in zip(self.blocks, *text_kv, strict=True):
@@ -194,6 +195,23 @@ def modulated_norm(
 ) -> Float[Tensor, "b t s d"]:
     """Normalise each token, then scale by 1 + scale and shift: layer norm whose weights are the time's."""
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=eps), 1 + scale)
+
+
+def linear_gelu(x: Float[Tensor, "*tokens d"], layer: nn.Linear) -> Float[Tensor, "*tokens d_out"]:
+    """Apply a linear layer, then GELU in its tanh form.
+
+    In bfloat16 on a CPU the activation alone takes almost as long as the product; where nothing is to be differentiated
+    oneDNN does both in one pass, 1.6 times as fast, and rounds once.
+    """
+    if x.device.type == "cpu" and not torch.is_grad_enabled() and _has_onednn_bfloat16(x.dtype, layer.weight.dtype):
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "gelu", [], "tanh")
+        return y
+    return F.gelu(layer(x), approximate="tanh")
+
+
+def _has_onednn_bfloat16(*dtypes: torch.dtype) -> bool:
+    is_built = torch.backends.mkldnn.is_available() and all(dtype == torch.bfloat16 for dtype in dtypes)
+    return bool(is_built and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def init_weights(dit: DiT) -> None:
