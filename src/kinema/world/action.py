@@ -14,7 +14,7 @@ PUSHED = 0.04
 """Distance, in view heights, that an object must be knocked by a collision."""
 
 SWINGS_BACK = 0.25
-"""Share of its sideways range by which an object returns when it swings."""
+"""Share of its sideways range that an object crosses either way when it swings."""
 
 REBOUND = 0.06
 """Height, in view heights, to which an object must rise again after falling to be called bouncing."""
@@ -55,9 +55,10 @@ def read_motion(tracks: Sequence[Floats], movers: Sequence[int]) -> Motion | Non
 def _sideways(track: Floats, actor: int) -> Motion:
     x = _seen(track)[:, 0]
     span = max(float(np.ptp(x)), 1e-6)
-    # A swing reaches one side and comes back from it; what travels only ends there.
-    returned = float(x.max() - x[-1]) if x.argmax() > x.argmin() else float(x[-1] - x.min())
-    if returned > SWINGS_BACK * span:
+    # A swing goes far both ways, what travels one way only.
+    leftwards = float((np.maximum.accumulate(x) - x).max())
+    rightwards = float((x - np.minimum.accumulate(x)).max())
+    if min(leftwards, rightwards) > SWINGS_BACK * span:
         return Motion("swing", None, actor)
     return Motion("slide", _side(_net(track)), actor)
 

@@ -22,6 +22,15 @@ LEAST_PRESENCE = 0.2
 SHADE_HUE_DEG, RIM_HUE_DEG = 45.0, 75.0
 """A colour within these hues of a larger one that it touches may be its shaded side, or if it is rare, its rim."""
 
+LEAST_PURE = 0.5
+"""Share of its pixels that must be surely of a colour for it to be one of its own beside a like hue."""
+
+HOLLOW_PX, HOLLOW = 1.8, 0.09
+"""Depth of a hollow in an outline, in pixels and as a share of its area's root, from which a patch is two objects."""
+
+PIECE = 0.15
+"""Smallest share of a patch of two objects that one of them shows."""
+
 FRAGMENT = 0.3
 """A patch smaller than this share of its like that touches another object is a piece of it, or its reflection."""
 
@@ -61,19 +70,25 @@ class _Patch:
     is_apart: bool
 
 
-def find_blobs(label: Labels) -> list[Blob]:
-    """Follow the objects through colour labels "f h w" (an index into COLOURS, or -1)."""
-    label = merge_shades(label)
+def find_blobs(label: Labels, is_pure: Mask, overlapping: frozenset[Colour] = frozenset()) -> list[Blob]:
+    """Follow the objects through colour labels "f h w": an index into COLOURS, or -1; `is_pure` says which are sure.
+
+    Patches of one colour that overlap are cut apart if several objects have that colour, or if it is in `overlapping`.
+    """
+    label = merge_shades(label, is_pure)
     blobs: list[Blob] = []
     for index, colour in enumerate(COLOURS):
         mine = label == index
         if mine.any():
-            blobs += _follow(mine, label, colour)
+            found = _follow(mine, label, colour, cut=colour in overlapping)
+            if len(found) > 1 and colour not in overlapping:
+                found = _follow(mine, label, colour, cut=True)
+            blobs += found
     blobs.sort(key=lambda blob: -float(np.nansum(blob.area)))
     return blobs[:MOST_OBJECTS]
 
 
-def merge_shades(label: Labels) -> Labels:
+def merge_shades(label: Labels, is_pure: Mask) -> Labels:
     """Give rare hues to the neighbouring object whose shaded side or rim they are, or to the background."""
     share = np.array([(label == index).mean(axis=(1, 2)) for index in range(len(COLOURS))])
     mean = share.mean(axis=1)
@@ -85,7 +100,9 @@ def merge_shades(label: Labels) -> Labels:
             continue
         nearest = SHADE_HUE_DEG if index in kept else RIM_HUE_DEG
         hosts = [host for host in kept if host != index and palette_hue_distance(int(index), host) < nearest]
-        hosts = [host for host in hosts if mean[host] > 2.0 * mean[index] and _clings(mine, label == host)]
+        hosts = [host for host in hosts if mean[host] > mean[index]]
+        is_between = is_pure[mine].mean() < LEAST_PURE
+        hosts = [host for host in hosts if _clings(mine, label == host, is_between)]
         if hosts:
             label[mine] = max(hosts, key=lambda host: mean[host])
             kept = [other for other in kept if other != index]
@@ -94,19 +111,19 @@ def merge_shades(label: Labels) -> Labels:
     return label
 
 
-def _clings(mine: Mask, host: Mask) -> bool:
-    """Whether nearly every frame shows much of the first mask within two pixels of the second."""
+def _clings(mine: Mask, host: Mask, is_between: bool) -> bool:
+    """Whether nearly every frame shows most of the first mask, or any if its hue is between, close to the second."""
     area = mine.sum(axis=(1, 2))
     # The host must be an object: rims of the first one may bear its colour too.
     body = ndimage.binary_opening(host, _IN_FRAME)
     near = (mine & ndimage.binary_dilation(body, _IN_FRAME, iterations=2)).sum(axis=(1, 2))
     counts = area > 0.2 * area.max()
-    return bool((near[counts] > 0.5 * area[counts]).mean() > 0.9)
+    return bool((near[counts] > (0.1 if is_between else 0.5) * area[counts]).mean() > 0.9)
 
 
-def _follow(mine: Mask, label: Labels, colour: Colour) -> list[Blob]:
+def _follow(mine: Mask, label: Labels, colour: Colour, *, cut: bool) -> list[Blob]:
     """Split one colour into its objects and follow each."""
-    parts, patches = _patches(mine, label)
+    parts, patches = _patches(mine, label, cut=cut)
     if not patches:
         return []
     per_frame = [[patch for patch in patches if patch.frame == frame] for frame in range(len(mine))]
@@ -115,6 +132,52 @@ def _follow(mine: Mask, label: Labels, colour: Colour) -> list[Blob]:
         return []
     tracks = _link(per_frame, number)
     return [_blob(track, parts, colour) for track in tracks if any(patch is not None for patch in track)]
+
+
+def _split_overlaps(parts: NDArray[np.int32], near: Mask) -> NDArray[np.int32]:
+    """Cut each patch that no solid can show alone, because it is not convex, at its neck.
+
+    Hollows beside other objects, `near`, do not count: there the patch is covered, not bounded.
+    """
+    parts = parts.copy()
+    least = LEAST_AREA * parts[0].size
+    following = int(parts.max()) + 1
+    for index, window in enumerate(ndimage.find_objects(parts), start=1):
+        if window is None:
+            continue
+        patch = (parts[window] == index)[0]
+        side = _neck(patch, near[window][0], least) if patch.sum() > 3.0 * least else None
+        if side is not None:
+            view = parts[window][0]
+            view[patch & side] = following
+            following += 1
+    return parts
+
+
+def _neck(patch: Mask, near: Mask, least: float) -> Mask | None:
+    """Which pixels lie on one side of the shortest cut from a patch's deepest hollow; None if it has no deep one."""
+    # Highlights make holes and notches, which are no hollows.
+    smooth = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(patch, 2), np.ones((3, 3), dtype=bool)))[
+        2:-2, 2:-2
+    ]
+    row, column = np.nonzero(smooth & ~ndimage.binary_erosion(smooth))
+    place = np.stack([column, row], axis=-1).astype(np.float64)
+    angle = 2.0 * np.pi * np.arange(32) / 32
+    along = place @ np.stack([np.cos(angle), np.sin(angle)])
+    depth = (along.max(axis=0) - along).min(axis=-1)
+    depth[near[row, column]] = 0.0
+    deepest = int(np.argmax(depth))
+    if depth[deepest] < max(HOLLOW_PX, HOLLOW * float(np.sqrt(patch.sum()))):
+        return None
+    away = place - place[deepest]
+    rows, columns = np.indices(patch.shape)
+    offset = np.stack([columns, rows], axis=-1) - place[deepest]
+    for other in np.argsort(np.hypot(*away.T) - depth):
+        side: Mask = offset[..., 0] * away[other, 1] - offset[..., 1] * away[other, 0] > 0
+        smaller = min(int((patch & side).sum()), int((patch & ~side).sum()))
+        if smaller > max(least, PIECE * float(patch.sum())):
+            return side
+    return None
 
 
 def _count(per_frame: list[list[_Patch]], size: int) -> int:
@@ -130,7 +193,7 @@ def _count(per_frame: list[list[_Patch]], size: int) -> int:
     return number
 
 
-def _patches(mine: Mask, label: Labels) -> tuple[NDArray[np.int32], list[_Patch]]:
+def _patches(mine: Mask, label: Labels, *, cut: bool) -> tuple[NDArray[np.int32], list[_Patch]]:
     """Connected patches in each frame; pieces that another object seems to cut apart are one."""
     others = (label >= 0) & ~mine
     near = ndimage.binary_dilation(others, _IN_FRAME)
@@ -140,16 +203,18 @@ def _patches(mine: Mask, label: Labels) -> tuple[NDArray[np.int32], list[_Patch]
     if number == 0:
         return parts, []
     index = np.arange(1, number + 1)
-    area = ndimage.sum_labels(np.ones(mine.shape), parts, index)
-    frame = ndimage.maximum(np.broadcast_to(np.arange(len(mine))[:, None, None], mine.shape), parts, index).astype(int)
     if joined is not None:
         group = ndimage.maximum(joined, parts, index).astype(int)
         for key in np.unique(group):
             members = index[group == key]
             if len(members) > 1:
                 parts[np.isin(parts, members)] = members[0]
-                area[members[0] - 1] += area[members[1:] - 1].sum()
-                area[members[1:] - 1] = 0
+    if cut:
+        parts = _split_overlaps(parts, near)
+    number = int(parts.max())
+    index = np.arange(1, number + 1)
+    area = ndimage.sum_labels(np.ones(mine.shape), parts, index)
+    frame = ndimage.maximum(np.broadcast_to(np.arange(len(mine))[:, None, None], mine.shape), parts, index).astype(int)
     largest = {int(k): float(area[frame == k].max()) for k in np.unique(frame)}
     touches = ndimage.maximum(near, parts, index).astype(bool)
     is_piece = touches & (area < FRAGMENT * np.array([largest[int(k)] for k in frame]))

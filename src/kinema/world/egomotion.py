@@ -20,9 +20,12 @@ FAINTEST = 1.5
 """Contrast, in 8-bit levels, below which a detail counts for less: it may be rounding."""
 
 CAP = 1.5
-"""Largest difference that one pixel can contribute: shadows and clouds, which move by themselves, are outliers."""
+"""Largest difference that one pixel can contribute, before its root is taken: what moves by itself is an outlier."""
 
-SKYLINE = 0.09
+RIVAL = 1.3
+"""Moves that fit less badly than this, relative to the best, are rivals, which other evidence may prefer."""
+
+SKYLINE = 0.05
 """Up to this sine of its angle above the horizon the sky is looked at: hills stand there; higher up, clouds drift."""
 
 Floats = NDArray[np.float32]
@@ -39,13 +42,13 @@ class Move:
 
 @dataclass(frozen=True)
 class Egomotion:
-    """The camera's move, its pose at each frame in view heights, and how badly the background fits each move tried."""
+    """A move of the camera, its pose at each frame in view heights, and how badly the background fits it."""
 
     move: CameraMove
     direction: CameraDirection | None
     elevation_deg: float
     path: CameraPath
-    mismatch: NDArray[np.float64]
+    mismatch: float
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,13 @@ def pixel_rays(path: CameraPath, frame: int, height: int, width: int) -> NDArray
     return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
 
 
-def estimate_egomotion(luma: Floats, background: NDArray[np.bool_]) -> Egomotion:
-    """Find the camera move of a clip from its background.
+def estimate_egomotion(luma: Floats, background: NDArray[np.bool_]) -> list[Egomotion]:
+    """Find the camera move of a clip from its background: the one that fits best, then its rivals.
 
     `luma` is "f h w" in 8-bit levels and `background` "f h w" says which pixels belong to no object. Every move of
     the demo world is tried at several heights of the camera: pixels of the floor are followed along the ground plane,
-    those of the skyline along their direction, and the mean capped difference of normalised details is compared.
+    those of the skyline along their direction, and the mean root of the capped differences of normalised details is
+    compared.
     """
     num_frames, height, width = luma.shape
     moves = _moves()
@@ -103,12 +107,18 @@ def estimate_egomotion(luma: Floats, background: NDArray[np.bool_]) -> Egomotion
         seen = pair.valid & mask[pair.first]
         seen &= (pair.matrix @ mask[pair.second].astype(np.float32) > 0.999).reshape(seen.shape)
         moved = (pair.matrix @ detail[pair.second]).reshape(seen.shape)
-        change = np.minimum(np.abs(moved - detail[pair.first]), CAP)
+        change = np.sqrt(np.minimum(np.abs(moved - detail[pair.first]), CAP))
         total += (change * seen).sum(axis=1)
         count += seen.sum(axis=1)
     mismatch = np.where(count > 0.02 * height * width, total / np.maximum(count, 1.0), CAP)
-    best = moves[int(np.argmin(mismatch))]
-    return Egomotion(best.move, best.direction, best.elevation_deg, view_path(best, num_frames), mismatch)
+    found: list[Egomotion] = []
+    for index in np.argsort(mismatch):
+        move = moves[index]
+        is_new = all((move.move, move.direction) != (other.move, other.direction) for other in found)
+        if is_new and mismatch[index] <= RIVAL * max(float(mismatch.min()), 1e-3):
+            path = view_path(move, num_frames)
+            found.append(Egomotion(move.move, move.direction, move.elevation_deg, path, float(mismatch[index])))
+    return found
 
 
 def _detail(luma: Floats, background: NDArray[np.bool_]) -> Floats:

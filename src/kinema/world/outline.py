@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinema.world.blobs import Blob
+from kinema.world.scene import COLOURS
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +29,8 @@ class Outlines:
 
     reach: Floats
     is_known: NDArray[np.bool_]
+    is_covered: NDArray[np.bool_]
+    """In which frames another object hides part of it, "f"."""
 
     @property
     def is_whole(self) -> NDArray[np.bool_]:
@@ -37,12 +40,21 @@ class Outlines:
 
 @dataclass(frozen=True)
 class _Edges:
-    """Points of outlines: frame, object, place in pixels, and whether the background is on the other side."""
+    """Points of outlines: frame, object, place in pixels, and whether the outline ends there, or at the border."""
 
     frame: NDArray[np.intp]
     owner: NDArray[np.intp]
     place: Floats
     is_free: NDArray[np.bool_]
+    is_border: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Depths:
+    """How near each object is, then the background and the border; and an index of its colour."""
+
+    nearness: Floats
+    colour: NDArray[np.intp]
 
 
 @functools.cache
@@ -60,11 +72,14 @@ def measure_outlines(blobs: Sequence[Blob], nearness: Sequence[float], frames: N
     owner = np.full(frames.shape[:3], -1, dtype=np.int8)
     for index, blob in enumerate(blobs):
         owner[blob.mask] = index
-    edges = _find_edges(owner, np.array([*nearness, -np.inf, np.inf]), frames)
+    colours = [list(COLOURS).index(blob.colour) for blob in blobs]
+    depths = _Depths(np.array([*nearness, -np.inf, np.inf]), np.array([*colours, -1, -2]))
+    edges = _find_edges(owner, depths, frames)
     found = []
     for index, _ in enumerate(blobs):
         reach = np.full((len(frames), DIRECTIONS), np.nan)
         cut = np.full((len(frames), DIRECTIONS), -np.inf)
+        is_covered = np.zeros(len(frames), dtype=bool)
         for frame in range(len(frames)):
             mine = (edges.owner == index) & (edges.frame == frame)
             if mine.any():
@@ -73,12 +88,14 @@ def measure_outlines(blobs: Sequence[Blob], nearness: Sequence[float], frames: N
                 reach[frame] = along.max(axis=0)
                 if not free.all():
                     cut[frame] = along[~free].max(axis=0)
-        found.append(Outlines(reach, np.isfinite(reach) & (cut < reach - HIDDEN_PX)))
+                    is_covered[frame] = not (free | edges.is_border[mine]).all()
+        found.append(Outlines(reach, np.isfinite(reach) & (cut < reach - HIDDEN_PX), is_covered))
     return found
 
 
-def _find_edges(owner: NDArray[np.int8], nearness: Floats, frames: NDArray[np.uint8]) -> _Edges:
+def _find_edges(owner: NDArray[np.int8], depths: _Depths, frames: NDArray[np.uint8]) -> _Edges:
     """Find the points between objects' pixels and their neighbours, placed by how much of each pixel is covered."""
+    nearness = depths.nearness
     padded = np.pad(owner, ((0, 0), (2, 2), (2, 2)), mode="edge")
     inside = np.pad(np.ones(owner.shape[1:], dtype=bool), 1)
     parts = []
@@ -88,18 +105,19 @@ def _find_edges(owner: NDArray[np.int8], nearness: Floats, frames: NDArray[np.ui
         next_row, next_column = row + step_row, column + step_column
         is_inside = inside[next_row + 1, next_column + 1]
         # The last two of `nearness` are those of the background and, -1 from the end, of the border.
-        other = np.where(is_inside, padded[frame, next_row + 2, next_column + 2], -1).astype(int)
+        other = np.where(is_inside, padded[frame, next_row + 2, next_column + 2], len(nearness) - 1).astype(int)
         other = np.where(is_inside & (other == -1), len(nearness) - 2, other)
         edge = np.flatnonzero(other != mine)
         frame, row, column, mine, other = frame[edge], row[edge], column[edge], mine[edge], other[edge]
-        is_free = nearness[mine] > nearness[other]
+        # Two of one colour show no edge between them.
+        is_free = (nearness[mine] > nearness[other]) & (depths.colour[mine] != depths.colour[other])
         shift = np.zeros(len(edge))
         at = (frame[is_free], row[is_free], column[is_free])
         shift[is_free] = _shift(frames, owner, at, (step_row, step_column))
         place = np.stack([column + 0.5 + step_column * (0.5 + shift), row + 0.5 + step_row * (0.5 + shift)], axis=-1)
-        parts.append((frame, mine, place, is_free))
-    frame, mine, place, is_free = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return _Edges(frame, mine, place, is_free)
+        parts.append((frame, mine, place, is_free, other == len(nearness) - 1))
+    frame, mine, place, is_free, is_border = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return _Edges(frame, mine, place, is_free, is_border)
 
 
 def _shift(

@@ -54,10 +54,13 @@ LEAST_PX = 24
 MOVES_PX, ROUGHLY_PX = 1.5, 3.0
 """An object that cannot be explained as standing still to this error moves; the second is for one seen only in part."""
 
+BYSTANDER = 0.2
+"""What a bystander that seems to move counts against a camera move, as a share of the background's mismatch."""
+
 SPINS = 0.055
 """Change of the surface from frame to frame above which an object that keeps its place spins."""
 
-NOT_ONE = 3.5
+NOT_ONE = 5.0
 """When no solid fits an object better than this, it is two like ones that overlap."""
 
 LIKE, WORST_LOOK = 1.5, 30.0
@@ -155,9 +158,25 @@ def parse(frames: NDArray[np.uint8], fps: float) -> Observation:  # noqa: ARG001
         )
     frames = _reduce(frames)
     seen = segment(frames)
-    blobs = find_blobs(seen.label)
+    first, crowded = _read(frames, seen, frozenset())
+    if crowded:
+        second, _ = _read(frames, seen, crowded)
+        if _misfit(second) < _misfit(first):
+            return second
+    return first
+
+
+def _misfit(observation: Observation) -> float:
+    return sum(thing.misfit for thing in observation.objects) / max(observation.count, 1)
+
+
+def _read(
+    frames: NDArray[np.uint8], seen: Segmentation, overlapping: frozenset[Colour]
+) -> tuple[Observation, frozenset[Colour]]:
+    """Read a clip, cutting apart what overlaps in some colours, and name other colours for which that may be needed."""
+    blobs = find_blobs(seen.label, seen.is_pure, overlapping)
     background = ~ndimage.binary_dilation(seen.label >= 0, np.ones((1, 5, 5), dtype=bool))
-    camera = estimate_egomotion(seen.luma, background)
+    camera = _choose_camera(estimate_egomotion(seen.luma, background), blobs, (frames.shape[1], frames.shape[2]))
     sights = _sights(blobs, frames, camera.path)
     motion = read_motion([sight.track for sight in sights], [k for k, sight in enumerate(sights) if sight.moves])
     motion = motion or _in_place(sights, seen)
@@ -173,6 +192,17 @@ def _reduce(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     size = [round(side * WORKING_PX / shorter) for side in (height, width)]
     small = functional.interpolate(torch.from_numpy(frames).movedim(-1, 1).float(), size=size, mode="area")
     return small.round().to(torch.uint8).movedim(1, -1).numpy()
+
+
+def _choose_camera(rivals: Sequence[Egomotion], blobs: Sequence[Blob], size_px: tuple[int, int]) -> Egomotion:
+    """Prefer, of camera moves that fit the background about equally, the one under which the bystanders stand still."""
+    lanes = lanes_of(VIEW_HEIGHT_M[min(max(len(blobs), 1), 4) - 1])
+
+    def cost(camera: Egomotion) -> float:
+        moved = sorted(_rough_stillness(blob, lanes, camera.path, size_px) for blob in blobs)[:-1]
+        return camera.mismatch * (1.0 + BYSTANDER * sum(min(error / ROUGHLY_PX, 1.0) for error in moved))
+
+    return min(rivals, key=cost) if len(rivals) > 1 and len(blobs) > 1 else rivals[0]
 
 
 def _sights(blobs: Sequence[Blob], frames: NDArray[np.uint8], path: CameraPath) -> list[_Sight]:
@@ -216,7 +246,7 @@ def _in_place(sights: Sequence[_Sight], seen: Segmentation) -> Motion | None:
 
 def _observe(
     sights: list[_Sight], motion: Motion | None, camera: Egomotion, seen: Segmentation, frames: NDArray[np.uint8]
-) -> Observation:
+) -> tuple[Observation, frozenset[Colour]]:
     size_px = (frames.shape[1], frames.shape[2])
     actor = motion.actor if motion else 0
     order = sorted(range(len(sights)), key=lambda index: (index != actor, -float(sights[index].blob.area.sum())))
@@ -233,10 +263,12 @@ def _observe(
             poses = upright_poses(LEAN_DEG) if index == 0 and action == "swing" else upright_poses()
             fit = _fit(sight, poses, camera.path, size_px, view)
         fits.append(fit)
-    objects = []
-    for sight, fit, look in zip(sights, fits, _looks(sights, fits), strict=True):
-        objects += [_describe(sight, fit, look, size_px)] * (2 if _is_two(sight, fit) else 1)
-    return Observation(
+    objects = [
+        _describe(sight, fit, look, size_px)
+        for sight, fit, look in zip(sights, fits, _looks(sights, fits), strict=True)
+    ]
+    crowded = frozenset(sight.blob.colour for sight, fit in zip(sights, fits, strict=True) if _is_two(sight, fit))
+    observation = Observation(
         objects=tuple(objects),
         relations=_relations(objects),
         action=action,
@@ -246,6 +278,7 @@ def _observe(
         light=seen.daylight.light,
         floor=seen.daylight.floor,
     )
+    return observation, crowded
 
 
 def _fit(sight: _Sight, poses: Poses, path: CameraPath, size_px: tuple[int, int], view: float) -> Fit:
@@ -291,8 +324,8 @@ def _looks(sights: Sequence[_Sight], fits: Sequence[Fit]) -> list[tuple[Shape, S
 
 
 def _is_two(sight: _Sight, fit: Fit) -> bool:
-    """Whether a patch that stands apart and still cannot be one solid."""
-    return not sight.moves and fit.least > NOT_ONE and int(sight.outlines.is_whole.sum()) >= LEAST_WHOLE
+    """Whether a patch is seen whole and still can be no one solid."""
+    return fit.least > NOT_ONE and int(sight.outlines.is_whole.sum()) >= LEAST_WHOLE
 
 
 def _describe(sight: _Sight, fit: Fit, look: tuple[Shape, Size], size_px: tuple[int, int]) -> SeenObject:

@@ -59,6 +59,12 @@ def view_object(blob: Blob, outlines: Outlines) -> Views:
     reach = outlines.reach[:, ends] * np.array([1.0, 1.0, -1.0, -1.0])
     known = outlines.is_known[:, ends]
     both = known[:, :2] & known[:, 2:]
+    # What the border cuts below or above is still seen from left to right, and the other way round.
+    _, height, width = blob.mask.shape
+    inside = np.stack(
+        [(blob.box[:, 0] > 0) & (blob.box[:, 2] < width), (blob.box[:, 1] > 0) & (blob.box[:, 3] < height)], -1
+    )
+    both |= inside & ~outlines.is_covered[:, None]
     middle = np.where(both, (reach[:, :2] + reach[:, 2:]) / 2.0, blob.centroid)
     return Views(middle, both, np.where(known, reach, np.nan), outlines.is_whole)
 

@@ -21,9 +21,14 @@ _NEAR = np.ones((1, 5, 5), dtype=bool)
 NOT_FLOOR = 0.36
 """Saturation, in white light, above which a pixel shows an object rather than floor or sky."""
 
+PURE_DEG = 8.0
+"""Hues this near to a name's are surely of that name; between names, light and shade may have moved them."""
+
 TINT, GLINT = 0.15, 1.2
-"""A pixel beside an object belongs to it if its saturation differs from the row's by the first, or if it lies between
-pixels of the object and is brighter than the row by the second."""
+"""A pixel beside an object belongs to it if its saturation differs from the row's by the first (twice that if its hue
+is between names, as in shadows), or if it lies between pixels of the object and is brighter than the row by the
+second.
+"""
 
 DARKEST = 0.004
 """Linear reflectance below which a pixel is too dark to have a hue."""
@@ -33,11 +38,13 @@ DARKEST = 0.004
 class Segmentation:
     """Colour of the object at each pixel.
 
-    `label` is "f h w", an index into COLOURS or -1; `surface` is "f h w 3", the colour in white light on a perceptual
-    scale (linear to the power 1 / 2.2); `luma` is "f h w" in 8-bit levels.
+    `label` is "f h w", an index into COLOURS or -1; `is_pure` "f h w" says where the hue is that of the name, not
+    between; `surface` is "f h w 3", the colour in white light on a perceptual scale (linear to the power 1 / 2.2);
+    `luma` is "f h w" in 8-bit levels.
     """
 
     label: NDArray[np.int8]
+    is_pure: Mask
     surface: Floats
     luma: Floats
     daylight: Daylight
@@ -55,7 +62,8 @@ def segment(frames: NDArray[np.uint8]) -> Segmentation:
     is_sure = (saturation > NOT_FLOOR) & (largest > DARKEST ** (1.0 / 2.2))
     is_object = is_sure | _grow(is_sure, label, surface, saturation, luma)
     label = np.where(is_object, label, -1).astype(np.int8)
-    return Segmentation(label, surface, luma, daylight)
+    is_pure = _hue_distance(surface).min(axis=-1) < PURE_DEG
+    return Segmentation(label, is_pure, surface, luma, daylight)
 
 
 def _grow(is_sure: Mask, label: NDArray[np.int8], surface: Floats, saturation: Floats, luma: Floats) -> Mask:
@@ -66,7 +74,8 @@ def _grow(is_sure: Mask, label: NDArray[np.int8], surface: Floats, saturation: F
     red, green, bright = (_beside_row(part, ~near) for part in parts)
     away = np.hypot(parts[0] - red, parts[1] - green)
     neighbour = ndimage.grey_dilation(np.where(is_sure, label, -1), footprint=_NEAR)
-    is_tint = (away > TINT) & (label == neighbour)
+    is_like = _hue_distance(surface).min(axis=-1) < 2.0 * PURE_DEG
+    is_tint = (away > np.where(is_like, TINT, 2.0 * TINT)) & (label == neighbour)
     between = ndimage.binary_closing(np.pad(is_sure, ((0, 0), (2, 2), (2, 2))), _NEAR)[:, 2:-2, 2:-2]
     is_glint = between & (luma > GLINT * bright + 4.0)
     return near & ~is_sure & (is_tint | is_glint)
@@ -83,9 +92,12 @@ def _beside_row(value: Floats, is_floor: Mask) -> Floats:
 
 def name_hues(surface: Floats) -> NDArray[np.int8]:
     """Index in COLOURS of the palette's hue nearest to that of each colour "... 3", on the perceptual scale."""
-    hue = _hue(surface)
-    away = np.abs((hue[..., None] - _palette_hues() + 180.0) % 360.0 - 180.0)
-    return np.argmin(away, axis=-1).astype(np.int8)
+    return np.argmin(_hue_distance(surface), axis=-1).astype(np.int8)
+
+
+def _hue_distance(surface: Floats) -> Floats:
+    """Degrees from each colour "... 3" to the hues of the palette, "... 8"."""
+    return np.abs((_hue(surface)[..., None] - _palette_hues() + 180.0) % 360.0 - 180.0)
 
 
 def palette_hue_distance(first: int, second: int) -> float:
