@@ -134,6 +134,15 @@ def test_a_training_step_reaches_every_weight_under_autocast():
         assert weight.grad.isfinite().all(), name
 
 
+def test_a_lone_frame_trains_as_it_is_used():
+    vae, frames = _made(MINI), torch.rand(2, 1, 16, 16, 3) * 2 - 1
+    with torch.no_grad():
+        used = vae._decode_raw(vae.encode_moments(frames)[0])
+    trained = vae._decode_raw(vae.encode_moments(frames)[0])
+    assert trained.requires_grad
+    assert torch.allclose(trained, used, atol=1e-5)
+
+
 def test_the_draw_of_the_posterior_follows_its_generator():
     vae, clip = _made(MINI), torch.rand(1, 5, 16, 16, 3)
     with torch.no_grad():

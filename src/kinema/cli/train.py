@@ -31,7 +31,9 @@ class Train:
     """A model whose weights and tokenizer to go on from, such as mini."""
     from_: Annotated[Path | None, flags.path("FILE"), flags.hint(name="from")] = None
     """Replay the config.json of another run instead of naming a recipe."""
-    change: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, flags.text("KEY=VALUE"), flags.hint(name="set")] = ()
+    change: Annotated[
+        tuple[Annotated[str, flags.text("KEY=VALUE")], ...], tyro.conf.UseAppendAction, flags.hint(name="set")
+    ] = ()
     """Change one value of the recipe, such as --set flow.clips=300000; may be repeated."""
     dry_run: Annotated[bool, flags.hint()] = False
     """Print the resolved recipe and stop."""

@@ -39,11 +39,13 @@ class OptimConfig:
     learning_rate: float
     """Peak learning rate of AdamW."""
     muon_learning_rate: float | None = None
-    """Learning rate of Muon for the hidden matrices; None trains them with AdamW as well."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """Shape of the learning rate after the warm-up."""
+    """Learning rate of Muon for hidden matrices and kernels, on AdamW's scale; None trains them with AdamW as well."""
+    schedule: Literal["cosine", "constant", "stable_decay"] = "cosine"
+    """Shape of the learning rate after the warm-up; "stable_decay" is constant and then falls in a straight line."""
+    decay_share: float = 0.3
+    """Share of the clips, at the end, over which "stable_decay" falls."""
     final_share: float = 0.02
-    """Share of the peak that the cosine ends at."""
+    """Share of the peak that the schedule ends at, unless it is constant."""
     warmup_clips: int = 2_000
     """Clips over which the learning rate rises from zero."""
     betas: tuple[float, float] = (0.9, 0.99)

@@ -14,7 +14,8 @@ from kinema.model.text import TextEncoder, Tokenizer
 from kinema.train.config import ConditioningShares, FlowStage
 from kinema.train.latents import Latents
 from kinema.train.order import batch_indices, step_seed
-from kinema.world.describe import LENGTHS, describe
+from kinema.world.describe import LENGTHS, Caption, describe_with_facts
+from kinema.world.facts import Facts
 from kinema.world.scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class FlowTask:
         return self._sampler(averaged, path)
 
     def _caption(self, scene: Scene, seed: int, drop: float = 0.0) -> str:
-        return caption_of(scene, seed, drop, self._tokenizer)
+        return caption_of(scene, seed, drop, self._tokenizer).text
 
     def _velocity(
         self,
@@ -102,15 +103,18 @@ class FlowTask:
         return F.pad(embedded, (0, 0, 0, ids.shape[1] - longest))
 
 
-def caption_of(scene: Scene, seed: int, drop: float = 0.0, tokenizer: Tokenizer | None = None) -> str:
+def caption_of(scene: Scene, seed: int, drop: float = 0.0, tokenizer: Tokenizer | None = None) -> Caption:
     """Word the scene anew for each seed; a share `drop` is empty; what the tokenizer finds too long is shortened."""
     generator = torch.Generator().manual_seed(seed)
+    silence = Caption("", Facts(objects=()))
     if torch.rand((), generator=generator) < drop:
-        return ""
+        return silence
     longest = int(torch.randint(len(LENGTHS), (), generator=generator))
-    texts = [describe(scene, seed, length) for length in LENGTHS[longest::-1]]
-    fitting = [text for text in texts if tokenizer is None or tokenizer.count(text) <= tokenizer.max_tokens]
-    return fitting[0] if fitting else ""
+    captions = (describe_with_facts(scene, seed, length) for length in LENGTHS[longest::-1])
+    return next(
+        (caption for caption in captions if tokenizer is None or tokenizer.count(caption.text) <= tokenizer.max_tokens),
+        silence,
+    )
 
 
 def draw_clean(size: int, frames: int, shares: ConditioningShares, generator: torch.Generator) -> Tensor:

@@ -8,16 +8,24 @@ RECIPES: dict[str, Recipe] = {
         preset="mini",
         corpus=CorpusConfig(clips=16_256),
         vae=VAEStage(
-            clips=120_000,
+            clips=180_000,
             batch_size=4,
-            optim=OptimConfig(learning_rate=1e-3, warmup_clips=1_000, ema_decay=0.998),
-            phases=(
-                Phase(until=0.25, frames=1, batch_size=32),
-                Phase(until=0.85, frames=9, batch_size=8, crop=32),
+            optim=OptimConfig(
+                learning_rate=1e-3,
+                muon_learning_rate=2e-3,
+                schedule="stable_decay",
+                warmup_clips=1_000,
+                ema_decay=0.998,
             ),
-            validate_every=6_000,
-            sample_every=24_000,
-            checkpoint_every=3_000,
+            phases=(
+                Phase(until=0.6, frames=1, batch_size=32, crop=32),
+                Phase(until=0.85, frames=5, batch_size=16, crop=32),
+                Phase(until=0.99, frames=9, batch_size=8, crop=32),
+            ),
+            kl_weight=2e-4,
+            validate_every=9_000,
+            sample_every=36_000,
+            checkpoint_every=9_000,
         ),
         flow=FlowStage(
             clips=400_000,

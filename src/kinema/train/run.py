@@ -32,13 +32,13 @@ from kinema.train.stages import STAGES
 from kinema.train.tokenizer import train_tokenizer
 from kinema.train.trainer import train
 from kinema.train.vae import VAETask
-from kinema.world.describe import vocabulary
-from kinema.world.scene import ACTIONS, COLOURS, FLOORS, LIGHTS, MATERIALS, SHAPES, SIZES, Scene
+from kinema.world.describe import Caption, vocabulary
+from kinema.world.scene import ACTIONS, COLOURS, FLOORS, LIGHTS, MATERIALS, SHAPES, SIZES
 
 logger = logging.getLogger(__name__)
 
-Score = Callable[[Pipeline, Sequence[tuple[str, Scene]], Path], dict[str, float]]
-"""Generates a video for each prompt, draws them into a PNG, and gives numbers to record."""
+Score = Callable[[Pipeline, Sequence[Caption], Path], dict[str, float]]
+"""Generates a video for each caption, draws them into a PNG, and gives numbers to record."""
 
 SCORED_PROMPTS = 24
 
@@ -88,7 +88,7 @@ class Run:
             trained = self._init.tokenizer.tokenizer
         else:
             scenes = Corpus(self.folder / "corpus").scenes
-            captions = (caption_of(scene, seed) for scene in scenes for seed in range(3))
+            captions = (caption_of(scene, seed).text for scene in scenes for seed in range(3))
             trained = train_tokenizer(captions, self.preset.text.vocab_size, self.preset.max_tokens)
         trained.save_pretrained(target)
 
@@ -138,7 +138,7 @@ class Run:
         latents = Latents(self._need("latents.npy", "latents"), corpus)
         vae, tokenizer = self._load_vae(), self._load_tokenizer()
         scenes = [corpus.scenes[index] for index in corpus.validation_indices[:SCORED_PROMPTS]]
-        prompts = [(caption_of(scene, index, tokenizer=tokenizer), scene) for index, scene in enumerate(scenes)]
+        prompts = [caption_of(scene, index, tokenizer=tokenizer) for index, scene in enumerate(scenes)]
 
         def sample(averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
             return self._score(Pipeline(self._model(averaged, vae), name=str(self.folder)), prompts, path)

@@ -1,0 +1,7 @@
+"""`python -m kinema` is `kinema`."""
+
+import sys
+
+from kinema.cli.main import main
+
+sys.exit(main())
