@@ -30,7 +30,7 @@ def test_two_frames_can_start_with_a_given_one_only():
 
 def test_captions_are_worded_anew_and_dropped_in_the_share_asked_for():
     scene = sample_scene(7)
-    captions = [caption_of(scene, seed, 0.25) for seed in range(400)]
+    captions = [caption_of(scene, seed, 0.25).text for seed in range(400)]
     assert len(set(captions)) > 100
     assert abs(captions.count("") / 400 - 0.25) < 0.07
-    assert captions == [caption_of(scene, seed, 0.25) for seed in range(400)]
+    assert captions == [caption_of(scene, seed, 0.25).text for seed in range(400)]

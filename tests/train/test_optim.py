@@ -50,8 +50,6 @@ def test_the_share_scales_each_group_from_its_own_peak():
 
 
 def test_a_stable_rate_falls_in_a_straight_line_at_the_end():
-    config = OptimConfig(
-        learning_rate=1.0, warmup_clips=10, schedule="stable_decay", decay_share=0.2, final_share=0.0
-    )
+    config = OptimConfig(learning_rate=1.0, warmup_clips=10, schedule="stable_decay", decay_share=0.2, final_share=0.0)
     shares = [learning_rate_share(config, clips, 1000) for clips in (10, 500, 800, 900, 1000)]
     assert shares == pytest.approx([1.0, 1.0, 1.0, 0.5, 0.0])

@@ -29,8 +29,8 @@ class Evaluate:
     """Prompts of the training distribution; as many again, divided by four, of held-out combinations."""
     seeds: Annotated[int, flags.whole("N"), flags.hint("3")] = 3
     """Videos per prompt."""
-    clips: Annotated[int, flags.whole("N"), flags.hint("64")] = 64
-    """True clips that the autoencoder is measured on."""
+    clips: Annotated[int, flags.whole("N"), flags.hint("128")] = 128
+    """True clips that the autoencoder and the parser are measured on."""
     as_json: Annotated[bool, flags.hint(name="json")] = False
     """Print the numbers as JSON on standard output."""
 
@@ -44,7 +44,9 @@ def run(argv: Sequence[str]) -> int:
             "take 1 or more"
         )
 
+    from kinema.evaluate.adherence import observe_truth
     from kinema.evaluate.fidelity import measure_fidelity
+    from kinema.evaluate.memory import peak_memory_bytes
     from kinema.evaluate.report import build_report, write_report
     from kinema.evaluate.suite import FIRST_SEED, answer_cases, make_cases
     from kinema.generate.pipeline import Pipeline
@@ -70,7 +72,16 @@ def run(argv: Sequence[str]) -> int:
         "seeds": options.seeds,
         "first_scene_seed": FIRST_SEED,
     }
-    report = build_report(answers, measure_fidelity(pipeline, FIRST_SEED, options.clips), provenance)
+    memory = peak_memory_bytes(pipeline.device)
+    fidelity = measure_fidelity(pipeline, FIRST_SEED, options.clips)
+    observed = observe_truth(
+        range(FIRST_SEED, FIRST_SEED + options.clips),
+        num_frames=defaults.frames,
+        fps=defaults.fps,
+        height=defaults.height,
+        width=defaults.width,
+    )
+    report = build_report(answers, fidelity, observed, memory, provenance)
     folder = options.out or Path("runs") / f"evaluate-{Path(options.model).name}"
     page = write_report(report, answers, folder)
     if options.as_json:
@@ -82,12 +93,26 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _show(report: dict[str, Any], console: Console) -> None:
-    psnr, video = report["vae"]["psnr_db"], report["video"]
-    table = Table("measured", "value")
-    table.add_row("autoencoder, PSNR", f"{psnr['mean']:.2f} dB ({psnr['low']:.2f} to {psnr['high']:.2f})")
-    table.add_row("steadiness of true clips", f"{report['vae']['flicker_true']:.4f}")
-    table.add_row("steadiness of decoded clips", f"{report['vae']['flicker_decoded']:.4f}")
-    table.add_row("steadiness of generated clips", f"{video['flicker']:.4f}")
-    table.add_row("sharpness of generated clips", f"{video['sharpness']:.5f}")
-    table.add_row("time for one video", f"{video['seconds_per_video']:.2f} s")
+    adherence, parser, vae, video = (report[part] for part in ("adherence", "parser", "vae", "video"))
+    scores = Table("share of what prompts state that is seen", "seen", "held out", "parser on truth", "shuffled")
+    for axis in parser["truth_by_axis"]:
+        columns = (adherence["seen"], adherence["held_out"], parser["truth_by_axis"], parser["shuffled_by_axis"])
+        scores.add_row(axis, *(_percent(column.get(axis)) for column in columns))
+    console.print(scores)
+    psnr, speed = vae["psnr_db_interval"], report["speed"]
+    table = Table("measured", "value", "of true clips")
+    table.add_row("autoencoder, PSNR", f"{psnr['mean']:.2f} dB ({psnr['low']:.2f} to {psnr['high']:.2f})", "")
+    table.add_row("steadiness of decoded clips", f"{vae['flicker_decoded']:.4f}", f"{vae['flicker_true']:.4f}")
+    table.add_row("steadiness of generated clips", f"{video['flicker']:.4f}", f"{vae['flicker_true']:.4f}")
+    table.add_row("speed of objects, heights/s", f"{video['mean_speed']:.3f}", f"{video['mean_speed_true']:.3f}")
+    table.add_row("share of moving clips", f"{video['dynamic_degree']:.3f}", f"{video['dynamic_degree_true']:.3f}")
+    table.add_row("sharpness of generated clips", f"{video['sharpness']:.1f}", "")
+    table.add_row("time for one video", f"{speed['seconds_per_video']:.2f} s", "")
+    table.add_row("most memory", f"{speed['memory_mb']} MB", "")
     console.print(table)
+
+
+def _percent(interval: dict[str, float] | None) -> str:
+    if interval is None:
+        return ""
+    return f"{interval['mean']:.1%} ({interval['low']:.1%} to {interval['high']:.1%})"

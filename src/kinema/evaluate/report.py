@@ -3,12 +3,14 @@
 import html
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from kinema.evaluate.adherence import Axis, Judged, Observed, parser_shuffled, parser_truth, summarise
 from kinema.evaluate.fidelity import Fidelity
-from kinema.evaluate.metrics import Interval, bootstrap_interval
+from kinema.evaluate.metrics import Interval, bootstrap_interval, motion_statistics
 from kinema.evaluate.suite import Answer
 from kinema.media import write_video
 
@@ -16,18 +18,56 @@ SHOWN = 60
 """Clips on the page, at most."""
 
 
-def build_report(answers: Sequence[Answer], fidelity: Fidelity, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Put everything together; `provenance` says what command, seeds and counts the numbers come from."""
+def build_report(
+    answers: Sequence[Answer],
+    fidelity: Fidelity,
+    observed: Sequence[Observed],
+    memory_bytes: int,
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Put everything together.
+
+    `observed` are rendered clips and what the parser saw in them, for the judge's own figures; `memory_bytes` is the
+    most that the process ever held; `provenance` says what command, seeds and counts the numbers come from.
+    """
+    scores = summarise([_judge(answer) for answer in answers])
+    truth, shuffled = parser_truth(observed), parser_shuffled(observed)
+    motion = motion_statistics(
+        [[thing.track for thing in answer.observation.objects] for answer in answers], fps=answers[0].fps
+    )
+    true_motion = motion_statistics(
+        [[thing.track for thing in item.observation.objects] for item in observed], fps=answers[0].fps
+    )
     return {
+        "adherence": {
+            "all_seen": scores.all_seen.mean,
+            "all_held_out": scores.all_held_out.mean,
+            "seen": _intervals(scores.seen),
+            "held_out": _intervals(scores.held_out),
+        },
+        "parser": {
+            "truth": _mean_of_axes(truth),
+            "shuffled": _mean_of_axes(shuffled),
+            "truth_by_axis": _intervals(truth),
+            "shuffled_by_axis": _intervals(shuffled),
+        },
         "vae": {
-            "psnr_db": _interval([[value] for value in fidelity.psnr_db]),
+            "psnr_db": fmean(fidelity.psnr_db),
+            "psnr_db_interval": asdict(bootstrap_interval([[value] for value in fidelity.psnr_db])),
             "flicker_true": fidelity.flicker_true,
             "flicker_decoded": fidelity.flicker_decoded,
         },
         "video": {
             "flicker": fmean(answer.flicker for answer in answers),
             "sharpness": fmean(answer.sharpness for answer in answers),
+            "mean_speed": motion.mean_speed,
+            "mean_speed_true": true_motion.mean_speed,
+            "dynamic_degree": motion.dynamic_degree,
+            "dynamic_degree_true": true_motion.dynamic_degree,
+        },
+        "speed": {
             "seconds_per_video": fmean(answer.seconds for answer in answers),
+            "memory_mb": round(memory_bytes / 1e6),
         },
         "provenance": dict(provenance),
     }
@@ -49,15 +89,29 @@ def write_report(report: Mapping[str, Any], answers: Sequence[Answer], folder: P
 
 
 def _figure(name: str, answer: Answer) -> str:
+    missed = [axis for axis, values in answer.verdicts.items() if axis != "all" and not all(values)]
+    verdict = f"not seen: {', '.join(missed)}" if missed else "all seen"
     return (
         f'<figure><img src="{name}" alt=""><figcaption>{html.escape(answer.case.caption.text)}<br>'
-        f"({answer.case.split}, seed {answer.seed})</figcaption></figure>"
+        f"<small>{answer.case.split}, seed {answer.seed}; {verdict}</small></figcaption></figure>"
     )
 
 
-def _interval(groups: Sequence[Sequence[float]]) -> dict[str, float]:
-    interval: Interval = bootstrap_interval(groups)
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "count": interval.count}
+def _judge(answer: Answer) -> Judged:
+    return Judged(
+        prompt=f"{answer.case.split} {answer.case.scene.seed}",
+        is_held_out=answer.case.split == "held_out",
+        verdicts=answer.verdicts,
+    )
+
+
+def _intervals(by_axis: Mapping[Axis, Interval]) -> dict[str, dict[str, float]]:
+    return {axis: asdict(interval) for axis, interval in by_axis.items()}
+
+
+def _mean_of_axes(by_axis: Mapping[Axis, Interval]) -> float:
+    """Mean of the axes, each counted alike; "all", which is made of the others, left out."""
+    return fmean(interval.mean for axis, interval in by_axis.items() if axis != "all")
 
 
 _PAGE = """<!doctype html>

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kinema.evaluate.adherence import Verdicts, adherence
 from kinema.evaluate.metrics import flicker, sharpness
 from kinema.generate.pipeline import Pipeline
 from kinema.spec import VideoSpec
 from kinema.world.describe import LENGTHS, Caption, describe_with_facts
+from kinema.world.parse import Observation, parse
 from kinema.world.scene import Scene, Split, sample_scene
 
 FIRST_SEED = 9_000_000
@@ -42,6 +44,13 @@ class Answer:
     """See `metrics.flicker`."""
     sharpness: float
     """See `metrics.sharpness`."""
+    observation: Observation
+    """What the parser saw in the video."""
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """Whether what the prompt states is seen, by axis."""
+        return adherence(self.observation, self.case.caption.facts)
 
 
 def make_cases(count: int, split: Split, seconds: float) -> list[Case]:
@@ -67,4 +76,5 @@ def answer_cases(pipeline: Pipeline, cases: Sequence[Case], num_seeds: int) -> I
                 seconds=time.perf_counter() - started,
                 flicker=flicker(video.frames),
                 sharpness=sharpness(video.frames),
+                observation=parse(video.frames, video.fps),
             )
