@@ -134,7 +134,7 @@ class CausalConv3d(Conv3d):
         return super().forward(x)
 
     def _one_frame(self, x: Tensor) -> Tensor:
-        """Convolve a lone frame with the kernel's last slice; the others would meet zeros only (a third of the work)."""
+        """Convolve a lone frame by the kernel's last slice; the others would meet zeros: a third of the work."""
         padding = (self.kernel_size[1] // 2, self.kernel_size[2] // 2)
         return F.conv2d(x.squeeze(2), self.weight[:, :, -1], self.bias, padding=padding).unsqueeze(2)
 
