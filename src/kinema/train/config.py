@@ -59,6 +59,21 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A part of a stage with clips of one length and size: short and small ones make many steps."""
+
+    until: float
+    """Share of the stage's clips at which the phase ends, in (0, 1]."""
+    frames: int
+    """Frames per clip: time stride * k + 1. The transformer learns from the first frames of each clip."""
+    batch_size: int
+    """Clips per step."""
+    crop: int | None = None
+    """Side of a square cut from each clip, in pixels, a multiple of the stride; None = the whole picture. Only for the
+    autoencoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageConfig:
     """What the loop needs to know, whatever it trains."""
 
@@ -74,6 +89,8 @@ class StageConfig:
     """Arithmetic of the forward and backward passes; weights and optimizer stay in float32."""
     compile: bool = False
     """Whether to compile the networks: a minute or two at the start, faster steps after it."""
+    phases: tuple[Phase, ...] = ()
+    """Lengths of the clips over time: single frames first teach pictures quickly. Empty: whole clips throughout."""
     validate_every: int = 4_000
     """Clips between two validations."""
     sample_every: int = 16_000
@@ -87,27 +104,18 @@ class StageConfig:
             if getattr(self, name) < 1:
                 raise SpecError(f"{name}={getattr(self, name)} is no run; give a number of at least 1")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """A part of the autoencoder's training with clips of one length and size: short and small ones make many steps."""
-
-    until: float
-    """Share of the stage's clips at which the phase ends, in (0, 1]."""
-    frames: int
-    """Frames per clip: time stride * k + 1."""
-    batch_size: int
-    """Clips per step."""
-    crop: int | None = None
-    """Side of a square cut from each clip, in pixels, a multiple of the stride; None = the whole picture."""
+    def phase(self, clips_seen: int, frames: int) -> Phase:
+        """Give the phase of the step after `clips_seen`; after the last one, whole clips of `frames`."""
+        for phase in self.phases:
+            if clips_seen < phase.until * self.clips:
+                return phase
+        return Phase(until=1.0, frames=frames, batch_size=self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VAEStage(StageConfig):
     """Training of the video autoencoder."""
 
-    phases: tuple[Phase, ...] = ()
-    """Lengths of the clips over time: single frames first teach space quickly. Empty: whole clips throughout."""
     kl_weight: float = 1e-4
     """Weight of the mean Kullback-Leibler divergence per latent number against the mean absolute error per pixel."""
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kinema.diffusion.objective import clip_losses, flow_matching_loss, frame_times, interpolate
 from kinema.model.dit import DiT
 from kinema.model.text import TextEncoder, Tokenizer
+from kinema.shapes import Stride
 from kinema.train.config import ConditioningShares, FlowStage
 from kinema.train.latents import Latents
 from kinema.train.order import batch_indices, step_seed
@@ -31,24 +32,34 @@ class FlowTask:
     """Trains `networks["dit"]` and `networks["text"]` on latents and freshly worded captions."""
 
     def __init__(
-        self, dit: DiT, text: TextEncoder, tokenizer: Tokenizer, latents: Latents, config: FlowStage, sampler: Sampler
+        self,
+        dit: DiT,
+        text: TextEncoder,
+        tokenizer: Tokenizer,
+        latents: Latents,
+        stride: Stride,
+        config: FlowStage,
+        sampler: Sampler,
     ) -> None:
         self.networks = nn.ModuleDict({"dit": dit, "text": text})
         self._tokenizer = tokenizer
         self._latents = latents
+        self._stride = stride
         self._config = config
         self._sampler = sampler
         self._dit = torch.compile(dit) if config.compile else dit
 
-    def batch_size(self, clips_seen: int) -> int:  # noqa: ARG002 - the same throughout
-        """Clips of a step."""
-        return self._config.batch_size
+    def batch_size(self, clips_seen: int) -> int:
+        """Clips of the step that starts after `clips_seen`."""
+        return self._config.phase(clips_seen, self._latents.frames).batch_size
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of the velocity over the frames that are not given (Lipman et al. 2023)."""
-        size = self._config.batch_size
+        phase = self._config.phase(clips_seen, self._latents.frames)
+        size = phase.batch_size
         indices = batch_indices(self._latents.num_training, self._config.seed, clips_seen, size)
         data, scenes = self._latents.training(indices)
+        data = data[:, :, : (phase.frames - 1) // self._stride.time + 1]
         captions = [
             self._caption(scene, step_seed(self._config.seed, "caption", clips_seen + offset), self._config.drop_text)
             for offset, scene in enumerate(scenes)

@@ -56,6 +56,7 @@ class Latents:
         self._array = np.load(path, mmap_mode="r")
         self._scenes = corpus.scenes
         self._clips = corpus.config.clips
+        self.frames = corpus.config.frames
         self.num_training = 2 * self._clips
         self.num_validation = len(self._scenes) - self._clips
 

@@ -28,9 +28,16 @@ RECIPES: dict[str, Recipe] = {
             checkpoint_every=9_000,
         ),
         flow=FlowStage(
-            clips=400_000,
+            clips=240_000,
             batch_size=32,
-            optim=OptimConfig(learning_rate=1e-3, warmup_clips=4_000, ema_decay=0.998),
+            optim=OptimConfig(
+                learning_rate=1e-3,
+                muon_learning_rate=2e-3,
+                schedule="stable_decay",
+                warmup_clips=4_000,
+                ema_decay=0.998,
+            ),
+            phases=(Phase(until=0.4, frames=1, batch_size=64),),
             validate_every=12_000,
             sample_every=48_000,
             checkpoint_every=6_000,

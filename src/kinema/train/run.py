@@ -143,7 +143,7 @@ class Run:
         def sample(averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
             return self._score(Pipeline(self._model(averaged, vae), name=str(self.folder)), prompts, path)
 
-        task = FlowTask(dit, text, tokenizer, latents, self.recipe.flow, sample)
+        task = FlowTask(dit, text, tokenizer, latents, vae.stride, self.recipe.flow, sample)
         averaged = copy.deepcopy(task.networks)
         train(task, self.recipe.flow, self.folder / "flow", averaged)
         self._save_weights(averaged, target)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from kinema.media import contact_sheet, write_video
 from kinema.model.vae import VideoVAE
-from kinema.train.config import Phase, VAEStage
+from kinema.train.config import VAEStage
 from kinema.train.corpus import Corpus, iter_batches
 from kinema.train.order import batch_indices
 
@@ -26,11 +26,11 @@ class VAETask:
 
     def batch_size(self, clips_seen: int) -> int:
         """Clips of the step that starts after `clips_seen`."""
-        return self._phase(clips_seen).batch_size
+        return self._config.phase(clips_seen, self._corpus.config.frames).batch_size
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean absolute plus squared error of the reconstruction, and the weighted divergence of the posterior."""
-        phase = self._phase(clips_seen)
+        phase = self._config.phase(clips_seen, self._corpus.config.frames)
         num_frames, batch_size = phase.frames, phase.batch_size
         indices = batch_indices(self._corpus.config.clips, self._config.seed, clips_seen, batch_size)
         last_start = self._corpus.config.frames - num_frames
@@ -76,10 +76,3 @@ class VAETask:
         assert isinstance(vae, VideoVAE)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._config.precision == "bfloat16"):
             return vae.decode(vae.encode(self._corpus.frames(indices))).float()
-
-    def _phase(self, clips_seen: int) -> Phase:
-        """The phase that the step after `clips_seen` belongs to."""
-        for phase in self._config.phases:
-            if clips_seen < phase.until * self._config.clips:
-                return phase
-        return Phase(until=1.0, frames=self._corpus.config.frames, batch_size=self._config.batch_size)
