@@ -21,7 +21,7 @@ def test_scores_depend_on_distances_only():
 
 
 def test_a_later_first_frame_is_the_tail_of_a_longer_clip():
-    whole, tail = video_rotation((5, 2, 3), 16), video_rotation((2, 2, 3), 16, first_frame=3)
+    whole, tail = video_rotation((5, 2, 3), 16), video_rotation((2, 2, 3), 16, frames=[3, 4])
     for long, short in zip(whole, tail, strict=True):
         assert torch.equal(long[3 * 6 :], short)
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kinema.model.kv_cache import LayerMemory
 from kinema.model.norm import RMSNorm
 from kinema.model.rope import Rotation, rotate
 
@@ -65,10 +66,21 @@ class Attention(nn.Module):
         key = self.norm_k(self.to_k(x)).unflatten(-1, (self.num_heads, -1))
         return key, self.to_v(x).unflatten(-1, (self.num_heads, -1))
 
-    def over(self, x: Float[Tensor, "b n d"], rotation: Rotation) -> Float[Tensor, "b n d"]:
-        """Let every token attend to all tokens of x."""
+    def over(
+        self,
+        x: Float[Tensor, "b n d"],
+        rotation: Rotation,
+        *,
+        bias: Float[Tensor, "1 1 n n"] | None = None,
+        memory: LayerMemory | None = None,
+    ) -> Float[Tensor, "b n d"]:
+        """Let every token attend to all tokens of x, as far as `bias` lets it, and to those in `memory`."""
         key, value = self.key_value(x)
-        mixed = attend(rotate(self.query(x), rotation), rotate(key, rotation), value)
+        key_rotation = rotation
+        if memory is not None:
+            key, value = memory.write(key, value)
+            key_rotation = memory.rotation
+        mixed = attend(rotate(self.query(x), rotation), rotate(key, key_rotation), value, bias=bias)
         return self.to_out(mixed.flatten(2))
 
     def onto(

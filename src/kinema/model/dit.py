@@ -1,7 +1,7 @@
 """The diffusion transformer: noisy latents, a time per latent frame and a text in, velocity out."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from kinema.errors import SpecError
 from kinema.model.attention import Attention
+from kinema.model.causal import CausalConfig
+from kinema.model.kv_cache import KVCache, LayerMemory
 from kinema.model.rope import Rotation, video_rotation
 
 TIME_SCALE = 1000.0
@@ -106,12 +108,14 @@ class Block(nn.Module):
         text_key: Float[Tensor, "b k a e"],
         text_value: Float[Tensor, "b k a e"],
         rotation: Rotation,
+        bias: Float[Tensor, "1 1 n n"] | None = None,
+        memory: LayerMemory | None = None,
     ) -> Float[Tensor, "b t s d"]:
         """Map the tokens, `s` per latent frame, to tokens of the same shape."""
         chunks = (self.modulation.to(time.dtype) + time).unsqueeze(3).unbind(2)  # six of b t 1 d
         attention, feed_forward = Modulation(*chunks[:3]), Modulation(*chunks[3:])
         h = modulated_norm(x, attention.shift, attention.scale, self.eps)
-        h = self.self_attention.over(h.flatten(1, 2), rotation)
+        h = self.self_attention.over(h.flatten(1, 2), rotation, bias=bias, memory=memory)
         x = torch.addcmul(x, h.view(x.shape), attention.gate)
         h = F.layer_norm(
             x, x.shape[-1:], self.cross_norm.weight.to(x.dtype), self.cross_norm.bias.to(x.dtype), self.eps
@@ -147,11 +151,17 @@ class DiT(nn.Module):
         latent: Float[Tensor, "b c t y x"],
         time: Float[Tensor, "b t"],
         text: "TextKV | Float[Tensor, 'b k text_dim']",
+        *,
+        frames: Sequence[int] | None = None,
+        bias: Float[Tensor, "1 1 n n"] | None = None,
+        cache: KVCache | None = None,
     ) -> Float[Tensor, "b c_out t y x"]:
         """Give the velocity, in the data type of `latent`.
 
         `time` is in [0, 1], 1 being noise; `text` is the text encoder's output or, cheaper when it serves many steps,
-        what `text_kv` made of it. Rows and columns must be multiples of the patch (SpecError).
+        what `text_kv` made of it. Rows and columns must be multiples of the patch (SpecError). `frames` are the rotary
+        positions of the latent frames (0, 1, 2, ... unless given), and `bias` says which token sees which
+        (`causal.attention_bias`). With a `cache`, the latent is its open block.
         """
         b, _, t, y, x = latent.shape
         _, p, q = self.config.patch_size
@@ -162,17 +172,44 @@ class DiT(nn.Module):
 
         patches = latent.to(dtype).view(b, -1, t, y // p, p, x // q, q).permute(0, 2, 3, 5, 1, 4, 6)
         h = self.patch_embed(patches.flatten(4).flatten(2, 3))  # b t s d
-        rotation = video_rotation((t, y // p, x // q), self.config.head_dim, device=latent.device)
+        memories: Sequence[LayerMemory | None] = [None] * len(self.blocks)
+        if cache is None:
+            rotation = video_rotation((t, y // p, x // q), self.config.head_dim, frames=frames, device=latent.device)
+        else:
+            rotation, memories = cache.layers()
         rotation = Rotation(rotation.cos.to(h.dtype), rotation.sin.to(h.dtype))
         embedded = self.embed_time(time, h.dtype)  # b t d
         modulation = self.time_proj(F.silu(embedded)).unflatten(-1, (6, -1))
-        for block, key, value in zip(self.blocks, *text_kv, strict=True):
-            h = block(h, modulation, key, value, rotation)
+        for block, key, value, memory in zip(self.blocks, *text_kv, memories, strict=True):
+            h = block(h, modulation, key, value, rotation, bias, memory)
 
         shift, scale = (self.out_modulation.to(h.dtype) + embedded[:, :, None]).unsqueeze(3).unbind(2)
         h = self.proj_out(modulated_norm(h, shift, scale, self.config.eps))
         h = h.view(b, t, y // p, x // q, p, q, -1).permute(0, 6, 1, 2, 4, 3, 5)  # b c t y p x q
         return h.reshape(b, -1, t, y, x).to(latent.dtype)
+
+    def new_cache(
+        self,
+        config: CausalConfig,
+        size: tuple[int, int],
+        *,
+        max_frames: int | None = None,
+        batch: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> KVCache:
+        """Make an empty memory for video of latents of `size` (rows, columns); see `KVCache`."""
+        _, p, q = self.config.patch_size
+        return KVCache(
+            config,
+            num_layers=len(self.blocks),
+            size=(size[0] // p, size[1] // q),
+            num_heads=self.config.num_heads,
+            head_dim=self.config.head_dim,
+            max_frames=max_frames,
+            batch=batch,
+            dtype=dtype,
+            device=self.patch_embed.weight.device,
+        )
 
     def text_kv(self, text: Float[Tensor, "b k text_dim"]) -> TextKV:
         """Compute the keys and values of a text for all layers, once per prompt."""

@@ -1,5 +1,6 @@
 """Rotary positions in time, row and column for video tokens (RoFormer, 2104.09864, in three axes)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,17 +24,21 @@ def axis_widths(head_dim: int) -> tuple[int, int, int]:
 
 
 def video_rotation(
-    size: tuple[int, int, int], head_dim: int, *, first_frame: int = 0, device: torch.device | None = None
+    size: tuple[int, int, int],
+    head_dim: int,
+    *,
+    frames: Sequence[int] | None = None,
+    device: torch.device | None = None,
 ) -> Rotation:
-    """The rotation of `size` = (frames, rows, columns) tokens, in float32; frames count from `first_frame`.
+    """The rotation of `size` = (frames, rows, columns) tokens, in float32; `frames` are their positions, or 0, 1, 2, ...
 
     Channel pair i of an axis of width w turns by position * 10000^(-2 i / w).
     """
     angles = []
-    starts = (first_frame, 0, 0)
-    for axis, (start, length, width) in enumerate(zip(starts, size, axis_widths(head_dim), strict=True)):
+    places = (range(size[0]) if frames is None else frames, range(size[1]), range(size[2]))
+    for axis, (place, length, width) in enumerate(zip(places, size, axis_widths(head_dim), strict=True)):
         frequencies = THETA ** -(torch.arange(0, width, 2, device=device, dtype=torch.float64) / width)
-        positions = torch.arange(start, start + length, device=device, dtype=torch.float64)
+        positions = torch.tensor(place, device=device, dtype=torch.float64)
         angle = torch.outer(positions, frequencies)
         shape = [1, 1, 1, angle.shape[1]]
         shape[axis] = length

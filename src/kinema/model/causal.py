@@ -1,0 +1,76 @@
+"""Who sees whom in a causal transformer: blocks of latent frames that look at themselves and at what came before."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from kinema.errors import SpecError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalConfig:
+    """How a transformer makes video block by block, and how far back it looks.
+
+    All lengths are latent frames. Self-Forcing (arXiv 2506.08009) is block 3 without a window; LongLive (arXiv
+    2509.22622) is block 3, window 12, sink 3.
+    """
+
+    block: int = 1
+    """Frames that are made together and see each other; a clip's last block may be shorter."""
+    sink: int = 0
+    """First frames of the video, which all others keep seeing (StreamingLLM, arXiv 2309.17453)."""
+    window: int | None = None
+    """Frames that are seen at once, the sink and the block itself included; None = all."""
+    positions: Literal["absolute", "relative"] = "absolute"
+    """Rotary positions of the frames: their number in the video, or their rank among those that are seen, which stays
+    small however long the video gets."""
+    context_noise: float = 0.0
+    """Time, in [0, 1], at which finished frames are shown to later ones."""
+
+    def __post_init__(self) -> None:
+        """Refuse lengths that contradict each other."""
+        if self.block < 1 or self.sink < 0:
+            raise SpecError(f"block={self.block} and sink={self.sink} do not fit: block is at least 1, sink at least 0")
+        if self.window is not None and self.window < self.sink + self.block:
+            raise SpecError(
+                f"window={self.window} does not hold the sink of {self.sink} and a block of {self.block} frames; "
+                f"use {self.sink + self.block} or more, or none"
+            )
+        if self.positions == "relative" and self.window is None:
+            raise SpecError("relative positions need a window; give one, or use absolute positions")
+        if not 0 <= self.context_noise <= 1:
+            raise SpecError(f"context_noise={self.context_noise} is no time; use 0 (clean) to 1 (noise)")
+
+
+def block_causal_mask(num_frames: int, config: CausalConfig) -> Bool[Tensor, "t t"]:
+    """Say which frame (row) sees which (column): its own block, the sink, and as many before as the window holds."""
+    frame = torch.arange(num_frames)
+    first = frame // config.block * config.block
+    last = torch.minimum(first + config.block, torch.tensor(num_frames))  # first frame that is not seen
+    seen = frame[None, :] < last[:, None]
+    if config.window is None:
+        return seen
+    return seen & ((frame < config.sink) | (frame[None, :] >= last[:, None] - (config.window - config.sink)))
+
+
+def teacher_forcing_mask(num_frames: int, config: CausalConfig) -> Bool[Tensor, "t2 t2"]:
+    """The same for a clean clip followed by its noisy copy: noisy blocks see themselves and clean blocks before them.
+
+    The clean half sees what it would see alone. Source: Zhou et al. 2025, "Taming teacher forcing" (arXiv 2501.12389).
+    """
+    seen = block_causal_mask(num_frames, config)
+    block = torch.arange(num_frames) // config.block
+    own = block[:, None] == block
+    top = torch.cat([seen, torch.zeros_like(seen)], dim=1)
+    return torch.cat([top, torch.cat([seen & ~own, seen & own], dim=1)])
+
+
+def attention_bias(
+    mask: Bool[Tensor, "t t"], tokens_per_frame: int, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "1 1 n n"]:
+    """Turn a mask of frames into what is added to the scores of their tokens: 0 where seen, minus infinity elsewhere."""
+    bias = torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, float("-inf"))
+    return bias.repeat_interleave(tokens_per_frame, 0).repeat_interleave(tokens_per_frame, 1)[None, None]
