@@ -102,7 +102,7 @@ def test_the_loss_is_lowest_at_the_target(seed: int, weight: float) -> None:
     elsewhere = velocity_target(data, noise) + weight * torch.randn(SHAPE, generator=generator, dtype=torch.float64)
     at_target = flow_matching_loss(velocity_target(data, noise), data, noise)
     assert at_target.item() < 1e-12
-    assert flow_matching_loss(elsewhere, data, noise).item() >= at_target.item()
+    assert flow_matching_loss(elsewhere, data, noise).item() >= at_target.item() - 1e-12  # what float32 leaves
 
 
 SAMPLINGS = [

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from kinema.errors import CheckpointError, SpecError
 
-SolverName = Literal["euler", "heun", "unipc"]
+SolverName = Literal["euler", "heun", "unipc", "consistency"]
 
 TRAIN_STEPS = 1000
 """Length of the time grid in diffusers' configs; a network time of t is written t * 1000 there."""
@@ -32,12 +32,14 @@ class ScheduleConfig:
         """Write the configuration as diffusers' `scheduler_config.json`; `schedule_from_config` reads it back."""
         if self.solver == "unipc":
             return {"_class_name": "UniPCMultistepScheduler", **_UNIPC_FIXED, "flow_shift": self.shift}
-        return {"_class_name": _EULER_CLASSES[self.solver], "num_train_timesteps": TRAIN_STEPS, "shift": self.shift}
+        written = {"_class_name": _EULER_CLASSES[self.solver], "num_train_timesteps": TRAIN_STEPS, "shift": self.shift}
+        return {**written, "stochastic_sampling": True} if self.solver == "consistency" else written
 
 
 _EULER_CLASSES: dict[SolverName, str] = {
     "euler": "FlowMatchEulerDiscreteScheduler",
     "heun": "FlowMatchHeunDiscreteScheduler",
+    "consistency": "FlowMatchEulerDiscreteScheduler",
 }
 _UNIPC_FIXED: dict[str, Any] = {
     "num_train_timesteps": TRAIN_STEPS,
@@ -55,7 +57,6 @@ _MUST_BE_OFF = (
     "invert_sigmas",
     "shift_terminal",
     "solver_p",
-    "stochastic_sampling",
     "thresholding",
     "use_beta_sigmas",
     "use_dynamic_shifting",
@@ -67,7 +68,8 @@ _MUST_BE_OFF = (
 def schedule_from_config(config: Mapping[str, Any]) -> ScheduleConfig:
     """Read the solver and shift that a model folder was published with from its diffusers `scheduler_config.json`.
 
-    Accepts UniPCMultistepScheduler with flow sigmas, and FlowMatchEulerDiscreteScheduler or its Heun counterpart.
+    Accepts UniPCMultistepScheduler with flow sigmas, and FlowMatchEulerDiscreteScheduler (with `stochastic_sampling` it
+    samples a consistency model) or its Heun counterpart.
     A setting that would give other noise levels or another solver than ours raises CheckpointError, which names it;
     settings that those classes themselves do not use with flow sigmas (betas, for one) are passed over.
     """
@@ -85,6 +87,10 @@ def schedule_from_config(config: Mapping[str, Any]) -> ScheduleConfig:
         if name == class_name:
             if config.get("num_train_timesteps", TRAIN_STEPS) != TRAIN_STEPS:
                 raise _unsupported("num_train_timesteps", config["num_train_timesteps"], f"use {TRAIN_STEPS}")
+            if config.get("stochastic_sampling"):
+                if solver != "euler":
+                    raise _unsupported("stochastic_sampling", True, "leave it out")
+                solver = "consistency"
             return ScheduleConfig(solver=solver, shift=_shift_from(config, "shift"))
     accepted = ", ".join(["UniPCMultistepScheduler", *_EULER_CLASSES.values()])
     raise _unsupported("_class_name", name, f"use one of {accepted}")

@@ -1,6 +1,7 @@
 """Diffusion that knows no network: objectives, schedules, solvers and guidance, all acting on a `Velocity` callable."""
 
 from kinema.checkpoint.sampler import ScheduleConfig, SolverName, schedule_from_config
+from kinema.diffusion.consistency import consistency
 from kinema.diffusion.guidance import classifier_free
 from kinema.diffusion.objective import (
     TimeSampling,
@@ -36,6 +37,7 @@ __all__ = [
     "Velocity",
     "classifier_free",
     "clip_losses",
+    "consistency",
     "data_from_velocity",
     "diffusers_euler_schedule",
     "diffusers_unipc_schedule",

@@ -17,10 +17,11 @@ from kinema.generate.image import read_first_frame
 from kinema.generate.noise import video_noise
 from kinema.generate.progress import IsCancelled, OnProgress, Tracker
 from kinema.generate.record import Record
+from kinema.generate.rollout import Rollout
 from kinema.generate.state import FrameVelocity, LatentState
 from kinema.generate.video import Video
 from kinema.generate.vocabulary import Vocabulary
-from kinema.model import Model, TextKV, load_model
+from kinema.model import CausalConfig, Model, TextKV, load_model
 from kinema.spec import VideoSpec
 
 DECODE_PIXELS = 2**19
@@ -69,8 +70,9 @@ class Pipeline:
         Raises SpecError for a size, length, solver, image or prompt that this model cannot use, and names what it can.
         """
         resolved = dataclasses.replace(spec, model=self.name).resolve(self.model.defaults, self.stride)
-        if resolved.solver not in SOLVERS:
-            raise SpecError(unknown("solver", str(resolved.solver), SOLVERS))
+        solvers = SCHEDULES if self.model.causal is not None else SOLVERS
+        if resolved.solver not in solvers:
+            raise SpecError(unknown("solver", str(resolved.solver), solvers))
         self.model.tokenizer.encode([resolved.prompt, resolved.negative or ""])
         if resolved.image is not None:
             if resolved.frames == 1:
@@ -103,9 +105,11 @@ class Pipeline:
         tracker: Tracker | None = None,
     ) -> Float[Tensor, "1 c t y x"]:
         """Make the latents of a resolved request, normalised, float32; `noise` replaces what the seed would draw."""
+        tracker = tracker or Tracker()
+        if self.model.causal is not None:
+            return torch.cat(list(self._blocks(spec, self.model.causal, tracker, noise)), dim=2)
         assert spec.steps is not None
         assert spec.shift is not None
-        tracker = tracker or Tracker()
         with _explained(spec):
             tracker.begin("text", 1)
             network = self.network(spec)
@@ -118,6 +122,23 @@ class Pipeline:
             )
             return state.restore(latent)
 
+    def rollout(self, spec: VideoSpec, causal: CausalConfig) -> Rollout:
+        """Begin a resolved request block by block, as causal models make it."""
+        assert spec.steps is not None
+        assert spec.shift is not None
+        assert spec.guidance is not None
+        latent = spec.shape.to_latent(self.model.vae.stride)
+        return Rollout(
+            self.model.dit,
+            causal,
+            self._guided_text(spec),
+            schedule=SCHEDULES[spec.solver](spec.steps, spec.shift),  # type: ignore[index]  # `resolve` has checked it
+            solver=str(spec.solver),
+            guidance=spec.guidance,
+            size=(latent.height, latent.width),
+            max_frames=latent.frames,
+        )
+
     def noise(self, spec: VideoSpec) -> Float[Tensor, "1 c t y x"]:
         """Draw the noise that a resolved request starts from, on the CPU."""
         return video_noise(spec.seed, self.model.vae.config.z_dim, spec.shape.to_latent(self.model.vae.stride))
@@ -125,14 +146,13 @@ class Pipeline:
     def network(self, spec: VideoSpec) -> FrameVelocity:
         """The network under the text and guidance of a resolved request: a batch of two, or of one at guidance 1."""
         assert spec.guidance is not None
-        is_guided = spec.guidance != 1
-        text = self._encode_text((spec.prompt, spec.negative or "") if is_guided else (spec.prompt,))
+        text = self._guided_text(spec)
 
         def velocity(latent: Tensor, times: Tensor) -> Tensor:
             predicted: Tensor = self.model.dit(latent.to(self.dtype), times, text)
             return predicted.float()
 
-        return classifier_free(velocity, velocity, spec.guidance) if is_guided else velocity
+        return velocity if spec.guidance == 1 else classifier_free(velocity, velocity, spec.guidance)
 
     @torch.inference_mode()
     def decode(self, latent: Float[Tensor, "1 c t y x"], spec: VideoSpec) -> Iterator[Float[Tensor, "f h w 3"]]:
@@ -141,12 +161,42 @@ class Pipeline:
             yield frames[0]
 
     def _stream(self, spec: VideoSpec, tracker: Tracker) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
+        if self.model.causal is not None:
+            with _explained(spec):
+                for frames in self.model.vae.decode_stream(self._blocks(spec, self.model.causal, tracker)):
+                    yield to_pixels(frames[0])
+            return
         latent = self.latents(spec, tracker=tracker)
         with _explained(spec):
             tracker.begin("decode", -(-latent.shape[2] // self._frames_per_chunk(spec)))
             for frames in self.decode(latent, spec):
                 tracker.advance()
                 yield to_pixels(frames)
+
+    @torch.inference_mode()
+    def _blocks(
+        self, spec: VideoSpec, causal: CausalConfig, tracker: Tracker, noise: Tensor | None = None
+    ) -> Iterator[Float[Tensor, "1 c t y x"]]:
+        """Make the latents of a resolved request block by block; only the model's window is kept."""
+        assert spec.steps is not None
+        tracker.begin("text", 1)
+        rollout = self.rollout(spec, causal)
+        tracker.advance()
+        given = {} if spec.image is None else {0: self._first_latent(spec, tracker)}
+        shape, channels = spec.shape.to_latent(self.model.vae.stride), self.model.vae.config.z_dim
+
+        def draw(start: int, length: int, step: int) -> Tensor:
+            if noise is not None and step == 0:
+                return noise[:, :, start : start + length]
+            part = dataclasses.replace(shape, frames=length)
+            return video_noise(spec.seed, channels, part, start, step=step)
+
+        tracker.begin("denoise", spec.steps * -(-(shape.frames - len(given)) // causal.block))
+        yield from rollout.blocks(shape.frames, draw, given, lambda *_: tracker.advance())
+
+    def _guided_text(self, spec: VideoSpec) -> TextKV:
+        """Keys and values of the prompt and, if there is guidance, of what it leads away from."""
+        return self._encode_text((spec.prompt, spec.negative or "") if spec.guidance != 1 else (spec.prompt,))
 
     def _encode_text(self, texts: tuple[str, ...]) -> TextKV:
         """Cross-attention keys and values of the texts; the last ones are kept, for more seeds of one prompt."""
@@ -160,11 +210,15 @@ class Pipeline:
         noise = noise.to(self.device)
         if spec.image is None:
             return LatentState.to_generate(noise)
+        return LatentState.given_frames(noise, {0: self._first_latent(spec, tracker)})
+
+    def _first_latent(self, spec: VideoSpec, tracker: Tracker) -> Float[Tensor, "1 c y x"]:
+        assert spec.image is not None
         tracker.begin("image", 1)
         frame = read_first_frame(spec.image, spec.shape, self.stride).to(self.device, self.dtype)
         first = self.model.vae.encode(frame).float()[:, :, 0]
         tracker.advance()
-        return LatentState.given_frames(noise, {0: first})
+        return first
 
     def _frames_per_chunk(self, spec: VideoSpec) -> int:
         per_latent_frame = self.stride.time * spec.shape.height * spec.shape.width

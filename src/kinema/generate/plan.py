@@ -9,7 +9,7 @@ from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_na
 from kinema.generate.estimate import EFFICIENCY, Estimate, Work, count_work, matrix_rate
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.record import Record
-from kinema.model import load_model
+from kinema.model import CausalConfig, load_model
 from kinema.spec import VideoSpec
 
 _META = torch.device("meta")
@@ -61,6 +61,9 @@ class Plan:
     def _works(self) -> list[tuple[Work, int]]:
         """The parts of the computation, and how often each is done."""
         assert self.spec.steps is not None
+        causal = self.outline.model.causal
+        if causal is not None:
+            return self._causal_works(causal)
         network = self.outline.network(self.spec)
         latent = self.outline.noise(self.spec).to(_META)
         times = torch.ones(latent.shape[0], latent.shape[2], device=_META)
@@ -69,6 +72,20 @@ class Plan:
             (count_work(lambda: self.outline.network(self.spec)), 1),
             (count_work(lambda: network(latent, times)), evaluations),
             (count_work(lambda: list(self.outline.decode(latent, self.spec))), 1),
+        ]
+
+    def _causal_works(self, causal: CausalConfig) -> list[tuple[Work, int]]:
+        """The text, one block, and what it decodes to; the first block looks back on nothing: a little low."""
+        noise = self.outline.noise(self.spec)
+        rollout = self.outline.rollout(self.spec, causal)
+        length = min(causal.block, noise.shape[2])
+        blocks = rollout.blocks(length, lambda start, frames, _: noise[:, :, start : start + frames])
+        times = -(-noise.shape[2] // causal.block)
+        latent = noise[:, :, :length].to(_META)
+        return [
+            (count_work(lambda: self.outline.network(self.spec)), 1),
+            (count_work(lambda: list(blocks)), times),
+            (count_work(lambda: list(self.outline.decode(latent, self.spec))), times),
         ]
 
 

@@ -1,5 +1,6 @@
 """The networks: diffusion transformer, causal video autoencoder, text encoder, and folders that hold them."""
 
+from kinema.model.causal import CausalConfig
 from kinema.model.dit import DiT, DiTConfig, TextKV
 from kinema.model.folder import Model, load_model, save_model
 from kinema.model.presets import PRESETS, ModelPreset
@@ -8,6 +9,7 @@ from kinema.model.vae import VAEConfig, VAEOutput, VideoVAE
 
 __all__ = [
     "PRESETS",
+    "CausalConfig",
     "DiT",
     "DiTConfig",
     "Model",

@@ -71,6 +71,6 @@ def teacher_forcing_mask(num_frames: int, config: CausalConfig) -> Bool[Tensor, 
 def attention_bias(
     mask: Bool[Tensor, "t t"], tokens_per_frame: int, dtype: torch.dtype = torch.float32
 ) -> Float[Tensor, "1 1 n n"]:
-    """Turn a mask of frames into what is added to the scores of their tokens: 0 where seen, minus infinity elsewhere."""
+    """Turn a mask of frames into what is added to their tokens' scores: 0 where seen, minus infinity elsewhere."""
     bias = torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, float("-inf"))
     return bias.repeat_interleave(tokens_per_frame, 0).repeat_interleave(tokens_per_frame, 1)[None, None]

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from kinema.checkpoint.sampler import ScheduleConfig, SolverName, schedule_from_
 from kinema.checkpoint.weights import load_weights, read_json, save_weights, write_json
 from kinema.config import from_dict, to_dict, unknown
 from kinema.errors import CheckpointError, SpecError
+from kinema.model.causal import CausalConfig
 from kinema.model.configs import dit_config, dit_json, text_config, text_json, vae_config, vae_json
 from kinema.model.dit import DiT
 from kinema.model.presets import PRESETS
@@ -21,11 +22,16 @@ from kinema.model.text import TextEncoder, Tokenizer
 from kinema.model.vae import VideoVAE
 from kinema.spec import ModelDefaults
 
+T = TypeVar("T")
+
 SHIPPED = Path(__file__).parents[1] / "weights"
 """Where the models that come with the package are: one folder per name."""
 
 DEFAULTS_FILE = "kinema.json"
 """What a model makes by default; stands beside model_index.json and means nothing to diffusers."""
+
+CAUSAL_FILE = "causal.json"
+"""How a causal model looks back; other models have none."""
 
 _DIFFUSION_STEM, _TEXT_STEM = "diffusion_pytorch_model", "model"
 
@@ -39,6 +45,8 @@ class Model:
     text: TextEncoder
     tokenizer: Tokenizer
     defaults: ModelDefaults
+    causal: CausalConfig | None = None
+    """How it looks back, if it makes video block by block; None = all frames at once."""
     folder: Path | None = None
     """Where it was loaded from."""
     scheduler: dict[str, Any] = field(default_factory=dict)
@@ -67,6 +75,7 @@ def load_model(name: str | Path, device: torch.device | str = "cpu", dtype: torc
         text=text,
         tokenizer=Tokenizer.load(folder / "tokenizer"),
         defaults=_defaults(folder, dit, schedule_from_config(scheduler)),
+        causal=_read(CausalConfig, folder / CAUSAL_FILE),
         folder=folder,
         scheduler=scheduler,
     )
@@ -91,6 +100,8 @@ def save_model(model: Model, folder: str | Path) -> None:
     scheduler = model.scheduler or sampler.to_diffusers()
     write_json(scheduler, parts["scheduler"] / "scheduler_config.json")
     write_json(to_dict(defaults), folder / DEFAULTS_FILE)
+    if model.causal is not None:
+        write_json(to_dict(model.causal), folder / CAUSAL_FILE)
     write_json(
         {
             "_class_name": "WanPipeline",
@@ -183,20 +194,25 @@ def _check_fit(folder: Path, dit: DiT, vae: VideoVAE, text: TextEncoder) -> None
 
 def _defaults(folder: Path, dit: DiT, sampler: ScheduleConfig) -> ModelDefaults:
     """What the folder says; else what the preset of the same transformer does; the sampler is always the folder's."""
-    path = folder / DEFAULTS_FILE
-    if path.exists():
-        try:
-            defaults = from_dict(ModelDefaults, read_json(path))
-        except SpecError as error:
-            raise CheckpointError(f"{path}: {error}") from error
-    else:
+    defaults = _read(ModelDefaults, folder / DEFAULTS_FILE)
+    if defaults is None:
         presets = [preset.defaults for preset in PRESETS.values() if preset.dit == dit.config]
         defaults = presets[0] if presets else PRESETS["wan2.1-1.3b"].defaults
     return dataclasses.replace(defaults, solver=sampler.solver, shift=sampler.shift)
 
 
+def _read(kind: type[T], path: Path) -> T | None:
+    """Read one of our own files, which a folder may lack."""
+    if not path.exists():
+        return None
+    try:
+        return from_dict(kind, read_json(path))
+    except SpecError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
 def _solver(name: str) -> SolverName:
-    for known in ("unipc", "euler", "heun"):
+    for known in get_args(SolverName):
         if name == known:
-            return known
-    raise SpecError(unknown("solver", name, ("unipc", "euler", "heun")))
+            return name  # type: ignore[return-value]  # it is one of them
+    raise SpecError(unknown("solver", name, get_args(SolverName)))

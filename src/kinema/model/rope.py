@@ -30,7 +30,7 @@ def video_rotation(
     frames: Sequence[int] | None = None,
     device: torch.device | None = None,
 ) -> Rotation:
-    """The rotation of `size` = (frames, rows, columns) tokens, in float32; `frames` are their positions, or 0, 1, 2, ...
+    """The rotation of `size` = (frames, rows, columns) tokens, in float32; `frames` are positions, or 0, 1, 2, ...
 
     Channel pair i of an axis of width w turns by position * 10000^(-2 i / w).
     """

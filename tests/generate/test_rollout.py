@@ -1,0 +1,108 @@
+"""Generation block by block, with the tiny model made causal."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kinema.errors import JobCancelled, SpecError
+from kinema.generate.pipeline import Pipeline
+from kinema.generate.plan import make_plan
+from kinema.media import write_video
+from kinema.model import CausalConfig, load_model, save_model
+from kinema.spec import VideoSpec
+
+SPEC = VideoSpec(prompt="a red ball rolls", frames=17, width=32, height=32, steps=2, seed=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = load_model(tiny_model)
+    model.causal = CausalConfig(block=1, window=3, sink=1, positions="relative")
+    model.defaults = dataclasses.replace(model.defaults, guidance=1.0, solver="consistency", shift=5.0)
+    model.scheduler = {}
+    path = tmp_path_factory.mktemp("causal") / "tiny-causal"
+    save_model(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pipe(folder: Path) -> Pipeline:
+    return Pipeline.load(str(folder), "cpu", "float32")
+
+
+def test_the_folder_keeps_how_the_model_looks_back(pipe: Pipeline) -> None:
+    assert pipe.model.causal == CausalConfig(block=1, window=3, sink=1, positions="relative")
+    assert pipe.resolve(SPEC).solver == "consistency"
+
+
+def test_the_first_frames_come_before_the_rest_is_made(pipe: Pipeline) -> None:
+    steps = []
+    stream = pipe.stream(SPEC, lambda progress: steps.append(progress.step) if progress.stage == "denoise" else None)
+    assert next(stream).shape == (1, 32, 32, 3)
+    assert max(steps) == 2  # of 10: one block of five is finished
+    rest = list(stream)
+    assert [len(chunk) for chunk in rest] == [4, 4, 4, 4]
+    assert max(steps) == 10
+
+
+def test_a_longer_video_begins_like_a_shorter_one(pipe: Pipeline) -> None:
+    short = pipe(SPEC).frames
+    long = pipe(dataclasses.replace(SPEC, frames=33)).frames
+    assert np.array_equal(long[:17], short)
+    assert not np.array_equal(short, pipe(dataclasses.replace(SPEC, seed=2)).frames)
+
+
+@pytest.mark.parametrize("solver", ["consistency", "euler", "unipc"])
+def test_every_solver_and_guidance_make_videos(pipe: Pipeline, solver: str) -> None:
+    spec = dataclasses.replace(SPEC, frames=5, solver=solver)
+    plain = pipe(spec).frames
+    guided = pipe(dataclasses.replace(spec, guidance=3.0)).frames
+    assert plain.shape == guided.shape == (5, 32, 32, 3)
+    assert not np.array_equal(plain, guided)
+
+
+def test_what_is_remembered_does_not_grow_with_the_video(pipe: Pipeline) -> None:
+    causal = pipe.model.causal
+    assert causal is not None
+    sizes = {
+        pipe.rollout(pipe.resolve(dataclasses.replace(SPEC, frames=frames)), causal).num_bytes for frames in (5, 401)
+    }
+    assert len(sizes) == 1
+
+
+def test_a_first_image_is_the_first_latent_frame(pipe: Pipeline, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    write_video(tmp_path / "first.png", [pixels], 1)
+    spec = pipe.resolve(dataclasses.replace(SPEC, image=str(tmp_path / "first.png")))
+    latents = pipe.latents(spec)
+    frame = torch.from_numpy(pixels)[None, None].float() / 127.5 - 1
+    torch.testing.assert_close(latents[:, :, :1], pipe.model.vae.encode(frame).float(), rtol=0, atol=1e-5)
+    assert not torch.equal(latents[:, :, 1:], pipe.latents(pipe.resolve(SPEC))[:, :, 1:])
+
+
+def test_a_causal_model_of_longer_blocks_cannot_start_amid_one(folder: Path, tmp_path: Path) -> None:
+    pixels = np.zeros((32, 32, 3), dtype=np.uint8)
+    write_video(tmp_path / "first.png", [pixels], 1)
+    pipe = Pipeline.load(str(folder), "cpu", "float32")
+    pipe.model.causal = CausalConfig(block=3)
+    with pytest.raises(SpecError, match="whole blocks of 3"):
+        pipe(dataclasses.replace(SPEC, image=str(tmp_path / "first.png")))
+
+
+def test_a_stream_is_cancelled_between_two_steps(pipe: Pipeline) -> None:
+    seen: list[np.ndarray] = []
+    stream = pipe.stream(SPEC, None, lambda: len(seen) > 0)
+    seen.append(next(stream))
+    with pytest.raises(JobCancelled):
+        next(stream)
+
+
+def test_a_plan_counts_every_block(folder: Path) -> None:
+    request = dataclasses.replace(SPEC, model=str(folder))
+    short, long = (
+        make_plan(dataclasses.replace(request, frames=frames), device="cpu").estimate.flops for frames in (17, 33)
+    )
+    assert 1.6 < long / short < 2.0
