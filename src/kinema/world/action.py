@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 PUSHED = 0.04
 """Distance, in view heights, that an object must be knocked by a collision."""
 
-SWINGS_BACK = 0.25
+SWINGS_BACK = 0.15
 """Share of its sideways range that an object crosses either way when it swings."""
 
 REBOUND = 0.06

@@ -88,6 +88,22 @@ def find_blobs(label: Labels, is_pure: Mask, overlapping: frozenset[Colour] = fr
     return blobs[:MOST_OBJECTS]
 
 
+def exchange(first: Blob, second: Blob, frame: int) -> tuple[Blob, Blob]:
+    """Give two objects each other's views from a frame on."""
+
+    def joined(start: Blob, end: Blob) -> Blob:
+        return Blob(
+            start.colour,
+            np.concatenate([start.mask[:frame], end.mask[frame:]]),
+            np.concatenate([start.area[:frame], end.area[frame:]]),
+            np.concatenate([start.centroid[:frame], end.centroid[frame:]]),
+            np.concatenate([start.box[:frame], end.box[frame:]]),
+            np.concatenate([start.is_cut[:frame], end.is_cut[frame:]]),
+        )
+
+    return joined(first, second), joined(second, first)
+
+
 def merge_shades(label: Labels, is_pure: Mask) -> Labels:
     """Give rare hues to the neighbouring object whose shaded side or rim they are, or to the background."""
     share = np.array([(label == index).mean(axis=(1, 2)) for index in range(len(COLOURS))])

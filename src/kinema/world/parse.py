@@ -7,6 +7,7 @@ silhouette, recognise), and actions follow from tracks in the world and from cha
 action, turning).
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,13 +18,13 @@ from scipy import ndimage
 from torch.nn import functional
 
 from kinema.world.action import Motion, read_motion
-from kinema.world.blobs import Blob, find_blobs
+from kinema.world.blobs import Blob, exchange, find_blobs
 from kinema.world.camera import CameraPath
 from kinema.world.egomotion import Egomotion, estimate_egomotion
 from kinema.world.facts import Facts, ObjectFacts, Relation, Side
 from kinema.world.outline import DIRECTIONS, Outlines, measure_outlines
 from kinema.world.place import LEAST_KNOWN, LEAST_WHOLE, Views, on_plane, rays_through, stillness, view_object
-from kinema.world.recognise import Fit, fit_solids, lanes_of
+from kinema.world.recognise import Fit, fit_solids, lanes_of, material_of
 from kinema.world.scene import (
     SHAPES,
     SIZES,
@@ -56,6 +57,9 @@ MOVES_PX, ROUGHLY_PX = 1.5, 3.0
 
 BYSTANDER = 0.2
 """What a bystander that seems to move counts against a camera move, as a share of the background's mismatch."""
+
+SAME_LANE = 0.05
+"""Difference in height, in view heights, below which two that move are in one lane, where none can pass the other."""
 
 SPINS = 0.055
 """Change of the surface from frame to frame above which an object that keeps its place spins."""
@@ -178,6 +182,11 @@ def _read(
     background = ~ndimage.binary_dilation(seen.label >= 0, np.ones((1, 5, 5), dtype=bool))
     camera = _choose_camera(estimate_egomotion(seen.luma, background), blobs, (frames.shape[1], frames.shape[2]))
     sights = _sights(blobs, frames, camera.path)
+    if passing := _passing(sights):
+        first, second, frame = passing
+        blobs = [sight.blob for sight in sights]
+        blobs[first], blobs[second] = exchange(blobs[first], blobs[second], frame)
+        sights = _sights(blobs, frames, camera.path)
     motion = read_motion([sight.track for sight in sights], [k for k, sight in enumerate(sights) if sight.moves])
     motion = motion or _in_place(sights, seen)
     return _observe(sights, motion, camera, seen, frames)
@@ -223,6 +232,25 @@ def _sights(blobs: Sequence[Blob], frames: NDArray[np.uint8], path: CameraPath) 
     return sights
 
 
+def _passing(sights: Sequence[_Sight]) -> tuple[int, int, int] | None:
+    """Find two like objects that seem to pass through each other, and from which frame: solids in one lane cannot.
+
+    What happened is that one hit the other, which went on in its stead.
+    """
+    for first, second in itertools.combinations(range(len(sights)), 2):
+        mine, other = sights[first], sights[second]
+        if not (mine.moves and other.moves) or mine.blob.colour != other.blob.colour:
+            continue
+        apart = mine.track - other.track
+        known = np.flatnonzero(np.isfinite(apart).all(axis=1))
+        if not len(known) or float(np.median(np.abs(apart[known, 1]))) > SAME_LANE:
+            continue
+        side = apart[known, 0] * np.sign(apart[known[0], 0])
+        if side[-1] < 0:
+            return first, second, int(known[int(np.flatnonzero(side > 0).max(initial=-1)) + 1])
+    return None
+
+
 def _rough_stillness(blob: Blob, lanes: tuple[float, ...], path: CameraPath, size_px: tuple[int, int]) -> float:
     """How far an object's patch, which others may cover, is from standing still."""
     seen = np.isfinite(blob.centroid)
@@ -264,7 +292,7 @@ def _observe(
             fit = _fit(sight, poses, camera.path, size_px, view)
         fits.append(fit)
     objects = [
-        _describe(sight, fit, look, size_px)
+        _describe(sight, fit, look, seen, size_px)
         for sight, fit, look in zip(sights, fits, _looks(sights, fits), strict=True)
     ]
     crowded = frozenset(sight.blob.colour for sight, fit in zip(sights, fits, strict=True) if _is_two(sight, fit))
@@ -328,7 +356,9 @@ def _is_two(sight: _Sight, fit: Fit) -> bool:
     return fit.least > NOT_ONE and int(sight.outlines.is_whole.sum()) >= LEAST_WHOLE
 
 
-def _describe(sight: _Sight, fit: Fit, look: tuple[Shape, Size], size_px: tuple[int, int]) -> SeenObject:
+def _describe(
+    sight: _Sight, fit: Fit, look: tuple[Shape, Size], seen: Segmentation, size_px: tuple[int, int]
+) -> SeenObject:
     quarter = DIRECTIONS // 4
     reach = sight.outlines.reach
     extent = np.stack([reach[:, 0] + reach[:, 2 * quarter], reach[:, quarter] + reach[:, 3 * quarter]], axis=-1)
@@ -336,7 +366,7 @@ def _describe(sight: _Sight, fit: Fit, look: tuple[Shape, Size], size_px: tuple[
         shape=look[0],
         colour=sight.blob.colour,
         size=look[1],
-        material=None,
+        material=material_of(seen.surface, sight.blob.mask, sight.blob.colour),
         track=sight.blob.centroid / size_px[0],
         extent=extent / size_px[0],
         lane=0.0 if sight.moves else fit.lane,

@@ -1,14 +1,20 @@
-"""The shape and size of an object: the solid whose outline, where the object stands, is the one that is seen."""
+"""The shape and size of an object, the solid whose outline, where it stands, is the one that is seen; and its material.
+
+Materials are told by how an object's pixels differ from its paint under the same light: a gloss adds a little white
+everywhere, metal is dark but for its highlights, and matte is the paint alone.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from kinema.world.camera import CameraPath
 from kinema.world.outline import DIRECTIONS, Outlines, directions
+from kinema.world.palette import PALETTE, to_linear
 from kinema.world.place import on_plane, rays_through
-from kinema.world.scene import HEIGHT_M, LANE_Y_M, SHAPES, SIZES, Shape, Size
+from kinema.world.scene import HEIGHT_M, LANE_Y_M, SHAPES, SIZES, Colour, Material, Shape, Size
 from kinema.world.silhouette import Poses, project_poses
 
 Floats = NDArray[np.float64]
@@ -26,6 +32,20 @@ WORST = 6.0
 """Most that one direction can count, in multiples of the usual error."""
 
 NO_FIT = 99.0
+
+LEAST_SURFACE_PX = 24
+"""Fewest pixels, over the whole clip, that tell a material."""
+
+VEIL = 0.0055
+"""White reflected by at least half of the surface, relative to a white surface's, from which it is glossy."""
+
+GLINT, GLINT_WEIGHT, BRIGHTEST_GLINT = 0.03, 0.6, 0.13
+"""White of the brightest hundredth of the surface that matte stays below and metal is above; what it counts for beside
+the brightness, in logarithms; and the most that counts.
+"""
+
+PAINT = 0.85
+"""Brightness of the upper quarter of the surface, relative to its paint's, that matte is above and metal below."""
 
 
 @dataclass(frozen=True)
@@ -127,3 +147,27 @@ def _mismatch(seen: Floats, known: NDArray[np.bool_], reach: Floats, is_grounded
     if is_grounded:
         cost = cost + np.minimum(np.abs(shift[:, 1]) / HEIGHT_PX, WORST) ** 2 / 4.0
     return cost
+
+
+def material_of(surface: NDArray[np.float32], mask: NDArray[np.bool_], colour: Colour) -> Material | None:
+    """Tell the material of an object from its pixels, or None if there are too few.
+
+    `surface` is "f h w 3", the colour in white light on a perceptual scale (linear to the power 1 / 2.2), and `mask`
+    "f h w" says which pixels are the object's; those at its outline, which show something else too, are not used.
+    """
+    inner = ndimage.binary_erosion(mask, ndimage.generate_binary_structure(2, 1)[None])
+    used = inner if inner.sum() >= LEAST_SURFACE_PX else mask
+    if used.sum() < LEAST_SURFACE_PX:
+        return None
+    light = np.power(surface[used].astype(np.float64), 2.2)
+    paint = np.array(to_linear(PALETTE[colour]))
+    strong, weak = int(paint.argmax()), int(paint.argmin())
+    brightness = light[:, strong] / paint[strong]
+    # What the channel of which the paint has least shows beyond the paint's share is white.
+    white = light[:, weak] - paint[weak] * brightness
+    veil, glint = np.quantile(white, (0.5, 0.99))
+    if veil > VEIL:
+        return "glossy"
+    shine = GLINT_WEIGHT * np.log(np.clip(glint, 0.1 * GLINT, BRIGHTEST_GLINT) / GLINT)
+    dullness = np.log(max(float(np.quantile(brightness, 0.75)), 1e-3) / PAINT)
+    return "metal" if shine > dullness else "matte"
