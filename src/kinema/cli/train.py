@@ -5,13 +5,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from kinema.cli import flags
 from kinema.config import from_dict, load_json, to_dict, unknown
 from kinema.errors import SpecError
+
+if TYPE_CHECKING:
+    from kinema.train.config import CausalRecipe, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,7 @@ class Train:
     """
 
     recipe: Annotated[str | None, tyro.conf.Positional, flags.text("RECIPE"), flags.hint()] = None
-    """Name of the recipe: mini, mini-gpu, or tiny (a minute, to see every stage work)."""
+    """Name of the recipe: mini, mini-gpu, mini-causal, or tiny (a minute, to see every stage work)."""
     out: Annotated[Path | None, flags.path("FOLDER"), flags.hint("runs/RECIPE")] = None
     """Where the run keeps everything; the model ends up in FOLDER/model."""
     stages: Annotated[str | None, flags.text("A,B"), flags.hint("all")] = None
@@ -45,34 +48,46 @@ def run(argv: Sequence[str]) -> int:
     if (options.recipe is None) == (options.from_ is None):
         raise SpecError("name one recipe, such as `kinema train mini`, or replay one with --from RUN/config.json")
 
-    from kinema.train.config import Recipe
-    from kinema.train.recipes import RECIPES
-    from kinema.train.stages import STAGES, check_stages
+    from kinema.train.config import CausalRecipe, Recipe
+    from kinema.train.recipes import CAUSAL_RECIPES, RECIPES
+    from kinema.train.stages import CAUSAL_STAGES, STAGES, check_stages
 
     if options.from_ is not None:
-        recipe = load_json(Recipe, options.from_)
-    elif options.recipe in RECIPES:
-        recipe = RECIPES[options.recipe]
+        data = to_dict(_load_recipe(options.from_))
+    elif (named := {**RECIPES, **CAUSAL_RECIPES}.get(str(options.recipe))) is not None:
+        data = to_dict(named)
     else:
-        raise SpecError(unknown("recipe", str(options.recipe), RECIPES))
-    recipe = from_dict(Recipe, _changed(to_dict(recipe), options.change))
-    stages = tuple(options.stages.split(",")) if options.stages else STAGES
-    check_stages(stages)
+        raise SpecError(unknown("recipe", str(options.recipe), [*RECIPES, *CAUSAL_RECIPES]))
+    is_causal = "causal" in data
+    recipe = from_dict(CausalRecipe if is_causal else Recipe, _changed(data, options.change))
+    known = CAUSAL_STAGES if is_causal else STAGES
+    stages = tuple(options.stages.split(",")) if options.stages else known
+    check_stages(stages, known)
     if options.dry_run:
         print(json.dumps(to_dict(recipe), indent=2))
         return 0
 
     from kinema.evaluate.samples import score_samples
+    from kinema.train.causal_run import CausalRun
     from kinema.train.run import Run
 
     folder = options.out or Path("runs") / (options.recipe or "replay")
-    model = Run(recipe, folder, score_samples, options.init).run(stages)
+    run = CausalRun if isinstance(recipe, CausalRecipe) else Run
+    model = run(recipe, folder, score_samples, options.init).run(stages)  # type: ignore[arg-type]  # each its own
     if "export" in stages:
         print(
             f"The model is in {model}. Try: kinema generate 'a red ball rolls to the right' --model {model}",
             file=sys.stderr,
         )
     return 0
+
+
+def _load_recipe(path: Path) -> "Recipe | CausalRecipe":
+    """Read the recipe of another run, of either kind."""
+    from kinema.train.config import CausalRecipe, Recipe
+
+    is_causal = path.is_file() and '"causal"' in path.read_text(encoding="utf-8", errors="replace")
+    return load_json(CausalRecipe if is_causal else Recipe, path)
 
 
 def _changed(data: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:

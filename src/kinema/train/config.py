@@ -8,6 +8,7 @@ from typing import Literal
 
 from kinema.diffusion.objective import TimeSampling
 from kinema.errors import SpecError
+from kinema.model.causal import CausalConfig
 
 Precision = Literal["bfloat16", "float32"]
 
@@ -156,3 +157,45 @@ class Recipe:
     """The autoencoder."""
     flow: FlowStage
     """The diffusion transformer and the text encoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForcingStage(StageConfig):
+    """Training of a transformer that looks back only, on all blocks of a clip at once (teacher forcing)."""
+
+    times: TimeSampling = field(default_factory=lambda: TimeSampling(shift=3.0))
+    """At which times the network looks at its blocks; every block has a time of its own."""
+    drop_text: float = 0.1
+    """Share of the captions replaced by the empty prompt, for classifier-free guidance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsistencyStage(StageConfig):
+    """Distillation of the causal transformer into one of few steps and without guidance."""
+
+    grid_steps: int = 48
+    """Steps of the teacher's path from noise to data, of which each training step takes one."""
+    shift: float = 5.0
+    """Shift of that path towards noise."""
+    guidance: float = 3.0
+    """Guidance of the teacher, which the student learns to do without."""
+    huber: float = 0.03
+    """Where the loss turns from squares to distances, per number (Song and Dhariwal 2023, section 3.3)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalRecipe:
+    """What makes a streaming model of a finished one: corpus, latents, forcing, consistency, export."""
+
+    init: str
+    """Name or folder of the model to start from; its autoencoder, text encoder and tokenizer stay as they are."""
+    corpus: CorpusConfig
+    """The clips."""
+    causal: CausalConfig
+    """How the model looks back."""
+    forcing: ForcingStage
+    """Makes the transformer causal."""
+    consistency: ConsistencyStage
+    """Makes it fast."""
+    steps: int = 4
+    """Steps that the streaming model takes per block."""

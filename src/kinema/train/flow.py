@@ -104,14 +104,15 @@ class FlowTask:
         captions: list[str],
     ) -> Tensor:
         times = frame_times(time, clean)
-        return dit(interpolate(data, noise, times), times, self._embed(text, captions))
+        return dit(interpolate(data, noise, times), times, embed_captions(text, self._tokenizer, captions))
 
-    def _embed(self, text: nn.Module, captions: list[str]) -> Tensor:
-        """Encode captions at their own longest length, then pad with zeros to the model's full length."""
-        ids, mask = self._tokenizer.encode(captions)
-        longest = int(mask.sum(dim=1).max())
-        embedded: Tensor = text(ids[:, :longest], mask[:, :longest])
-        return F.pad(embedded, (0, 0, 0, ids.shape[1] - longest))
+
+def embed_captions(text: nn.Module, tokenizer: Tokenizer, captions: list[str]) -> Tensor:
+    """Encode captions at their own longest length, then pad with zeros to the model's full length: `b k d`."""
+    ids, mask = tokenizer.encode(captions)
+    longest = int(mask.sum(dim=1).max())
+    embedded: Tensor = text(ids[:, :longest], mask[:, :longest])
+    return F.pad(embedded, (0, 0, 0, ids.shape[1] - longest))
 
 
 def caption_of(scene: Scene, seed: int, drop: float = 0.0, tokenizer: Tokenizer | None = None) -> Caption:

@@ -1,6 +1,17 @@
 """The recipes that `kinema train NAME` runs. Each line says what was measured with it, or that nothing was."""
 
-from kinema.train.config import CorpusConfig, FlowStage, OptimConfig, Phase, Recipe, VAEStage
+from kinema.model.causal import CausalConfig
+from kinema.train.config import (
+    CausalRecipe,
+    ConsistencyStage,
+    CorpusConfig,
+    FlowStage,
+    ForcingStage,
+    OptimConfig,
+    Phase,
+    Recipe,
+    VAEStage,
+)
 
 RECIPES: dict[str, Recipe] = {
     # Two CPU cores, half a day.  # not measured: the shipped weights saw fewer clips, as their card says
@@ -90,5 +101,67 @@ RECIPES: dict[str, Recipe] = {
             sample_every=48,
             checkpoint_every=16,
         ),
+    ),
+}
+
+CAUSAL_RECIPES: dict[str, CausalRecipe] = {
+    # Two CPU cores, two hours.  # not measured
+    "mini-causal": CausalRecipe(
+        init="mini",
+        corpus=CorpusConfig(clips=16_256),
+        causal=CausalConfig(block=1, window=5, sink=1, positions="relative"),
+        forcing=ForcingStage(
+            clips=60_000,
+            batch_size=32,
+            optim=OptimConfig(
+                learning_rate=3e-4,
+                muon_learning_rate=5e-4,
+                schedule="stable_decay",
+                warmup_clips=2_000,
+                ema_decay=0.998,
+            ),
+            validate_every=6_000,
+            sample_every=30_000,
+            checkpoint_every=3_000,
+        ),
+        consistency=ConsistencyStage(
+            clips=30_000,
+            batch_size=16,
+            optim=OptimConfig(
+                learning_rate=1e-4,
+                muon_learning_rate=2e-4,
+                schedule="stable_decay",
+                warmup_clips=1_000,
+                ema_decay=0.99,
+            ),
+            validate_every=3_000,
+            sample_every=15_000,
+            checkpoint_every=1_500,
+        ),
+    ),
+    # Seconds on a CPU, from a model of the recipe `tiny` (--init runs/tiny/model): proves that every stage works.
+    "tiny-causal": CausalRecipe(
+        init="runs/tiny/model",
+        corpus=CorpusConfig(clips=16, validation_clips=8, frames=9, height=32, width=32),
+        causal=CausalConfig(block=1, window=3, sink=1, positions="relative"),
+        forcing=ForcingStage(
+            clips=16,
+            batch_size=8,
+            optim=OptimConfig(learning_rate=1e-3, warmup_clips=8),
+            precision="float32",
+            validate_every=16,
+            sample_every=16,
+            checkpoint_every=8,
+        ),
+        consistency=ConsistencyStage(
+            clips=16,
+            batch_size=8,
+            optim=OptimConfig(learning_rate=1e-4, warmup_clips=8),
+            precision="float32",
+            validate_every=16,
+            sample_every=16,
+            checkpoint_every=8,
+        ),
+        steps=2,
     ),
 }

@@ -7,19 +7,15 @@ command again continues where the last one stopped.
 import copy
 import dataclasses
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kinema import config as config_io
-from kinema.errors import DataError
 from kinema.generate.pipeline import Pipeline
-from kinema.generate.vocabulary import Vocabulary
-from kinema.model import Model, Tokenizer, load_model, save_model
+from kinema.model import Model, Tokenizer, load_model
 from kinema.model.dit import DiT
 from kinema.model.presets import PRESETS
 from kinema.model.text import TextEncoder
@@ -27,13 +23,13 @@ from kinema.model.vae import VideoVAE
 from kinema.train.config import Recipe
 from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.flow import FlowTask, caption_of
+from kinema.train.folder import RunFolder
 from kinema.train.latents import Latents, encode_corpus, measure_statistics
 from kinema.train.stages import STAGES
 from kinema.train.tokenizer import train_tokenizer
 from kinema.train.trainer import train
 from kinema.train.vae import VAETask
-from kinema.world.describe import Caption, vocabulary
-from kinema.world.scene import ACTIONS, COLOURS, FLOORS, LIGHTS, MATERIALS, SHAPES, SIZES
+from kinema.world.describe import Caption
 
 logger = logging.getLogger(__name__)
 
@@ -41,17 +37,7 @@ Score = Callable[[Pipeline, Sequence[Caption], Path], dict[str, float]]
 """Generates a video for each caption, draws them into a PNG, and gives numbers to record."""
 
 SCORED_PROMPTS = 24
-
-TOPICS: dict[str, tuple[str, ...]] = {
-    "shapes": SHAPES,
-    "colours": COLOURS,
-    "sizes": SIZES,
-    "materials": MATERIALS,
-    "actions": ACTIONS,
-    "floors": FLOORS,
-    "light": LIGHTS,
-}
-"""What a model trained here knows; named when a prompt has other words."""
+"""Videos of a sheet of samples."""
 
 
 class Run:
@@ -60,6 +46,7 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path, score: Score, init: str | None = None) -> None:
         self.recipe = recipe
         self.folder = folder
+        self._files = RunFolder(folder)
         self.preset = PRESETS[recipe.preset]
         self._dtype = getattr(torch, recipe.vae.precision)
         self._score = score
@@ -94,8 +81,7 @@ class Run:
 
     def vae(self) -> None:
         """Train the autoencoder, or take that of the model to go on from and train it further."""
-        target = self.folder / "vae.safetensors"
-        if target.exists():
+        if (self.folder / "vae.safetensors").exists():
             return
         torch.manual_seed(self.recipe.vae.seed)
         vae = VideoVAE(self.preset.vae)
@@ -104,7 +90,7 @@ class Run:
         task = VAETask(vae, Corpus(self.folder / "corpus"), self.recipe.vae)
         averaged = copy.deepcopy(task.networks)
         train(task, self.recipe.vae, self.folder / "vae", averaged)
-        self._save_weights(averaged["vae"], target)
+        self._files.save_weights(averaged["vae"], "vae")
 
     def latents(self) -> None:
         """Encode the clips with the trained autoencoder, normalised by what its channels measure."""
@@ -113,7 +99,7 @@ class Run:
             return
         corpus = Corpus(self.folder / "corpus")
         vae = VideoVAE(self.preset.vae)
-        vae.load_state_dict(load_file(self._need("vae.safetensors", "vae")))
+        self._files.load_weights(vae, "vae")
         vae.eval().to(self._dtype)
         mean, std = (
             (self._init.vae.config.latents_mean, self._init.vae.config.latents_std)
@@ -126,8 +112,7 @@ class Run:
 
     def flow(self) -> None:
         """Train the diffusion transformer and the text encoder."""
-        target = self.folder / "flow.safetensors"
-        if target.exists():
+        if (self.folder / "flow.safetensors").exists():
             return
         torch.manual_seed(self.recipe.flow.seed)
         dit, text = DiT(self.preset.dit), TextEncoder(self.preset.text)
@@ -135,10 +120,9 @@ class Run:
             dit.load_state_dict(self._init.dit.state_dict())
             text.load_state_dict(self._init.text.state_dict())
         corpus = Corpus(self.folder / "corpus")
-        latents = Latents(self._need("latents.npy", "latents"), corpus)
+        latents = Latents(self._files.need("latents.npy", "latents"), corpus)
         vae, tokenizer = self._load_vae(), self._load_tokenizer()
-        scenes = [corpus.scenes[index] for index in corpus.validation_indices[:SCORED_PROMPTS]]
-        prompts = [caption_of(scene, index, tokenizer=tokenizer) for index, scene in enumerate(scenes)]
+        prompts = scored_prompts(corpus, tokenizer)
 
         def sample(averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
             return self._score(Pipeline(self._model(averaged, vae), name=str(self.folder)), prompts, path)
@@ -146,19 +130,13 @@ class Run:
         task = FlowTask(dit, text, tokenizer, latents, vae.stride, self.recipe.flow, sample)
         averaged = copy.deepcopy(task.networks)
         train(task, self.recipe.flow, self.folder / "flow", averaged)
-        self._save_weights(averaged, target)
+        self._files.save_weights(averaged, "flow")
 
     def export(self) -> None:
         """Write the model folder, in bfloat16, with the words that the captions use."""
         networks = nn.ModuleDict({"dit": DiT(self.preset.dit), "text": TextEncoder(self.preset.text)})
-        networks.load_state_dict(load_file(self._need("flow.safetensors", "flow")))
-        model = self._model(networks.to(torch.bfloat16), self._load_vae().to(torch.bfloat16))
-        partial = self.folder / "model.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        save_model(model, partial)
-        Vocabulary.from_captions(vocabulary(), TOPICS).save(partial)
-        shutil.rmtree(self.folder / "model", ignore_errors=True)
-        partial.rename(self.folder / "model")
+        self._files.load_weights(networks, "flow")
+        self._files.save_model(self._model(networks.to(torch.bfloat16), self._load_vae().to(torch.bfloat16)))
 
     def _model(self, networks: nn.ModuleDict, vae: VideoVAE) -> Model:
         dit, text = networks["dit"], networks["text"]
@@ -167,20 +145,15 @@ class Run:
         return Model(dit=dit, vae=vae, text=text, tokenizer=self._load_tokenizer(), defaults=self.preset.defaults)
 
     def _load_vae(self) -> VideoVAE:
-        vae = VideoVAE(config_io.load_json(type(self.preset.vae), self._need("vae.json", "latents")))
-        vae.load_state_dict(load_file(self._need("vae.safetensors", "vae")))
+        vae = VideoVAE(config_io.load_json(type(self.preset.vae), self._files.need("vae.json", "latents")))
+        self._files.load_weights(vae, "vae")
         return vae.eval()
 
     def _load_tokenizer(self) -> Tokenizer:
-        return Tokenizer.load(self._need("tokenizer", "tokenizer"))
+        return Tokenizer.load(self._files.need("tokenizer", "tokenizer"))
 
-    def _need(self, name: str, stage: str) -> Path:
-        path = self.folder / name
-        if not path.exists():
-            raise DataError(f"{path} is not there yet; run the stage {stage} first")
-        return path
 
-    def _save_weights(self, network: nn.Module, path: Path) -> None:
-        partial = path.with_suffix(".partial")
-        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial)
-        partial.rename(path)
+def scored_prompts(corpus: Corpus, tokenizer: Tokenizer) -> list[Caption]:
+    """Give the captions that sheets of samples are made from: the same at every stage of a run."""
+    scenes = [corpus.scenes[index] for index in corpus.validation_indices[:SCORED_PROMPTS]]
+    return [caption_of(scene, index, tokenizer=tokenizer) for index, scene in enumerate(scenes)]

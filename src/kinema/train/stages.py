@@ -1,4 +1,4 @@
-"""The stages of a recipe, in their order."""
+"""The stages of recipes, in their order."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,12 @@ from kinema.errors import SpecError
 
 STAGES = ("corpus", "tokenizer", "vae", "latents", "flow", "export")
 
+CAUSAL_STAGES = ("corpus", "latents", "forcing", "consistency", "export")
+"""The stages of a recipe that makes a streaming model of a finished one."""
 
-def check_stages(stages: Sequence[str]) -> None:
+
+def check_stages(stages: Sequence[str], known: Sequence[str] = STAGES) -> None:
     """Refuse a stage that does not exist, before any work."""
     for stage in stages:
-        if stage not in STAGES:
-            raise SpecError(unknown("stage", stage, STAGES))
+        if stage not in known:
+            raise SpecError(unknown("stage", stage, known))

@@ -1,0 +1,125 @@
+"""How a finished transformer learns to look back only: every block is predicted from clean blocks before it.
+
+A clip and its noisy copy go through together, with a mask that shows each noisy block itself and what was before it
+(`causal.teacher_forcing_mask`), so one pass trains all blocks, and sees what generation block by block will see.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from kinema.diffusion.objective import clip_losses, flow_matching_loss, interpolate
+from kinema.model.causal import CausalConfig, attention_bias, teacher_forcing_mask
+from kinema.model.dit import DiT
+from kinema.model.text import TextEncoder, Tokenizer
+from kinema.train.config import ForcingStage, StageConfig
+from kinema.train.flow import TIME_BINS, Sampler, caption_of, embed_captions
+from kinema.train.latents import Latents
+from kinema.train.order import batch_indices, step_seed
+
+
+class Forcing:
+    """The pass through clean and noisy blocks that both causal stages share; the text encoder does not move."""
+
+    def __init__(
+        self,
+        text: TextEncoder,
+        tokenizer: Tokenizer,
+        latents: Latents,
+        causal: CausalConfig,
+        patch: tuple[int, int, int],
+        config: StageConfig,
+    ) -> None:
+        self._text = text
+        self._patch = patch
+        self._tokenizer = tokenizer
+        self._latents = latents
+        self._causal = causal
+        self._config = config
+        self.dtype = getattr(torch, config.precision)
+
+    def velocity(self, dit: Callable[..., Tensor], data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
+        """Give the velocity of `noisy` at `times` (`b t`), each block seeing the blocks of `data` before it."""
+        frames = data.shape[2]
+        tokens = (data.shape[3] // self._patch[1]) * (data.shape[4] // self._patch[2])
+        bias = attention_bias(teacher_forcing_mask(frames, self._causal), tokens, self.dtype)
+        both = torch.cat([data, noisy], dim=2)
+        both_times = torch.cat([torch.full_like(times, self._causal.context_noise), times], dim=1)
+        return dit(both, both_times, text, frames=[*range(frames)] * 2, bias=bias)[:, :, frames:]
+
+    def batch(self, clips_seen: int, drop: float) -> tuple[Tensor, Tensor]:
+        """Give the latents of the step after `clips_seen`, and their embedded captions."""
+        size = self._config.batch_size
+        indices = batch_indices(self._latents.num_training, self._config.seed, clips_seen, size)
+        data, scenes = self._latents.training(indices)
+        seeds = (step_seed(self._config.seed, "caption", clips_seen + offset) for offset in range(size))
+        captions = [
+            caption_of(scene, seed, drop, self._tokenizer).text for scene, seed in zip(scenes, seeds, strict=True)
+        ]
+        return data, self.embed(captions)
+
+    def validation(self, size: int = 64) -> tuple[Tensor, Tensor, Tensor]:
+        """Give latents kept apart, their embedded captions and the noise that always goes with them."""
+        size = min(size, self._latents.num_validation)
+        data, scenes = self._latents.validation(list(range(size)))
+        captions = [caption_of(scene, index, 0.0, self._tokenizer).text for index, scene in enumerate(scenes)]
+        return data, self.embed(captions), torch.randn(data.shape, generator=torch.Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def embed(self, captions: list[str]) -> Tensor:
+        """Encode captions with the frozen text encoder."""
+        return embed_captions(self._text, self._tokenizer, captions)
+
+    def spread(self, values: Tensor, frames: int) -> Tensor:
+        """Give every frame the value of its block: `b blocks` to `b t`."""
+        return values.repeat_interleave(self._causal.block, dim=1)[:, :frames]
+
+    def num_blocks(self, frames: int) -> int:
+        """Blocks of a clip of `frames` latent frames."""
+        return -(-frames // self._causal.block)
+
+
+class ForcingTask:
+    """Trains `networks["dit"]` by flow matching on noisy blocks (Zhou et al. 2025, arXiv 2501.12389)."""
+
+    def __init__(self, dit: DiT, forcing: Forcing, config: ForcingStage, sampler: Sampler) -> None:
+        self.networks = nn.ModuleDict({"dit": dit})
+        self._forcing = forcing
+        self._config = config
+        self._sampler = sampler
+        self._dit = torch.compile(dit) if config.compile else dit
+
+    def batch_size(self, clips_seen: int) -> int:  # noqa: ARG002 - the same throughout
+        """Clips of a step."""
+        return self._config.batch_size
+
+    def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean squared error of the velocity of all noisy blocks, each at a time of its own."""
+        data, text = self._forcing.batch(clips_seen, self._config.drop_text)
+        frames = data.shape[2]
+        num_blocks = self._forcing.num_blocks(frames)
+        drawn = self._config.times.sample(len(data) * num_blocks, generator)
+        order = torch.randperm(len(drawn), generator=generator)  # stratified times of one clip would be neighbours
+        times = self._forcing.spread(drawn[order].view(len(data), num_blocks), frames)
+        noise = torch.randn(data.shape, generator=generator)
+        velocity = self._forcing.velocity(self._dit, data, interpolate(data, noise, times), times, text)
+        return flow_matching_loss(velocity, data, noise), {}
+
+    @torch.no_grad()
+    def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:
+        """Loss at each of `TIME_BINS`, on fixed clips, captions and noise."""
+        losses = {}
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.precision == "bfloat16"):
+            data, text, noise = self._forcing.validation()
+            for value in TIME_BINS:
+                times = torch.full((len(data), data.shape[2]), value)
+                noisy = interpolate(data, noise, times)
+                velocity = self._forcing.velocity(averaged["dit"], data, noisy, times, text)
+                losses[f"validation_loss_at_{value}"] = clip_losses(velocity, data, noise).mean().item()
+        return {"validation_loss": sum(losses.values()) / len(losses), **losses}
+
+    def sample(self, averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
+        """Generate block by block from validation prompts; what comes back is the sampler's score."""
+        return self._sampler(averaged, path)

@@ -1,0 +1,107 @@
+"""The causal recipe in miniature: a finished model becomes one that streams in two steps."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from kinema.errors import SpecError
+from kinema.generate.pipeline import Pipeline
+from kinema.model import CausalConfig, load_model
+from kinema.spec import VideoSpec
+from kinema.train.causal_run import CausalRun
+from kinema.train.config import OptimConfig
+from kinema.train.consistency import ConsistencyTask
+from kinema.train.corpus import Corpus
+from kinema.train.forcing import Forcing, ForcingTask
+from kinema.train.latents import Latents
+from kinema.train.recipes import CAUSAL_RECIPES
+
+RECIPE = CAUSAL_RECIPES["tiny-causal"]
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("causal")
+    sheets = []
+    CausalRun(RECIPE, path, lambda pipeline, prompts, sheet: sheets.append(sheet) or {"n": 1.0}, str(tiny_model)).run()
+    assert [sheet.parent.name for sheet in sheets] == ["forcing", "consistency"]
+    return path
+
+
+@pytest.fixture
+def forcing(folder, tiny_model):
+    model = load_model(tiny_model)
+    latents = Latents(folder / "latents.npy", Corpus(folder / "corpus"))
+    config = dataclasses.replace(RECIPE.forcing, batch_size=4)
+    return model, Forcing(model.text, model.tokenizer, latents, RECIPE.causal, model.dit.config.patch_size, config)
+
+
+def test_the_recipe_ends_in_a_model_that_streams_without_guidance(folder):
+    pipe = Pipeline.load(str(folder / "model"), "cpu", "float32")
+    assert pipe.model.causal == RECIPE.causal
+    resolved = pipe.resolve(VideoSpec(prompt="a red ball rolls"))
+    assert (resolved.steps, resolved.guidance, resolved.solver) == (2, 1.0, "consistency")
+    chunks = [len(chunk) for chunk in pipe.stream(VideoSpec(prompt="a red ball rolls", frames=33))]
+    assert chunks == [1] + [4] * 8
+
+
+def test_both_stages_move_the_transformer_and_nothing_else(folder, tiny_model):
+    old, new = load_model(tiny_model), load_model(folder / "model")
+    rounded = old.vae.bfloat16().float().state_dict()
+    assert all(torch.equal(tensor, rounded[name]) for name, tensor in new.vae.state_dict().items())
+    moved = [name for name, tensor in new.dit.state_dict().items() if (tensor - old.dit.get_parameter(name)).any()]
+    assert len(moved) > 20
+
+
+def test_a_causal_model_is_not_made_causal_again(folder, tmp_path):
+    with pytest.raises(SpecError, match="causal model already"):
+        CausalRun(RECIPE, tmp_path, lambda *_: {}, str(folder / "model"))
+
+
+def test_forcing_equals_generation_block_by_block(forcing):
+    model, force = forcing
+    torch.manual_seed(0)
+    data, text = force.batch(0, 0.0)
+    noisy, times = torch.randn_like(data), torch.rand(data.shape[0], data.shape[2])
+    with torch.no_grad():
+        at_once = force.velocity(model.dit, data, noisy, times, text)
+        cache = model.dit.new_cache(CausalConfig(block=1), data.shape[3:], batch=len(data), max_frames=data.shape[2])
+        for frame in range(data.shape[2]):
+            part = slice(frame, frame + 1)
+            cache.open(1)
+            velocity = model.dit(noisy[:, :, part], times[:, part], text, cache=cache)
+            torch.testing.assert_close(velocity, at_once[:, :, part], rtol=0, atol=1e-4)
+            model.dit(data[:, :, part], torch.zeros(len(data), 1), text, cache=cache)
+            cache.close()
+
+
+def test_forcing_learns(forcing):
+    model, force = forcing
+    config = dataclasses.replace(RECIPE.forcing, batch_size=4, optim=OptimConfig(learning_rate=1e-3))
+    task = ForcingTask(model.dit, force, config, lambda *_: {})
+    optimizer = torch.optim.AdamW(model.dit.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(12):
+        loss, _ = task.loss(0, torch.Generator().manual_seed(0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+    assert {"validation_loss", "validation_loss_at_0.5"} <= set(task.validate(task.networks))
+
+
+def test_a_student_that_follows_the_teachers_path_has_nothing_to_learn(forcing):
+    """With a straight path to one point the data that are predicted never change, at any guidance."""
+    model, force = forcing
+
+    class Straight(torch.nn.Module):
+        def forward(self, latent, time, text, *, frames, bias):
+            return latent / time.clamp_min(1e-6)[:, None, :, None, None]  # all paths lead to zero
+
+    task = ConsistencyTask(Straight(), Straight(), force, RECIPE.consistency, lambda *_: {})
+    loss, _ = task.loss(0, torch.Generator().manual_seed(0))
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    task = ConsistencyTask(model.dit, Straight(), force, RECIPE.consistency, lambda *_: {})
+    assert task.loss(0, torch.Generator().manual_seed(0))[0].item() > 1e-3
