@@ -86,8 +86,9 @@ def _load_recipe(path: Path) -> "Recipe | CausalRecipe":
     """Read the recipe of another run, of either kind."""
     from kinema.train.config import CausalRecipe, Recipe
 
-    is_causal = path.is_file() and '"causal"' in path.read_text(encoding="utf-8", errors="replace")
-    return load_json(CausalRecipe if is_causal else Recipe, path)
+    if path.is_file() and '"causal"' in path.read_text(encoding="utf-8", errors="replace"):
+        return load_json(CausalRecipe, path)
+    return load_json(Recipe, path)
 
 
 def _changed(data: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
