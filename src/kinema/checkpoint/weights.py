@@ -1,19 +1,17 @@
 """Read and write the weights and configurations of a model folder, naming file and tensor of anything wrong."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kinema.checkpoint.layouts import Layout
+from kinema.checkpoint.tensors import NUMBER_TYPES, Entry, Tensors
 from kinema.errors import CheckpointError
-
-_NUMBER_TYPES = ("F64", "F32", "F16", "BF16")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -37,39 +35,91 @@ def write_json(data: Mapping[str, Any], path: Path) -> None:
 def load_weights(module: nn.Module, folder: Path, stem: str, layout: Layout) -> None:
     """Fill `module` with the weights of `folder`/`stem`.safetensors, or of the shards that its index lists.
 
-    Weights keep the device, data type and memory layout that the module has. Raises CheckpointError, naming file and
-    tensor, for a weight that is missing, unknown, of another shape, cut off, or not finite.
+    Raises what `fill` raises, and CheckpointError for a file that is missing or damaged.
+    """
+    fill(module, Tensors(find_files(folder, stem)), layout)
+
+
+def find_files(folder: Path, stem: str) -> list[Path]:
+    """Name the files of a network: `stem`.safetensors or the shards of its index, or the same saved by `torch.save`."""
+    for ending in ("safetensors", "bin"):
+        index = folder / f"{stem}.{ending}.index.json"
+        if index.exists():
+            names = read_json(index).get("weight_map")
+            if not isinstance(names, dict):
+                raise CheckpointError(f"{index} has no weight_map; fetch the file again")
+            return [folder / name for name in sorted(set(names.values()))]
+        if (folder / f"{stem}.{ending}").exists():
+            return [folder / f"{stem}.{ending}"]
+    return [folder / f"{stem}.safetensors"]
+
+
+def fill(module: nn.Module, tensors: Tensors, layout: Layout) -> None:
+    """Fill `module` with tensors that are named and shaped as `layout` says.
+
+    Weights keep the device, data type and memory layout that the module has. All names and shapes are checked before
+    a number is read. Raises CheckpointError, naming file and tensor, for weights that are missing, unknown, of another
+    shape or not finite.
     """
     ours = dict(module.state_dict())
-    wanted = {layout.name(name): name for name in ours}
-    copies = dict(layout.copies)
-    copy_of = {original: copy for copy, original in layout.copies}
-    seen: set[str | None] = set()
-    done: set[str] = set()
-    files = _files(folder, stem)
-    for path in files:
-        for name, tensor in _tensors(path):
-            if copy_of.get(name) in seen:
-                continue  # the network reads the copy
-            seen.add(name)
-            their_name = copies.get(name, name)
-            if their_name not in wanted:
-                raise CheckpointError(f"{path}: tensor {name} is not part of this model; check config.json beside it")
-            target = ours[wanted[their_name]]
-            expected = layout.shape(wanted[their_name], target.shape)
-            if tuple(tensor.shape) != expected:
-                raise CheckpointError(
-                    f"{path}: tensor {name} has shape {_size(tensor.shape)}, but config.json makes it {_size(expected)}"
-                )
-            if not torch.isfinite(tensor).all():
-                raise CheckpointError(f"{path}: tensor {name} holds values that are not numbers; fetch the file again")
+    wanted: dict[str, list[str]] = {}
+    for name in ours:
+        wanted.setdefault(layout.name(name), []).append(name)
+    entries = _check(tensors, layout, {theirs: _expected(layout, names, ours) for theirs, names in wanted.items()})
+    originals = {copy: original for original, copy in layout.copy_of.items()}
+    for name, tensor in tensors.read(entries):
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{entries[name].path}: tensor {name} holds values that are not numbers; fetch the file again"
+            )
+        names = wanted[originals.get(name, name)]
+        parts = tensor.split([ours[part].shape[0] for part in names]) if len(names) > 1 else (tensor,)
+        for part, value in zip(names, parts, strict=True):
             with torch.no_grad():
-                target.copy_(tensor.view(target.shape))
-            done.add(their_name)
-    missing = sorted(set(wanted) - done)
-    if missing:
-        others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise CheckpointError(f"{_list(files)}: tensor {missing[0]} is missing{others}; fetch the file again")
+                ours[part].copy_(value.reshape(ours[part].shape))
+
+
+def _expected(layout: Layout, names: Sequence[str], ours: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Their shape of our weights of these names, which stand there one after the other where there are several."""
+    shapes = [layout.shape(name, ours[name].shape) for name in names]
+    return (sum(shape[0] for shape in shapes), *shapes[0][1:]) if len(shapes) > 1 else shapes[0]
+
+
+def _check(tensors: Tensors, layout: Layout, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, Entry]:
+    """Give the entries to read, or say at once what is wrong: first of each kind, and how many more."""
+    found = {
+        name: entry
+        for name, entry in tensors.entries.items()
+        if not layout.is_ignored(name) and layout.copy_of.get(name) not in tensors.entries
+    }
+    originals = {copy: original for original, copy in layout.copy_of.items()}
+    have = {originals.get(name, name): (name, entry) for name, entry in found.items()}
+    problems = []
+    shapes = [
+        f"{entry.path}: tensor {name} has shape {size(entry.shape)}, but config.json makes it {size(wanted[key])}"
+        for key, (name, entry) in have.items()
+        if key in wanted and entry.shape != wanted[key]
+    ]
+    extra = [
+        f"{entry.path}: tensor {name} is not part of this model; check config.json beside it"
+        for key, (name, entry) in have.items()
+        if key not in wanted
+    ]
+    missing = [
+        f"{list_files(tensors.files)}: tensor {name} is missing; fetch the file again"
+        for name in sorted(set(wanted) - set(have))
+    ]
+    types = [
+        f"{entry.path}: tensor {name} is {entry.dtype}; Kinema reads {', '.join(NUMBER_TYPES)}"
+        for name, entry in found.items()
+        if entry.dtype not in NUMBER_TYPES
+    ]
+    for kind in (shapes, extra, missing, types):
+        if kind:
+            problems.append(kind[0] + (f" (and {len(kind) - 1} more)" if len(kind) > 1 else ""))
+    if problems:
+        raise CheckpointError("\n".join(problems))
+    return found
 
 
 def save_weights(module: nn.Module, folder: Path, stem: str, layout: Layout) -> None:
@@ -81,50 +131,11 @@ def save_weights(module: nn.Module, folder: Path, stem: str, layout: Layout) -> 
     save_file(tensors, folder / f"{stem}.safetensors", metadata={"format": "pt"})
 
 
-def _files(folder: Path, stem: str) -> list[Path]:
-    index = folder / f"{stem}.safetensors.index.json"
-    if not index.exists():
-        return [folder / f"{stem}.safetensors"]
-    names = read_json(index).get("weight_map")
-    if not isinstance(names, dict):
-        raise CheckpointError(f"{index} has no weight_map; fetch the file again")
-    return [folder / name for name in sorted(set(names.values()))]
-
-
-def _tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    _check_length(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a dictionary
-                yield name, file.get_tensor(name)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a safetensors file ({error}); fetch it again") from error
-
-
-def _check_length(path: Path) -> None:
-    """Compare the file's length with what its header promises: a download that broke off names the tensor it lost."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length < path.stat().st_size else None
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; a model folder needs it") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file ({error}); fetch it again") from error
-    if header is None:
-        raise CheckpointError(f"{path} is cut off within its header, before the first tensor; fetch it again")
-    present = path.stat().st_size - 8 - length
-    entries = [(name, entry) for name, entry in header.items() if name != "__metadata__"]
-    for name, entry in sorted(entries, key=lambda item: item[1]["data_offsets"][0]):
-        if entry["dtype"] not in _NUMBER_TYPES:
-            raise CheckpointError(f"{path}: tensor {name} is {entry['dtype']}; Kinema reads {', '.join(_NUMBER_TYPES)}")
-        if entry["data_offsets"][1] > present:
-            raise CheckpointError(f"{path} is cut off: tensor {name} ends beyond the file; fetch it again")
-
-
-def _size(shape: Iterable[int]) -> str:
+def size(shape: Iterable[int]) -> str:
+    """Write a shape as 16x3x3."""
     return "x".join(map(str, shape)) or "()"
 
 
-def _list(files: list[Path]) -> str:
+def list_files(files: Sequence[Path]) -> str:
+    """Name one file, or the folder of several."""
     return str(files[0]) if len(files) == 1 else f"{files[0].parent} ({len(files)} files)"
