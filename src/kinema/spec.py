@@ -75,6 +75,8 @@ class VideoSpec:
     """Shift of the schedule: above 1 spends more steps on the noisy part."""
     image: str | None = None
     """A picture to start from."""
+    changes: tuple[tuple[float, str], ...] = ()
+    """What to show from which second on, after `prompt`: for models that make video block by block."""
 
     def __post_init__(self) -> None:
         """Refuse what no model could do."""
@@ -86,6 +88,7 @@ class VideoSpec:
             raise SpecError(f"negative is {self.negative!r}; it takes text")
         if self.seconds is not None and self.frames is not None:
             raise SpecError(f"seconds={self.seconds:g} and frames={self.frames} both set the length; give one of them")
+        _require_changes(self.changes)
         for name in ("frames", "width", "height"):
             _require_integer(name, getattr(self, name), 1, None)
         _require_integer("steps", self.steps, 1, MAX_STEPS)
@@ -119,6 +122,12 @@ class VideoSpec:
             shift=float(defaults.shift if self.shift is None else self.shift),
         )
         resolved.shape.to_latent(stride)
+        late = [second for second, _ in self.changes if second * fps > frames - 1]
+        if late:
+            raise SpecError(
+                f"the prompt changes at {late[0]:g} s, but the video ends at {(frames - 1) / fps:g} s; "
+                "make it longer (seconds), or change the prompt earlier"
+            )
         return resolved
 
     @property
@@ -153,6 +162,16 @@ def _frames_of(seconds: float, fps: float, stride: Stride) -> int:
         f"seconds={seconds:g} does not fit at {fps:g} frames per second: a clip has a multiple of {stride.time} frames "
         f"plus 1; use {lengths}"
     )
+
+
+def _require_changes(changes: tuple[tuple[float, str], ...]) -> None:
+    before = 0.0
+    for second, prompt in changes:
+        _require_number("second", second, zero=False)
+        _require_text("prompt", prompt, example="the ball stops")
+        if second <= before:
+            raise SpecError(f"prompts change at {second:g} s after {before:g} s; give them in their order")
+        before = second
 
 
 def _require_text(name: str, value: object, *, example: str) -> None:

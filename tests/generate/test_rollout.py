@@ -106,3 +106,40 @@ def test_a_plan_counts_every_block(folder: Path) -> None:
         make_plan(dataclasses.replace(request, frames=frames), device="cpu").estimate.flops for frames in (17, 33)
     )
     assert 1.6 < long / short < 2.0
+
+
+def test_another_prompt_changes_what_follows_and_nothing_before(pipe: Pipeline) -> None:
+    spec = dataclasses.replace(SPEC, frames=33, fps=8.0)
+    one = pipe(spec).frames
+    other = pipe(dataclasses.replace(spec, changes=((2.0, "a blue box falls"),))).frames
+    # Second 2 is frame 16, which ends latent frame 4; what follows is made for the new prompt.
+    assert np.array_equal(one[:17], other[:17])
+    assert np.abs(one[17:].astype(int) - other[17:]).mean() > 0.1
+
+
+def test_changing_to_the_same_prompt_changes_nothing(folder: Path) -> None:
+    pipe = Pipeline.load(str(folder), "cpu", "float32")
+    pipe.model.causal = CausalConfig(block=1)
+    once = pipe.latents(pipe.resolve(SPEC))
+    again = pipe.latents(pipe.resolve(dataclasses.replace(SPEC, changes=((1.0, SPEC.prompt),))))
+    torch.testing.assert_close(again, once, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (((9.0, "it stops"),), "ends at 2 s"),
+        (((1.0, ""),), "prompt is empty"),
+        (((1.0, "it stops"), (0.5, "it goes on")), "in their order"),
+        (((0.0, "it stops"),), "a number above 0"),
+    ],
+)
+def test_changes_that_cannot_be_are_refused(pipe: Pipeline, changes: tuple[tuple[float, str], ...], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        pipe.resolve(dataclasses.replace(SPEC, fps=8.0, changes=changes))
+
+
+def test_a_model_that_makes_all_frames_at_once_has_one_prompt(tiny_model: Path) -> None:
+    pipe = Pipeline.load(str(tiny_model), "cpu", "float32")
+    with pytest.raises(SpecError, match="use a causal model"):
+        pipe.resolve(dataclasses.replace(SPEC, fps=8.0, changes=((1.0, "it stops"),)))

@@ -67,6 +67,12 @@ class Generate:
     """What to lead away from; works with guidance above 1."""
     image: Annotated[Path | None, flags.path("FILE"), flags.hint()] = None
     """A picture to start from: it becomes the first frame."""
+    at: Annotated[
+        tuple[tuple[Annotated[float, flags.number("S")], Annotated[str, flags.text("PROMPT")]], ...],
+        tyro.conf.UseAppendAction,
+        flags.hint(),
+    ] = ()
+    """Show something else from second S on, such as --at 20 "the ball stops"; may be repeated. For causal models."""
     solver: Annotated[str | None, flags.text("S"), _MODELS] = None
     """How steps are taken: unipc, euler or heun."""
     shift: Annotated[float | None, flags.number("S"), _MODELS] = None
@@ -121,6 +127,7 @@ def _request(options: Generate, before: "Record | None") -> VideoSpec:
     given: dict[str, Any] = {name: getattr(options, name) for name in _SPEC_FLAGS}
     given["prompt"] = options.prompt
     given["image"] = None if options.image is None else str(options.image)
+    given["changes"] = options.at or None
     if options.size is not None:
         given["width"], given["height"] = _parse_size(options.size)
     given = {name: value for name, value in given.items() if value is not None}

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -73,7 +74,13 @@ class Pipeline:
         solvers = SCHEDULES if self.model.causal is not None else SOLVERS
         if resolved.solver not in solvers:
             raise SpecError(unknown("solver", str(resolved.solver), solvers))
-        self.model.tokenizer.encode([resolved.prompt, resolved.negative or ""])
+        if resolved.changes and self.model.causal is None:
+            raise SpecError(
+                f"{self.name} makes all frames at once, so its prompt cannot change on the way; "
+                "use a causal model, such as mini-causal, or one prompt"
+            )
+        prompts = [resolved.prompt, *(prompt for _, prompt in resolved.changes)]
+        self.model.tokenizer.encode([*prompts, resolved.negative or ""])
         if resolved.image is not None:
             if resolved.frames == 1:
                 raise SpecError(
@@ -131,7 +138,7 @@ class Pipeline:
         return Rollout(
             self.model.dit,
             causal,
-            self._guided_text(spec),
+            [(0, self._guided_text(spec, spec.prompt)), *self._changes(spec)],
             schedule=SCHEDULES[spec.solver](spec.steps, spec.shift),  # type: ignore[index]  # `resolve` has checked it
             solver=str(spec.solver),
             guidance=spec.guidance,
@@ -146,7 +153,7 @@ class Pipeline:
     def network(self, spec: VideoSpec) -> FrameVelocity:
         """The network under the text and guidance of a resolved request: a batch of two, or of one at guidance 1."""
         assert spec.guidance is not None
-        text = self._guided_text(spec)
+        text = self._guided_text(spec, spec.prompt)
 
         def velocity(latent: Tensor, times: Tensor) -> Tensor:
             predicted: Tensor = self.model.dit(latent.to(self.dtype), times, text)
@@ -194,9 +201,16 @@ class Pipeline:
         tracker.begin("denoise", spec.steps * -(-(shape.frames - len(given)) // causal.block))
         yield from rollout.blocks(shape.frames, draw, given, lambda *_: tracker.advance())
 
-    def _guided_text(self, spec: VideoSpec) -> TextKV:
-        """Keys and values of the prompt and, if there is guidance, of what it leads away from."""
-        return self._encode_text((spec.prompt, spec.negative or "") if spec.guidance != 1 else (spec.prompt,))
+    def _changes(self, spec: VideoSpec) -> Iterator[tuple[int, TextKV]]:
+        """Give the later prompts of a resolved request, each with the first latent frame that may show it."""
+        assert spec.fps is not None
+        for second, prompt in spec.changes:
+            frame = math.ceil(second * spec.fps)  # the first one at or after that second
+            yield -(-(frame - 1) // self.stride.time) + 1 if frame > 0 else 0, self._guided_text(spec, prompt)
+
+    def _guided_text(self, spec: VideoSpec, prompt: str) -> TextKV:
+        """Keys and values of a prompt and, if there is guidance, of what it leads away from."""
+        return self._encode_text((prompt, spec.negative or "") if spec.guidance != 1 else (prompt,))
 
     def _encode_text(self, texts: tuple[str, ...]) -> TextKV:
         """Cross-attention keys and values of the texts; the last ones are kept, for more seeds of one prompt."""

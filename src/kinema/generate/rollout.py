@@ -1,6 +1,7 @@
 """Video block by block: a causal model makes a block, remembers it, and goes on, for as long as is wanted."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -25,7 +26,7 @@ class Rollout:
         self,
         dit: DiT,
         config: CausalConfig,
-        text: TextKV,
+        texts: Sequence[tuple[int, TextKV]],
         *,
         schedule: Schedule,
         solver: str,
@@ -33,16 +34,24 @@ class Rollout:
         size: tuple[int, int],
         max_frames: int,
     ) -> None:
-        """`text` holds the prompt and, unless `guidance` is 1, the negative prompt; `size` is latent rows, columns."""
+        """`texts` are shown each from its latent frame on, the first one from 0; `size` is latent rows and columns.
+
+        A text holds the prompt and, unless `guidance` is 1, the negative prompt.
+        """
         self._dit = dit
         self._config = config
-        self._text = text
+        self._texts = dict(texts)
+        self._text = self._texts[0]
         self._schedule = schedule
         self._solver = solver
         self._guidance = guidance
         self._batch = 1 if guidance == 1 else 2
         self._dtype = dit.patch_embed.weight.dtype
-        self._cache = dit.new_cache(config, size, max_frames=max_frames, batch=self._batch, dtype=self._dtype)
+        self._new_cache = partial(
+            dit.new_cache, config, size, max_frames=max_frames, batch=self._batch, dtype=self._dtype
+        )
+        self._cache = self._new_cache()
+        self._made: dict[int, Tensor] = {}
 
     @property
     def num_bytes(self) -> int:
@@ -69,14 +78,31 @@ class Rollout:
             )
         for start in range(0, num_frames, self._config.block):
             length = min(self._config.block, num_frames - start)
+            self._switch(range(start, start + length), noise)
             self._cache.open(length)
             if start in given:
                 block = torch.stack([given[start + i] for i in range(length)], dim=2).float()
             else:
                 block = self._solve(start, length, noise, on_step)
-            self._remember(block, noise(start, length, self._schedule.num_steps).to(block))
-            self._cache.close()
+            self._remember(start, block, noise)
             yield block
+
+    def _switch(self, frames: range, noise: DrawNoise) -> None:
+        """Where another text begins: keep what was seen, and remember it as if that text had been shown all along.
+
+        What moves goes on moving, and what it means changes. Source: LongLive (arXiv 2509.22622), KV recache.
+        """
+        texts = [self._texts[frame] for frame in frames if frame in self._texts and frame > 0]
+        if not texts:
+            return
+        self._text = texts[-1]
+        blocks: dict[int, list[Tensor]] = {}
+        for frame in self._cache.frames():
+            blocks.setdefault(frame // self._config.block * self._config.block, []).append(self._made[frame])
+        self._cache = self._new_cache()
+        for first, block in blocks.items():
+            self._cache.open(len(block), at=first)
+            self._remember(first, torch.cat(block, dim=2), noise)
 
     def _solve(self, start: int, length: int, noise: DrawNoise, on_step: OnStep | None) -> Tensor:
         latent = noise(start, length, 0).to(self._dit.patch_embed.weight.device)
@@ -87,11 +113,16 @@ class Rollout:
             return consistency(velocity, latent, self._schedule, lambda step: noise(start, length, step), on_step)
         return SOLVERS[self._solver](velocity, latent, self._schedule, on_step)  # type: ignore[index]
 
-    def _remember(self, block: Tensor, noise: Tensor) -> None:
+    def _remember(self, start: int, block: Tensor, noise: DrawNoise) -> None:
         """Run the finished block once more, (nearly) clean, so that its keys and values are those of the result."""
         time = torch.tensor(self._config.context_noise, device=block.device)
-        seen = interpolate(block, noise, time) if self._config.context_noise else block
+        seen = block
+        if self._config.context_noise:
+            seen = interpolate(block, noise(start, block.shape[2], self._schedule.num_steps).to(block), time)
         self._velocity(seen.expand(self._batch, -1, -1, -1, -1), time)
+        self._cache.close()
+        self._made |= {start + index: frame for index, frame in enumerate(block.split(1, dim=2))}
+        self._made = {frame: self._made[frame] for frame in self._cache.frames()}
 
     def _velocity(self, latent: Tensor, time: Tensor) -> Tensor:
         times = time.float().expand(latent.shape[0], latent.shape[2])

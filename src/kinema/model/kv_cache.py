@@ -91,9 +91,13 @@ class KVCache:
         """Memory that all layers take, however long the video is."""
         return sum(tensor.nbytes for pair in self._layers for tensor in pair)
 
-    def open(self, num_frames: int) -> None:
-        """Make room for a block. Raises SpecError for one that is too long, or that goes past `max_frames`."""
+    def open(self, num_frames: int, *, at: int | None = None) -> None:
+        """Make room for a block, which starts at frame `at` of the video, or where the last one ended.
+
+        Raises SpecError for one that is too long, or that goes past `max_frames`.
+        """
         assert not self._slots, "close the open block first"
+        self.num_frames = self.num_frames if at is None else at
         if num_frames > self.config.block:
             raise SpecError(f"a block of {num_frames} frames is longer than the model's blocks of {self.config.block}")
         free = list(range(len(self._held), self._capacity))[:num_frames]
@@ -110,6 +114,10 @@ class KVCache:
         self._held += [0] * len(free)
         for index, slot in enumerate(self._slots):
             self._held[slot] = self.num_frames + index
+
+    def frames(self) -> list[int]:
+        """Give the numbers of the frames that are remembered, in their order."""
+        return sorted(self._held)
 
     def close(self) -> None:
         """Keep the open block as it was written last."""
