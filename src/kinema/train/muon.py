@@ -29,8 +29,9 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # nobody evaluates the loss twice
-        """Move every parameter that has a gradient."""
+        """Move every parameter that has a gradient; matrices of one shape are made orthogonal together."""
         for group in self.param_groups:
+            alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -40,21 +41,26 @@ class Muon(torch.optim.Optimizer):
                 state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
                 ahead = parameter.grad.lerp(state["momentum"], group["momentum"])  # Nesterov's look ahead
                 matrix = ahead.flatten(1)
-                step = orthogonalise(matrix) * (RMS_OF_ADAMW * max(matrix.shape) ** 0.5)
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(step.view_as(ahead), alpha=-group["lr"])
+                alike.setdefault(matrix.shape, []).append((parameter, matrix))
+            for shape, pairs in alike.items():
+                steps = orthogonalise(torch.stack([matrix for _, matrix in pairs]))
+                size = RMS_OF_ADAMW * max(shape) ** 0.5 * group["lr"]
+                for (parameter, _), step in zip(pairs, steps, strict=True):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.add_(step.view_as(parameter), alpha=-size)
 
 
-def orthogonalise(matrix: Tensor) -> Tensor:
-    """Bring all singular values of a matrix near 1 (0.7 to 1.2) and keep its singular vectors.
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Bring all singular values of each matrix, `n rows columns`, near 1 (0.7 to 1.2) and keep its singular vectors.
 
     Newton-Schulz rounds in bfloat16, on the shorter side (Jordan et al. 2024).
     """
     a, b, c = COEFFICIENTS
-    is_tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if is_tall else matrix
-    x = (x / (x.norm() + 1e-7)).bfloat16()
+    is_tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if is_tall else matrices
+    x = (x / (torch.linalg.matrix_norm(x)[:, None, None] + 1e-7)).bfloat16()
     for _ in range(ROUNDS):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if is_tall else x).to(matrix.dtype)
+        gram = torch.bmm(x, x.mT)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return (x.mT if is_tall else x).to(matrices.dtype)
