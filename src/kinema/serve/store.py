@@ -1,0 +1,221 @@
+"""Where jobs live: one database, SQLite in a folder by default, PostgreSQL by URL when machines share the queue.
+
+Times are seconds since 1970. Machines that share a store need clocks that agree within a second or so.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from kinema.errors import JobError
+
+logger = logging.getLogger(__name__)
+
+DATABASE_NAME = "jobs.sqlite3"
+"""The database of a store that is a folder; artefacts stand beside it."""
+
+METADATA = MetaData()
+
+_SERIAL = sa.BigInteger().with_variant(Integer, "sqlite")
+
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("seq", _SERIAL, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("owner", String(64), nullable=False),  # name of the API key; empty where none is needed
+    Column("kind", String(16), nullable=False),  # create, remix, edit, extend
+    Column("model", String(255), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("priority", Integer, nullable=False, default=0),
+    Column("spec", Text, nullable=False),  # JSON of a VideoSpec
+    Column("request", Text, nullable=False),  # JSON: what was asked for, as far as the answer repeats it
+    Column("parent", String(64)),  # the video that was remixed, edited or extended
+    Column("created_at", Float, nullable=False),
+    Column("not_before", Float, nullable=False, default=0.0),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Column("expires_at", Float),
+    Column("attempt", Integer, nullable=False, default=0),  # the fencing token
+    Column("max_attempts", Integer, nullable=False),
+    Column("worker", String(128)),
+    Column("lease_until", Float),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("is_deleted", Boolean, nullable=False, default=False),
+    Column("stage", String(16)),
+    Column("step", Integer, nullable=False, default=0),
+    Column("total", Integer, nullable=False, default=0),
+    Column("progress", Integer, nullable=False, default=0),  # percent
+    Column("eta_s", Float),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("result", Text),  # JSON of a Result
+    Column("run_s", Float),
+    Column("video_s", Float, nullable=False, default=0.0),
+    Column("stored_bytes", _SERIAL, nullable=False, default=0),
+    Index("jobs_by_queue", "status", "model", "owner", "priority", "seq"),
+    Index("jobs_by_owner", "owner", "created_at"),
+    Index("jobs_by_lease", "status", "lease_until"),
+    sqlite_autoincrement=True,  # a number is never used again: cursors rely on it
+)
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("seq", _SERIAL, primary_key=True, autoincrement=True),
+    Column("job_id", String(64), nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("data", Text, nullable=False),  # JSON
+    Index("events_by_job", "job_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+IDEMPOTENCY = Table(
+    "idempotency",
+    METADATA,
+    Column("owner", String(64), primary_key=True),
+    Column("key", String(300), primary_key=True),
+    Column("body_sha256", String(64), nullable=False),
+    Column("job_id", String(64)),  # None: the request was refused, so its retry is a new one
+    Column("at", Float, nullable=False),
+)
+
+SHARES = Table(
+    "shares",
+    METADATA,
+    Column("owner", String(64), primary_key=True),
+    Column("served_at", Float, nullable=False),
+)
+"""When each owner's last job was started: the next one goes to whoever has waited longest."""
+
+WORKERS = Table(
+    "workers",
+    METADATA,
+    Column("id", String(128), primary_key=True),
+    Column("models", Text, nullable=False),  # JSON list of names
+    Column("seen_at", Float, nullable=False),
+    Column("job_id", String(64)),
+)
+
+MODELS = Table(
+    "models",
+    METADATA,
+    Column("name", String(255), primary_key=True),
+    Column("capabilities", Text, nullable=False),  # JSON of a Capabilities
+    Column("seen_at", Float, nullable=False),
+)
+"""What each model can make, as a worker found it: the API process loads no model."""
+
+VERSION = Table("schema_version", METADATA, Column("version", Integer, primary_key=True))
+
+Migration = Callable[[sa.Connection], None]
+
+MIGRATIONS: tuple[Migration, ...] = ()
+"""Step i takes a store from version i + 1 to i + 2; a new store is made whole, at the newest version."""
+
+
+class Store:
+    """A database of jobs: `Store.open("folder")` or `Store.open("postgresql://...")`.
+
+    Raises JobError when it cannot be opened, or when a newer Kinema has written it.
+    """
+
+    def __init__(self, engine: sa.Engine, folder: Path | None = None) -> None:
+        self.engine = engine
+        self.folder = folder
+        """The folder of a SQLite store; None on PostgreSQL."""
+        self._migrate()
+
+    @classmethod
+    def open(cls, location: str | Path) -> "Store":
+        """Open a store, making it if it is not there: a folder, or the URL of a PostgreSQL database."""
+        text = str(location)
+        if text.startswith(("postgresql:", "postgresql+psycopg:", "postgres:")):
+            url = "postgresql+psycopg:" + text.partition(":")[2]
+            return cls(sa.create_engine(url, pool_size=10, max_overflow=40, pool_pre_ping=True))
+        if "://" in text:
+            raise JobError(f"store={text!r} is not known; give a folder, or postgresql://USER@HOST/DATABASE")
+        folder = Path(text).expanduser().absolute()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JobError(f"the store {folder} cannot be made: {error.strerror}; give another folder") from error
+        return cls(_sqlite(folder / DATABASE_NAME), folder)
+
+    @property
+    def url(self) -> str:
+        """What `open` takes to open the same store in another process."""
+        return str(self.folder) if self.folder else self.engine.url.render_as_string(hide_password=False)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only looks; it holds nobody up."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that changes things: all of it is kept, or nothing."""
+        with self.engine.connect().execution_options(kinema_begin="BEGIN IMMEDIATE") as connection, connection.begin():
+            yield connection
+
+    def insert_or_replace(self, db: sa.Connection, table: Table, row: dict[str, Any]) -> None:
+        """Insert a row, or replace the one that has its primary key."""
+        keys = [column.name for column in table.primary_key]
+        dialect: Any = postgresql if self.engine.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(table).values(**row)
+        rest = {name: value for name, value in row.items() if name not in keys}
+        db.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest))
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+    def _migrate(self) -> None:
+        newest = len(MIGRATIONS) + 1
+        try:
+            with self.write() as db:
+                if db.dialect.name == "postgresql":
+                    db.exec_driver_sql("SELECT pg_advisory_xact_lock(7160423)")  # two workers may start together
+                if not sa.inspect(db).has_table(VERSION.name):
+                    METADATA.create_all(db)
+                    db.execute(VERSION.insert().values(version=newest))
+                    return
+                version = int(db.execute(sa.select(sa.func.max(VERSION.c.version))).scalar_one())
+                if version > newest:
+                    raise JobError(
+                        f"the store was written by a newer Kinema (schema {version}, this one knows {newest}); update"
+                    )
+                for step in MIGRATIONS[version - 1 :]:
+                    step(db)
+                if version < newest:
+                    db.execute(VERSION.update().values(version=newest))
+                    logger.info("took the store from schema %d to %d", version, newest)
+        except sa.exc.DBAPIError as error:
+            raise JobError(f"the store cannot be opened: {error.orig}") from error
+
+
+def _sqlite(path: Path) -> sa.Engine:
+    """SQLite in WAL mode: readers never wait, a commit is on disk when it returns, writers take turns."""
+    engine = sa.create_engine(f"sqlite:///{path}", pool_size=20, max_overflow=60, connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # `begin` below says BEGIN, not the driver
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("kinema_begin", "BEGIN"))
+
+    return engine
