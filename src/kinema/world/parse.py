@@ -58,6 +58,9 @@ MOVES_PX, ROUGHLY_PX = 1.5, 3.0
 BYSTANDER = 0.2
 """What a bystander that seems to move counts against a camera move, as a share of the background's mismatch."""
 
+COVERED = 2
+"""Frames in which something must cover an object that is behind it."""
+
 SAME_LANE = 0.05
 """Difference in height, in view heights, below which two that move are in one lane, where none can pass the other."""
 
@@ -141,6 +144,7 @@ class _Sight:
     middle: Floats
     track: Floats
     moves: bool
+    is_behind: bool
 
 
 def parse(frames: NDArray[np.uint8], fps: float) -> Observation:  # noqa: ARG001 - moves last the clip at any rate
@@ -228,7 +232,8 @@ def _sights(blobs: Sequence[Blob], frames: NDArray[np.uint8], path: CameraPath) 
         is_sure = int(views.is_known.all(axis=1).sum()) >= LEAST_KNOWN
         moves = stillness(path, views, lanes, size_px).residual_px > (MOVES_PX if is_sure else ROUGHLY_PX)
         track = on_plane(path, rays_through(path, views.middle, size_px), 1, 0.0)[:, [0, 2]]
-        sights.append(_Sight(blob, outlines, views.whole, track, moves))
+        is_behind = int(outlines.is_covered.sum()) >= COVERED and [one.colour for one in blobs].count(blob.colour) == 1
+        sights.append(_Sight(blob, outlines, views.whole, track, moves, is_behind))
     return sights
 
 
@@ -310,7 +315,9 @@ def _observe(
 
 
 def _fit(sight: _Sight, poses: Poses, path: CameraPath, size_px: tuple[int, int], view: float) -> Fit:
-    lanes = (0.0, 0.0) if sight.moves else lanes_of(view)
+    near, far = lanes_of(view)
+    # What moves does so in the nearer lane; what something of another colour covers stands in the farther one.
+    lanes = (near, near) if sight.moves else (far, far) if sight.is_behind else (near, far)
     return fit_solids(
         sight.outlines,
         sight.middle,
