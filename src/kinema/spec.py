@@ -37,6 +37,8 @@ class ModelDefaults:
     """Shift of the schedule towards noise."""
     negative: str = ""
     """What guidance leads away from."""
+    guidance_low: float | None = None
+    """Guidance of the expert for low noise, in models of two experts; None = the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +71,18 @@ class VideoSpec:
     """Steps of the solver; more is slower and usually better."""
     guidance: float | None = None
     """How strongly to follow the prompt; 1 turns guidance off."""
+    guidance_low: float | None = None
+    """The same for the second expert, which finishes the video, in models of two; None = the model's."""
     solver: str | None = None
     """Name of the solver."""
     shift: float | None = None
     """Shift of the schedule: above 1 spends more steps on the noisy part."""
     image: str | None = None
     """A picture to start from."""
+    last_image: str | None = None
+    """A picture to end on; needs image, and a model that was trained on both."""
+    loras: tuple[tuple[str, float], ...] = ()
+    """Files of LoRAs, each with its weight, that are added to the model."""
     changes: tuple[tuple[float, str], ...] = ()
     """What to show from which second on, after `prompt`: for models that make video block by block."""
 
@@ -89,11 +97,19 @@ class VideoSpec:
         if self.seconds is not None and self.frames is not None:
             raise SpecError(f"seconds={self.seconds:g} and frames={self.frames} both set the length; give one of them")
         _require_changes(self.changes)
+        for path, weight in self.loras:
+            _require_text("lora", path, example="style.safetensors")
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+                raise SpecError(f"the weight of {path} is {weight!r}; it takes a number, such as 0.8")
         for name in ("frames", "width", "height"):
             _require_integer(name, getattr(self, name), 1, None)
         _require_integer("steps", self.steps, 1, MAX_STEPS)
         _require_integer("seed", self.seed, 0, MAX_SEED)
-        for name in ("seconds", "guidance"):
+        if self.last_image is not None:
+            _require_text("last_image", self.last_image, example="last.png")
+            if self.image is None:
+                raise SpecError(f"last_image={self.last_image!r} needs a picture to start from; give image too")
+        for name in ("seconds", "guidance", "guidance_low"):
             _require_number(name, getattr(self, name), zero=True)
         for name in ("fps", "shift"):
             _require_number(name, getattr(self, name), zero=False)
@@ -118,6 +134,7 @@ class VideoSpec:
             fps=fps,
             steps=defaults.steps if self.steps is None else self.steps,
             guidance=float(defaults.guidance if self.guidance is None else self.guidance),
+            guidance_low=defaults.guidance_low if self.guidance_low is None else float(self.guidance_low),
             solver=defaults.solver if self.solver is None else self.solver,
             shift=float(defaults.shift if self.shift is None else self.shift),
         )

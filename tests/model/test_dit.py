@@ -131,7 +131,8 @@ def _expected_std(kind, module, depth):
 
 def test_the_table_of_starting_values_is_true_and_complete():
     torch.manual_seed(0)
-    config = dataclasses.replace(CONFIG, num_heads=4, head_dim=32, num_layers=3, ffn_dim=256, text_dim=128)
+    sizes = {"num_heads": 4, "head_dim": 32, "num_layers": 3, "ffn_dim": 256, "text_dim": 128, "image_dim": 128}
+    config = dataclasses.replace(CONFIG, **sizes)
     dit = DiT(config)
     rows = dict(re.findall(r"^    \| (\S.*?)\s+\| (\S.*?)\s+\|$", init_weights.__doc__, re.MULTILINE))
     rules = {}

@@ -22,6 +22,8 @@ class Layout:
     """Regular expressions over our names and the shape (one -1 is what remains) that the weight has there."""
     copies: tuple[tuple[str, str], ...] = ()
     """Pairs (copy, original) of their names: where a file holds both, the copy is what the network reads."""
+    prefix: str = ""
+    """Stands before every name in the files that we write; in those that we read it may be missing."""
     ignored: tuple[str, ...] = ()
     """Regular expressions over their names: tensors beside the weights, which are passed over."""
 
@@ -239,27 +241,29 @@ CLIP_TRANSFORMERS = Layout(
         (r"\.to_out\.", ".self_attn.out_proj."),
         (r"\.up\.", ".mlp.fc1."),
         (r"\.down\.", ".mlp.fc2."),
-        (r"^", "vision_model."),
     ),
-    ignored=(r"vision_model\.embeddings\.position_ids", r"visual_projection\.weight"),
+    prefix="vision_model.",
+    ignored=(r"embeddings\.position_ids",),
 )
 """The image encoder as transformers' CLIPVisionModel."""
 
-CLIP_WAN = Layout(
-    names=(
-        (r"^class_token$", "cls_embedding"),
-        (r"^positions$", "pos_embedding"),
-        (r"^patch_embed\.", "patch_embedding."),
-        (r"^norm_in\.", "pre_norm."),
-        (r"^norm_out\.", "post_norm."),
-        (r"^layers\.", "transformer."),
-        (r"\.to_[qkv]\.", ".attn.to_qkv."),
-        (r"\.to_out\.", ".attn.proj."),
-        (r"\.up\.", ".mlp.0."),
-        (r"\.down\.", ".mlp.2."),
-        (r"^", "visual."),
-    ),
-    shapes=((r"class_token", (1, 1, -1)),),
-    ignored=(r"visual\.head", r"textual\..*", r"log_scale"),
-)
-"""The image encoder as the Wan team's own code names it: one half of an open_clip model, the other half unused."""
+
+def clip_wan(width: int) -> Layout:
+    """The image encoder as the Wan team's own code names it: one half of an open_clip model, the other half unused."""
+    return Layout(
+        names=(
+            (r"^class_token$", "cls_embedding"),
+            (r"^positions$", "pos_embedding"),
+            (r"^patch_embed\.", "patch_embedding."),
+            (r"^norm_in\.", "pre_norm."),
+            (r"^norm_out\.", "post_norm."),
+            (r"^layers\.", "transformer."),
+            (r"\.to_[qkv]\.", ".attn.to_qkv."),
+            (r"\.to_out\.", ".attn.proj."),
+            (r"\.up\.", ".mlp.0."),
+            (r"\.down\.", ".mlp.2."),
+            (r"^", "visual."),
+        ),
+        shapes=((r"class_token", (1, 1, -1)), (r"positions", (1, -1, width))),
+        ignored=(r"visual\.head", r"textual\..*", r"log_scale"),
+    )

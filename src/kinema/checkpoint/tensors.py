@@ -23,7 +23,7 @@ PICKLE_ENDINGS = (".pth", ".pt", ".bin", ".ckpt")
 WRAPPERS = ("generator_ema", "generator", "state_dict", "model", "module")
 """Under which key training runs save the network's weights; where a file has several, the first of these is read."""
 
-_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.", "module.")
+_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.", "module.", "vision_model.")
 _WRAPPING_MODULES = re.compile(r"(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
 _TYPE_NAMES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 

@@ -125,7 +125,7 @@ def _check(tensors: Tensors, layout: Layout, wanted: Mapping[str, tuple[int, ...
 def save_weights(module: nn.Module, folder: Path, stem: str, layout: Layout) -> None:
     """Write the weights of `module` to `folder`/`stem`.safetensors under the names and shapes of `layout`."""
     tensors = {
-        layout.name(name): tensor.detach().to("cpu").contiguous().view(layout.shape(name, tensor.shape))
+        layout.prefix + layout.name(name): tensor.detach().to("cpu").contiguous().view(layout.shape(name, tensor.shape))
         for name, tensor in module.state_dict().items()
     }
     save_file(tensors, folder / f"{stem}.safetensors", metadata={"format": "pt"})

@@ -1,6 +1,7 @@
 """The networks: diffusion transformer, causal video autoencoder, text encoder, and folders that hold them."""
 
 from kinema.model.causal import CausalConfig
+from kinema.model.clip import ImageEncoder, ImageEncoderConfig
 from kinema.model.dit import DiT, DiTConfig, TextKV
 from kinema.model.folder import Model, load_model, save_model
 from kinema.model.presets import PRESETS, ModelPreset
@@ -12,6 +13,8 @@ __all__ = [
     "CausalConfig",
     "DiT",
     "DiTConfig",
+    "ImageEncoder",
+    "ImageEncoderConfig",
     "Model",
     "ModelPreset",
     "TextEncoder",

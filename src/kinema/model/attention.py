@@ -47,7 +47,7 @@ def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, scale: float,
 class Attention(nn.Module):
     """Multi-head attention with root-mean-square-normalised queries and keys, over the video or onto the text."""
 
-    def __init__(self, width: int, num_heads: int, eps: float) -> None:
+    def __init__(self, width: int, num_heads: int, eps: float, *, reads_image: bool = False) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.to_q = nn.Linear(width, width)
@@ -56,6 +56,9 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(width, width)
         self.norm_q = RMSNorm(width, eps)
         self.norm_k = RMSNorm(width, eps)
+        self.image_k = nn.Linear(width, width) if reads_image else None
+        self.image_v = nn.Linear(width, width) if reads_image else None
+        self.norm_image_k = RMSNorm(width, eps) if reads_image else None
 
     def query(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n a e"]:
         """Project to normalised queries, one per head; the norm runs over all heads together."""
@@ -65,6 +68,14 @@ class Attention(nn.Module):
         """Project to normalised keys and to values."""
         key = self.norm_k(self.to_k(x)).unflatten(-1, (self.num_heads, -1))
         return key, self.to_v(x).unflatten(-1, (self.num_heads, -1))
+
+    def image_key_value(self, x: Float[Tensor, "b m d"]) -> tuple[Float[Tensor, "b m a e"], Float[Tensor, "b m a e"]]:
+        """Project the tokens of a picture to normalised keys and to values, by weights of their own."""
+        assert self.image_k is not None
+        assert self.image_v is not None
+        assert self.norm_image_k is not None
+        key = self.norm_image_k(self.image_k(x)).unflatten(-1, (self.num_heads, -1))
+        return key, self.image_v(x).unflatten(-1, (self.num_heads, -1))
 
     def over(
         self,
@@ -84,7 +95,15 @@ class Attention(nn.Module):
         return self.to_out(mixed.flatten(2))
 
     def onto(
-        self, x: Float[Tensor, "b n d"], key: Float[Tensor, "b k a e"], value: Float[Tensor, "b k a e"]
+        self,
+        x: Float[Tensor, "b n d"],
+        key: Float[Tensor, "b k a e"],
+        value: Float[Tensor, "b k a e"],
+        image: tuple[Tensor, Tensor] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Let every token of x attend to the given keys and values."""
-        return self.to_out(attend(self.query(x), key, value).flatten(2))
+        """Let every token of x attend to the given keys and values and, apart from them, to those of a picture."""
+        query = self.query(x)
+        mixed = attend(query, key, value)
+        if image is not None:
+            mixed = mixed + attend(query, *image)
+        return self.to_out(mixed.flatten(2))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from kinema.errors import SpecError
+from kinema.model.clip import MEAN, STD, ImageEncoderConfig
 from kinema.model.dit import DiTConfig
 from kinema.model.presets import WAN21_VAE
 from kinema.model.text import TextEncoderConfig
@@ -15,15 +16,15 @@ from kinema.model.vae import VAEConfig
 def dit_config(data: Mapping[str, Any]) -> DiTConfig:
     """Read the config of a WanTransformer3DModel. Raises SpecError for a variant that is not ours."""
     _refuse_other_class(data, "WanTransformer3DModel")
-    _refuse_others(
-        data,
-        image_dim=None,
-        added_kv_proj_dim=None,
-        pos_embed_seq_len=None,
-        cross_attn_norm=True,
-        qk_norm="rms_norm_across_heads",
-    )
+    _refuse_others(data, cross_attn_norm=True, qk_norm="rms_norm_across_heads")
     t, y, x = data.get("patch_size", (1, 2, 2))
+    width = data.get("num_attention_heads", 40) * data.get("attention_head_dim", 128)
+    image_dim = data.get("image_dim")
+    if data.get("added_kv_proj_dim") != (width if image_dim else None):
+        raise SpecError(
+            f"image_dim={image_dim} and added_kv_proj_dim={data.get('added_kv_proj_dim')} are a variant that Kinema "
+            f"does not have; it reads images with added_kv_proj_dim={width}, or has neither"
+        )
     return DiTConfig(
         num_heads=data.get("num_attention_heads", 40),
         head_dim=data.get("attention_head_dim", 128),
@@ -35,6 +36,8 @@ def dit_config(data: Mapping[str, Any]) -> DiTConfig:
         freq_dim=data.get("freq_dim", 256),
         patch_size=(t, y, x),
         eps=data.get("eps", 1e-6),
+        image_dim=image_dim,
+        image_positions=data.get("pos_embed_seq_len"),
     )
 
 
@@ -54,10 +57,10 @@ def dit_json(config: DiTConfig) -> dict[str, Any]:
         "cross_attn_norm": True,
         "qk_norm": "rms_norm_across_heads",
         "eps": config.eps,
-        "image_dim": None,
-        "added_kv_proj_dim": None,
+        "image_dim": config.image_dim,
+        "added_kv_proj_dim": None if config.image_dim is None else config.width,
         "rope_max_seq_len": 1024,
-        "pos_embed_seq_len": None,
+        "pos_embed_seq_len": config.image_positions,
     }
 
 
@@ -140,6 +143,64 @@ def text_json(config: TextEncoderConfig, dtype: torch.dtype) -> dict[str, Any]:
         "pad_token_id": 0,
         "eos_token_id": 1,
         "dtype": str(dtype).removeprefix("torch."),
+    }
+
+
+def clip_config(data: Mapping[str, Any]) -> ImageEncoderConfig:
+    """Read the config of a CLIPVisionModel, with transformers' defaults for what it leaves out. Raises SpecError."""
+    data = data.get("vision_config", data)
+    if data.get("model_type") != "clip_vision_model":
+        found = data.get("model_type")
+        raise SpecError(f"model_type={found!r} is not an image encoder that Kinema has; it has 'clip_vision_model'")
+    activation = data.get("hidden_act", "quick_gelu")
+    if activation not in ("gelu", "quick_gelu"):
+        raise SpecError(f"hidden_act={activation!r} is a variant that Kinema does not have; it has gelu and quick_gelu")
+    return ImageEncoderConfig(
+        width=data.get("hidden_size", 768),
+        ffn_dim=data.get("intermediate_size", 3072),
+        num_layers=data.get("num_hidden_layers", 12),
+        num_heads=data.get("num_attention_heads", 12),
+        image_size=data.get("image_size", 224),
+        patch_size=data.get("patch_size", 32),
+        eps=data.get("layer_norm_eps", 1e-5),
+        activation=activation,
+    )
+
+
+def clip_json(config: ImageEncoderConfig) -> dict[str, Any]:
+    """Write the config of a CLIPVisionModel."""
+    return {
+        "architectures": ["CLIPVisionModel"],
+        "model_type": "clip_vision_model",
+        "hidden_size": config.width,
+        "intermediate_size": config.ffn_dim,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_channels": 3,
+        "image_size": config.image_size,
+        "patch_size": config.patch_size,
+        "layer_norm_eps": config.eps,
+        "hidden_act": config.activation,
+        "projection_dim": 1024,
+    }
+
+
+def clip_processor_json(config: ImageEncoderConfig) -> dict[str, Any]:
+    """Write how transformers' CLIPImageProcessor makes a picture ready for the image encoder."""
+    side = config.image_size
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": side},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": side, "width": side},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(MEAN),
+        "image_std": list(STD),
+        "do_convert_rgb": True,
     }
 
 

@@ -44,6 +44,10 @@ class DiTConfig:
     """Latent frames, rows and columns that make one token."""
     eps: float = 1e-6
     """Added to variances."""
+    image_dim: int | None = None
+    """Width of the image encoder's tokens, which cross-attention reads beside the text; None = it reads text only."""
+    image_positions: int | None = None
+    """How many image tokens are told apart by learned positions (two pictures, the first and the last); None = none."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that the architecture cannot have."""
@@ -64,10 +68,21 @@ class DiTConfig:
 
 
 class TextKV(NamedTuple):
-    """Keys and values of a text for every layer's cross-attention: computed once per prompt, used at every step."""
+    """Keys and values of a text for every layer's cross-attention: computed once per prompt, used at every step.
+
+    Models that read image tokens have those of the pictures beside them.
+    """
 
     keys: tuple[Float[Tensor, "b k a e"], ...]
     values: tuple[Float[Tensor, "b k a e"], ...]
+    image_keys: tuple[Float[Tensor, "b m a e"], ...] = ()
+    image_values: tuple[Float[Tensor, "b m a e"], ...] = ()
+
+    def images(self) -> "tuple[tuple[Tensor, Tensor] | None, ...]":
+        """Image keys and values of each layer, or None for each where there are no pictures."""
+        if not self.image_keys:
+            return (None,) * len(self.keys)
+        return tuple(zip(self.image_keys, self.image_values, strict=True))
 
 
 class Modulation(NamedTuple):
@@ -87,6 +102,31 @@ class Projection(nn.Module):
         self.linear2 = nn.Linear(width, width)
 
 
+class ImageProjection(nn.Module):
+    """Two linear layers between two norms: brings image tokens to the width of the transformer."""
+
+    def __init__(self, config: DiTConfig, image_dim: int) -> None:
+        super().__init__()
+        self.positions = None
+        if config.image_positions is not None:
+            self.positions = nn.Parameter(torch.zeros(1, config.image_positions, image_dim))
+        self.norm1 = nn.LayerNorm(image_dim)
+        self.linear1 = nn.Linear(image_dim, image_dim)
+        self.linear2 = nn.Linear(image_dim, config.width)
+        self.norm2 = nn.LayerNorm(config.width)
+
+    def forward(self, tokens: Float[Tensor, "b m image_dim"]) -> Float[Tensor, "b m d"]:
+        """Map the tokens of one picture, or of as many as there are positions for."""
+        if self.positions is not None:
+            if tokens.shape[1] != self.positions.shape[1]:
+                raise SpecError(
+                    f"this model reads {self.positions.shape[1]} image tokens, those of a first and a last picture, "
+                    f"not {tokens.shape[1]}; give both pictures"
+                )
+            tokens = tokens + self.positions
+        return self.norm2(self.linear2(F.gelu(self.linear1(self.norm1(tokens)))))
+
+
 class Block(nn.Module):
     """Self-attention, cross-attention onto the text and a feed-forward layer, the first and last modulated by time."""
 
@@ -96,7 +136,7 @@ class Block(nn.Module):
         self.eps = config.eps
         self.self_attention = Attention(width, config.num_heads, config.eps)
         self.cross_norm = nn.LayerNorm(width, config.eps)
-        self.cross_attention = Attention(width, config.num_heads, config.eps)
+        self.cross_attention = Attention(width, config.num_heads, config.eps, reads_image=config.image_dim is not None)
         self.up = nn.Linear(width, config.ffn_dim)
         self.down = nn.Linear(config.ffn_dim, width)
         self.modulation = nn.Parameter(torch.zeros(6, width))
@@ -110,8 +150,9 @@ class Block(nn.Module):
         rotation: Rotation,
         bias: Float[Tensor, "1 1 n n"] | None = None,
         memory: LayerMemory | None = None,
+        image: tuple[Tensor, Tensor] | None = None,
     ) -> Float[Tensor, "b t s d"]:
-        """Map the tokens, `s` per latent frame, to tokens of the same shape."""
+        """Map the tokens, `s` per latent frame, to tokens of the same shape; `image` is keys and values."""
         chunks = (self.modulation.to(time.dtype) + time).unsqueeze(3).unbind(2)  # six of b t 1 d
         attention, feed_forward = Modulation(*chunks[:3]), Modulation(*chunks[3:])
         h = modulated_norm(x, attention.shift, attention.scale, self.eps)
@@ -120,7 +161,7 @@ class Block(nn.Module):
         h = F.layer_norm(
             x, x.shape[-1:], self.cross_norm.weight.to(x.dtype), self.cross_norm.bias.to(x.dtype), self.eps
         )
-        x = x + self.cross_attention.onto(h.flatten(1, 2), text_key, text_value).view(x.shape)
+        x = x + self.cross_attention.onto(h.flatten(1, 2), text_key, text_value, image).view(x.shape)
         h = modulated_norm(x, feed_forward.shift, feed_forward.scale, self.eps)
         h = self.down(linear_gelu(h, self.up))
         return torch.addcmul(x, h, feed_forward.gate)
@@ -141,6 +182,7 @@ class DiT(nn.Module):
         self.time_embed = Projection(config.freq_dim, width)
         self.time_proj = nn.Linear(width, 6 * width)
         self.text_embed = Projection(config.text_dim, width)
+        self.image_embed = None if config.image_dim is None else ImageProjection(config, config.image_dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.out_modulation = nn.Parameter(torch.zeros(2, width))
         self.proj_out = nn.Linear(width, config.out_channels * patch)
@@ -180,8 +222,9 @@ class DiT(nn.Module):
         rotation = Rotation(rotation.cos.to(h.dtype), rotation.sin.to(h.dtype))
         embedded = self.embed_time(time, h.dtype)  # b t d
         modulation = self.time_proj(F.silu(embedded)).unflatten(-1, (6, -1))
-        for block, key, value, memory in zip(self.blocks, *text_kv, memories, strict=True):
-            h = block(h, modulation, key, value, rotation, bias, memory)
+        layers = zip(self.blocks, text_kv.keys, text_kv.values, memories, text_kv.images(), strict=True)
+        for block, key, value, memory, image in layers:
+            h = block(h, modulation, key, value, rotation, bias, memory, image)
 
         shift, scale = (self.out_modulation.to(h.dtype) + embedded[:, :, None]).unsqueeze(3).unbind(2)
         h = self.proj_out(modulated_norm(h, shift, scale, self.config.eps))
@@ -211,12 +254,27 @@ class DiT(nn.Module):
             device=self.patch_embed.weight.device,
         )
 
-    def text_kv(self, text: Float[Tensor, "b k text_dim"]) -> TextKV:
-        """Compute the keys and values of a text for all layers, once per prompt."""
+    def text_kv(
+        self, text: Float[Tensor, "b k text_dim"], image: Float[Tensor, "b m image_dim"] | None = None
+    ) -> TextKV:
+        """Compute the keys and values of a text for all layers, once per prompt, and of the tokens of a picture.
+
+        Raises SpecError for a picture where the model reads none, and where it reads one and there is none.
+        """
+        if (image is None) != (self.image_embed is None):
+            needs = "reads no picture beside the text" if self.image_embed is None else "reads a picture; give one"
+            raise SpecError(f"this model {needs}")
         text = self.text_embed.linear1(text.to(self.patch_embed.weight.dtype))
         text = self.text_embed.linear2(F.gelu(text, approximate="tanh"))
         pairs = [block.cross_attention.key_value(text) for block in cast("Iterable[Block]", self.blocks)]
-        return TextKV(tuple(key for key, _ in pairs), tuple(value for _, value in pairs))
+        text_kv = TextKV(tuple(key for key, _ in pairs), tuple(value for _, value in pairs))
+        if image is None or self.image_embed is None:
+            return text_kv
+        seen = self.image_embed(image.to(self.patch_embed.weight.dtype))
+        pairs = [block.cross_attention.image_key_value(seen) for block in cast("Iterable[Block]", self.blocks)]
+        return text_kv._replace(
+            image_keys=tuple(key for key, _ in pairs), image_values=tuple(value for _, value in pairs)
+        )
 
     def embed_time(self, time: Float[Tensor, "b t"], dtype: torch.dtype) -> Float[Tensor, "b t d"]:
         """Embed times in [0, 1] as cosines and sines of 1000 time, mapped to the width."""
@@ -260,8 +318,8 @@ def init_weights(dit: DiT) -> None:
     |--------------------------------------------------------|------------------------------------|
     | every bias                                             | 0                                  |
     | every norm weight                                      | 1                                  |
-    | patch_embed, time_embed, text_embed                    | normal, std n^-1/2                 |
-    | blocks: to_q, to_k, to_v, up                           | normal, std n^-1/2                 |
+    | patch_embed, time_embed, text_embed, image_embed       | normal, std n^-1/2                 |
+    | blocks: to_q, to_k, to_v, image_k, image_v, up         | normal, std n^-1/2                 |
     | blocks: to_out, down                                   | normal, std (2 L n)^-1/2           |
     | time_proj, proj_out                                    | 0                                  |
     | blocks: modulation                                     | shift 0, scale 0, gate 1           |

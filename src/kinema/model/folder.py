@@ -1,7 +1,6 @@
 """Models on disk: load one by name, folder or hub id, and save one, as a diffusers pipeline folder (`WanPipeline`)."""
 
 import dataclasses
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -9,15 +8,29 @@ from typing import Any, TypeVar, get_args
 import torch
 from torch import nn
 
-from kinema.checkpoint.layouts import TEXT_TRANSFORMERS, dit_diffusers, vae_diffusers
+from kinema.checkpoint.detect import WEIGHT_ENDINGS, inspect_weights
+from kinema.checkpoint.layouts import CLIP_TRANSFORMERS, TEXT_TRANSFORMERS, dit_diffusers
 from kinema.checkpoint.sampler import ScheduleConfig, SolverName, schedule_from_config
 from kinema.checkpoint.weights import load_weights, read_json, save_weights, write_json
 from kinema.config import from_dict, to_dict, unknown
 from kinema.errors import CheckpointError, SpecError
 from kinema.model.causal import CausalConfig
-from kinema.model.configs import dit_config, dit_json, text_config, text_json, vae_config, vae_json
+from kinema.model.clip import ImageEncoder
+from kinema.model.configs import (
+    clip_config,
+    clip_json,
+    clip_processor_json,
+    dit_config,
+    dit_json,
+    text_config,
+    text_json,
+    vae_config,
+    vae_json,
+)
 from kinema.model.dit import DiT
-from kinema.model.presets import PRESETS
+from kinema.model.hub import HUB_ID, fetch, installed
+from kinema.model.original import load_networks, matching_preset, vae_layout
+from kinema.model.presets import PRESETS, ModelPreset
 from kinema.model.text import TextEncoder, Tokenizer
 from kinema.model.vae import VideoVAE
 from kinema.spec import ModelDefaults
@@ -45,6 +58,14 @@ class Model:
     text: TextEncoder
     tokenizer: Tokenizer
     defaults: ModelDefaults
+    dit_low: DiT | None = None
+    """The expert for low noise, in models of two transformers."""
+    boundary: float | None = None
+    """Time below which `dit_low` takes over."""
+    image: ImageEncoder | None = None
+    """What sees the first picture, in models whose cross-attention reads one."""
+    reads_frames: bool = True
+    """Whether given frames may stand at time 0 among those being made (`expand_timesteps` in diffusers)."""
     causal: CausalConfig | None = None
     """How it looks back, if it makes video block by block; None = all frames at once."""
     folder: Path | None = None
@@ -52,103 +73,205 @@ class Model:
     scheduler: dict[str, Any] = field(default_factory=dict)
     """`scheduler_config.json` of the folder; made from the defaults where it is empty."""
 
+    @property
+    def experts(self) -> tuple[DiT, ...]:
+        """The transformers, the one for high noise first."""
+        return (self.dit,) if self.dit_low is None else (self.dit, self.dit_low)
+
+    @property
+    def condition_channels(self) -> int:
+        """Channels beside the latent in which the transformer is shown given frames; 0 = it is shown none there."""
+        return self.dit.config.in_channels - self.vae.config.z_dim
+
 
 def load_model(name: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Model:
-    """Load a model that ships with Kinema by its name, or any other by its folder or hub id (`owner/name`).
+    """Load a model that ships with Kinema by its name, or any other by its folder, file or hub id (`owner/name`).
 
-    A hub id is fetched once and kept by huggingface_hub. On the device `meta` the weights are not read: an outline of
-    the model, to plan with. Raises SpecError for a name that nothing answers to, naming the nearest, and
-    CheckpointError, naming file and tensor, for a folder that is not whole.
+    A folder is a pipeline folder as diffusers has it, or holds what the Wan team publishes; a file holds a transformer,
+    as training runs save it, with the other networks beside it or installed. A hub id is fetched once and kept by
+    huggingface_hub. On the device `meta` the weights are not read: an outline of the model, to plan with. Raises
+    SpecError for a name that nothing answers to, naming the nearest, and CheckpointError, naming file and tensor, for
+    a folder that is not whole.
     """
-    folder = _find(str(name))
+    path = _find(str(name))
+    is_pipeline = path.is_dir() and ((path / "model_index.json").exists() or (path / "transformer").is_dir())
+    return _load_pipeline(path, device, dtype) if is_pipeline else _load_original(path, device, dtype)
+
+
+def _load_pipeline(folder: Path, device: torch.device | str, dtype: torch.dtype) -> Model:
     index = read_json(folder / "model_index.json")
-    if index.get("transformer_2", [None, None])[0] is not None:
-        raise CheckpointError(f"{folder}: models of two transformers (transformer_2) are not read yet")
+
+    def has(part: str) -> bool:
+        return (index.get(part) or [None])[0] is not None
+
+    if not has("transformer"):
+        raise CheckpointError(f"{folder}: model_index.json names no transformer; Kinema needs one for high noise")
     dit = _load_part(folder / "transformer", DiT, dit_config, device, dtype)
     vae = _load_part(folder / "vae", VideoVAE, vae_config, device, dtype)
     text = _load_part(folder / "text_encoder", TextEncoder, text_config, device, dtype)
-    _check_fit(folder, dit, vae, text)
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
-    return Model(
+    sampler = schedule_from_config(scheduler)
+    low = _load_part(folder / "transformer_2", DiT, dit_config, device, dtype) if has("transformer_2") else None
+    image = None
+    if dit.config.image_dim is not None:
+        image = _load_part(folder / "image_encoder", ImageEncoder, clip_config, device, dtype)
+    model = Model(
         dit=dit,
         vae=vae,
         text=text,
         tokenizer=Tokenizer.load(folder / "tokenizer"),
-        defaults=_defaults(folder, dit, schedule_from_config(scheduler)),
+        defaults=_defaults(folder, dit, has_experts=low is not None, sampler=sampler),
+        dit_low=low,
+        boundary=index.get("boundary_ratio") if low is not None else None,
+        image=image,
+        reads_frames=bool(index.get("expand_timesteps", False)),
         causal=_read(CausalConfig, folder / CAUSAL_FILE),
         folder=folder,
         scheduler=scheduler,
     )
+    _check_fit(model)
+    return model
+
+
+def _load_original(path: Path, device: torch.device | str, dtype: torch.dtype) -> Model:
+    """Load what the Wan team publishes, or a file that was trained on it; what it lacks comes from an installed model.
+
+    A checkpoint of Self-Forcing's kind makes blocks of three latent frames in four steps without guidance.
+    """
+    found = inspect_weights(path)
+    nets = load_networks(found, device, dtype)
+    if nets.dit is None:
+        raise CheckpointError(f"{path} holds no transformer, only {', '.join(found.parts)}; give a model that has one")
+    preset = matching_preset(nets.dit.config, has_experts=nets.dit_low is not None)
+    base = None
+    if nets.vae is None or nets.text is None or found.tokenizer is None:
+        base = _installed_base(path, preset)
+    vae = nets.vae or _load_part(_of(base) / "vae", VideoVAE, vae_config, device, dtype)
+    text = nets.text or _load_part(_of(base) / "text_encoder", TextEncoder, text_config, device, dtype)
+    image = nets.image
+    if image is None and nets.dit.config.image_dim is not None:
+        base = base or _installed_base(path, preset)
+        image = _load_part(base / "image_encoder", ImageEncoder, clip_config, device, dtype)
+    defaults = _read(ModelDefaults, found.folder / DEFAULTS_FILE) or (preset or PRESETS["wan2.1-1.3b"]).defaults
+    if nets.is_causal:
+        defaults = dataclasses.replace(defaults, steps=4, guidance=1.0, solver="consistency", shift=5.0)
+    model = Model(
+        dit=nets.dit,
+        vae=vae,
+        text=text,
+        tokenizer=Tokenizer.load(found.tokenizer or _of(base) / "tokenizer"),
+        defaults=defaults,
+        dit_low=nets.dit_low,
+        boundary=None if nets.dit_low is None else (preset.boundary if preset else None) or _BOUNDARY,
+        image=image,
+        reads_frames=preset.reads_frames if preset else False,
+        causal=_read(CausalConfig, found.folder / CAUSAL_FILE) or (CausalConfig(block=3) if nets.is_causal else None),
+        folder=found.folder,
+        scheduler={},
+    )
+    _check_fit(model)
+    return model
+
+
+_BOUNDARY = 0.875
+"""Where the experts of a model that does not say it change over: Wan2.2-T2V-A14B's."""
+
+
+def _of(base: Path | None) -> Path:
+    assert base is not None
+    return base
+
+
+def _installed_base(path: Path, preset: ModelPreset | None) -> Path:
+    """The installed model that lends the networks which a checkpoint lacks."""
+    needs = (
+        f"{path} holds only part of a model; put its autoencoder (Wan2.1_VAE.pth), its text encoder "
+        "(models_t5_umt5-xxl-enc-bf16.pth) and its tokenizer (google/umt5-xxl) beside it"
+    )
+    if preset is None or preset.hub_id is None:
+        raise CheckpointError(needs)
+    folder = installed(preset.hub_id)
+    if folder is None:
+        name = next(name for name, other in PRESETS.items() if other is preset)
+        raise CheckpointError(f"{needs}, or install the model that it was trained from: kinema models get {name}")
+    return folder
 
 
 def save_model(model: Model, folder: str | Path) -> None:
-    """Write the model as a pipeline folder that `load_model` and diffusers' `WanPipeline.from_pretrained` read."""
+    """Write the model as a pipeline folder that `load_model` and diffusers' Wan pipelines read."""
     folder = Path(folder)
-    parts = {name: folder / name for name in ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")}
-    for part in parts.values():
-        part.mkdir(parents=True, exist_ok=True)
-    for module, part, config in (
-        (model.dit, parts["transformer"], dit_json(model.dit.config)),
-        (model.vae, parts["vae"], vae_json(model.vae.config)),
-        (model.text, parts["text_encoder"], text_json(model.text.config, next(model.text.parameters()).dtype)),
-    ):
-        save_weights(module, part, _stem(module), _layout(module))
-        write_json(config, part / "config.json")
-    model.tokenizer.save(parts["tokenizer"])
+    networks: list[tuple[str, nn.Module, dict[str, Any]]] = [
+        ("transformer", model.dit, dit_json(model.dit.config)),
+        ("vae", model.vae, vae_json(model.vae.config)),
+        ("text_encoder", model.text, text_json(model.text.config, next(model.text.parameters()).dtype)),
+    ]
+    if model.dit_low is not None:
+        networks.append(("transformer_2", model.dit_low, dit_json(model.dit_low.config)))
+    if model.image is not None:
+        networks.append(("image_encoder", model.image, clip_json(model.image.config)))
+    for name, module, config in networks:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        save_weights(module, folder / name, _stem(module), _layout(module))
+        write_json(config, folder / name / "config.json")
+    (folder / "tokenizer").mkdir(exist_ok=True)
+    model.tokenizer.save(folder / "tokenizer")
+    (folder / "scheduler").mkdir(exist_ok=True)
     defaults = model.defaults
     sampler = ScheduleConfig(solver=_solver(defaults.solver), shift=defaults.shift)
     scheduler = model.scheduler or sampler.to_diffusers()
-    write_json(scheduler, parts["scheduler"] / "scheduler_config.json")
+    write_json(scheduler, folder / "scheduler" / "scheduler_config.json")
     write_json(to_dict(defaults), folder / DEFAULTS_FILE)
     if model.causal is not None:
         write_json(to_dict(model.causal), folder / CAUSAL_FILE)
-    write_json(
-        {
-            "_class_name": "WanPipeline",
-            "_diffusers_version": "0.38.0",
-            "boundary_ratio": None,
-            "expand_timesteps": True,
-            "scheduler": ["diffusers", scheduler["_class_name"]],
-            "text_encoder": ["transformers", "UMT5EncoderModel"],
-            "tokenizer": ["transformers", type(model.tokenizer.tokenizer).__name__],
-            "transformer": ["diffusers", "WanTransformer3DModel"],
-            "transformer_2": [None, None],
-            "vae": ["diffusers", "AutoencoderKLWan"],
-        },
-        folder / "model_index.json",
-    )
+    if model.image is not None:
+        (folder / "image_processor").mkdir(exist_ok=True)
+        write_json(clip_processor_json(model.image.config), folder / "image_processor" / "preprocessor_config.json")
+    write_json(_index(model, scheduler["_class_name"]), folder / "model_index.json")
+
+
+def _index(model: Model, scheduler: str) -> dict[str, Any]:
+    """What diffusers reads first: which class each part is of."""
+    dit, nothing = ["diffusers", "WanTransformer3DModel"], [None, None]
+    index = {
+        "_class_name": "WanPipeline",
+        "_diffusers_version": "0.38.0",
+        "boundary_ratio": model.boundary,
+        "expand_timesteps": model.reads_frames,
+        "scheduler": ["diffusers", scheduler],
+        "text_encoder": ["transformers", "UMT5EncoderModel"],
+        "tokenizer": ["transformers", type(model.tokenizer.tokenizer).__name__],
+        "transformer": dit,
+        "transformer_2": nothing if model.dit_low is None else dit,
+        "vae": ["diffusers", "AutoencoderKLWan"],
+    }
+    if model.condition_channels:
+        has = model.image is not None
+        index["_class_name"] = "WanImageToVideoPipeline"
+        index["image_encoder"] = ["transformers", "CLIPVisionModel"] if has else nothing
+        index["image_processor"] = ["transformers", "CLIPImageProcessor"] if has else nothing
+    return index
 
 
 def _find(name: str) -> Path:
     """Turn a name, folder or hub id into a folder on this machine."""
     if (SHIPPED / name / "model_index.json").exists() and name not in ("", ".", ".."):
         return SHIPPED / name
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
-        return _fetch(name)
+    path = Path(name).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix in WEIGHT_ENDINGS):
+        return path
+    if HUB_ID.fullmatch(name) and not name.startswith("."):
+        return fetch(name)
+    preset = PRESETS.get(name)
+    if preset is not None and preset.hub_id is not None and (here := installed(preset.hub_id)) is not None:
+        return here
     shipped = {path.parent.name for path in SHIPPED.glob("*/model_index.json")}
     if name in PRESETS:
         has = f"Kinema ships weights for {', '.join(sorted(shipped)) or 'no model'}"
-        raise SpecError(f"{name} is an architecture without weights here; {has}; give a folder or a hub id of it")
+        get = f"; or fetch it: kinema models get {name}" if PRESETS[name].hub_id else ""
+        raise SpecError(f"{name} is an architecture without weights here; {has}; give a folder or a hub id of it{get}")
     raise SpecError(
         f"{unknown('model', name, shipped | set(PRESETS))}; or give a folder, or a hub id such as owner/name"
     )
-
-
-def _fetch(hub_id: str) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-
-        parts = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
-        patterns = ["*.json", *(f"{part}/*" for part in parts)]
-        return Path(snapshot_download(hub_id, allow_patterns=patterns))
-    except Exception as error:  # the hub's client raises many kinds; each means that there is no such folder here
-        raise SpecError(
-            f"{hub_id} is neither a folder here nor a model that could be fetched ({error}); "
-            "check the spelling and the network"
-        ) from error
 
 
 def _load_part(folder: Path, network: Any, config_of: Any, device: torch.device | str, dtype: torch.dtype) -> Any:
@@ -167,37 +290,51 @@ def _load_part(folder: Path, network: Any, config_of: Any, device: torch.device 
 
 
 def _stem(module: nn.Module) -> str:
-    return _TEXT_STEM if isinstance(module, TextEncoder) else _DIFFUSION_STEM
+    return _TEXT_STEM if isinstance(module, TextEncoder | ImageEncoder) else _DIFFUSION_STEM
 
 
 def _layout(module: nn.Module) -> Any:
     if isinstance(module, DiT):
         return dit_diffusers(module.config.in_channels, module.config.patch_size)
     if isinstance(module, VideoVAE):
-        config = module.config
-        return vae_diffusers(len(config.dim_mult), config.num_res_blocks, is_residual=config.is_residual)
-    return TEXT_TRANSFORMERS
+        return vae_layout(module.config)
+    return CLIP_TRANSFORMERS if isinstance(module, ImageEncoder) else TEXT_TRANSFORMERS
 
 
-def _check_fit(folder: Path, dit: DiT, vae: VideoVAE, text: TextEncoder) -> None:
-    if dit.config.out_channels != vae.config.z_dim:
+def _check_fit(model: Model) -> None:
+    """Refuse parts that are of different models."""
+    folder, dit, z_dim = model.folder, model.dit.config, model.vae.config.z_dim
+    if dit.out_channels != z_dim:
         raise CheckpointError(
-            f"{folder}: the transformer makes {dit.config.out_channels} channels, but the autoencoder's latents have "
-            f"{vae.config.z_dim}; the parts are of different models"
+            f"{folder}: the transformer makes {dit.out_channels} channels, but the autoencoder's latents have "
+            f"{z_dim}; the parts are of different models"
         )
-    if dit.config.text_dim != text.config.d_model:
+    if dit.in_channels not in (z_dim, 2 * z_dim + model.vae.stride.time):
         raise CheckpointError(
-            f"{folder}: the transformer reads text of width {dit.config.text_dim}, but the text encoder gives "
-            f"{text.config.d_model}; the parts are of different models"
+            f"{folder}: the transformer reads {dit.in_channels} channels; it is to read the latent's {z_dim}, or with "
+            f"given frames {2 * z_dim + model.vae.stride.time}"
+        )
+    if dit.text_dim != model.text.config.d_model:
+        raise CheckpointError(
+            f"{folder}: the transformer reads text of width {dit.text_dim}, but the text encoder gives "
+            f"{model.text.config.d_model}; the parts are of different models"
+        )
+    if model.dit_low is not None and (model.dit_low.config != dit or model.boundary is None):
+        raise CheckpointError(
+            f"{folder}: the two transformers do not belong together; they differ, or no boundary_ratio"
+        )
+    if model.image is not None and model.image.config.width != dit.image_dim:
+        raise CheckpointError(
+            f"{folder}: the transformer reads image tokens of width {dit.image_dim}, but the image encoder gives "
+            f"{model.image.config.width}; the parts are of different models"
         )
 
 
-def _defaults(folder: Path, dit: DiT, sampler: ScheduleConfig) -> ModelDefaults:
+def _defaults(folder: Path, dit: DiT, *, has_experts: bool, sampler: ScheduleConfig) -> ModelDefaults:
     """What the folder says; else what the preset of the same transformer does; the sampler is always the folder's."""
     defaults = _read(ModelDefaults, folder / DEFAULTS_FILE)
     if defaults is None:
-        presets = [preset.defaults for preset in PRESETS.values() if preset.dit == dit.config]
-        defaults = presets[0] if presets else PRESETS["wan2.1-1.3b"].defaults
+        defaults = (matching_preset(dit.config, has_experts=has_experts) or PRESETS["wan2.1-1.3b"]).defaults
     return dataclasses.replace(defaults, solver=sampler.solver, shift=sampler.shift)
 
 
