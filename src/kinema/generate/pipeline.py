@@ -4,15 +4,18 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from kinema.checkpoint.sampler import TRAIN_STEPS
 from kinema.config import unknown
 from kinema.diffusion import SCHEDULES, SOLVERS, classifier_free
 from kinema.errors import DeviceMemoryError, SpecError
+from kinema.generate.condition import check_pictures, condition_channels, image_tokens, read_pictures
 from kinema.generate.device import choose_device, choose_dtype, dtype_name
 from kinema.generate.image import read_first_frame
 from kinema.generate.noise import video_noise
@@ -22,7 +25,8 @@ from kinema.generate.rollout import Rollout
 from kinema.generate.state import FrameVelocity, LatentState
 from kinema.generate.video import Video
 from kinema.generate.vocabulary import Vocabulary
-from kinema.model import CausalConfig, Model, TextKV, load_model
+from kinema.model import CausalConfig, DiT, Model, TextKV, load_model
+from kinema.model.lora import Merged, is_for, merge, read_lora
 from kinema.spec import VideoSpec
 
 DECODE_PIXELS = 2**19
@@ -43,7 +47,9 @@ class Pipeline:
         self.stride = model.vae.stride.with_patch(model.dit.config.patch_size)
         weight = next(model.dit.parameters())
         self.device, self.dtype = weight.device, weight.dtype
-        self._text: tuple[tuple[str, ...], TextKV] | None = None
+        self._loras: tuple[tuple[str, float], ...] = ()
+        self._merged: list[Merged] = []
+        self._text: tuple[tuple[str | None, ...], tuple[TextKV, ...]] | None = None
 
     @classmethod
     def load(cls, name: str = "mini", device: str | None = None, dtype: str | None = None) -> "Pipeline":
@@ -81,12 +87,12 @@ class Pipeline:
             )
         prompts = [resolved.prompt, *(prompt for _, prompt in resolved.changes)]
         self.model.tokenizer.encode([*prompts, resolved.negative or ""])
-        if resolved.image is not None:
-            if resolved.frames == 1:
-                raise SpecError(
-                    "frames=1 with an image leaves nothing to generate; ask for more frames, or drop the image"
-                )
-            read_first_frame(resolved.image, resolved.shape, self.stride)
+        if resolved.guidance_low is not None and self.model.dit_low is None:
+            raise SpecError(f"{self.name} has one transformer, so guidance_low steers nothing; give guidance only")
+        for path, _ in resolved.loras:
+            read_lora(path, self.model.dit)
+        check_pictures(self.model, resolved, self.name)
+        read_pictures(resolved, self.stride)
         return resolved
 
     def stream(
@@ -134,11 +140,12 @@ class Pipeline:
         assert spec.steps is not None
         assert spec.shift is not None
         assert spec.guidance is not None
+        self._use_loras(spec)
         latent = spec.shape.to_latent(self.model.vae.stride)
         return Rollout(
             self.model.dit,
             causal,
-            [(0, self._guided_text(spec, spec.prompt)), *self._changes(spec)],
+            [(0, self._guided_text(spec, spec.prompt)[0]), *self._changes(spec)],
             schedule=SCHEDULES[spec.solver](spec.steps, spec.shift),  # type: ignore[index]  # `resolve` has checked it
             solver=str(spec.solver),
             guidance=spec.guidance,
@@ -151,15 +158,61 @@ class Pipeline:
         return video_noise(spec.seed, self.model.vae.config.z_dim, spec.shape.to_latent(self.model.vae.stride))
 
     def network(self, spec: VideoSpec) -> FrameVelocity:
-        """The network under the text and guidance of a resolved request: a batch of two, or of one at guidance 1."""
-        assert spec.guidance is not None
-        text = self._guided_text(spec, spec.prompt)
+        """The network under the text, pictures and guidance of a resolved request: a batch of two, or of one unguided.
+
+        A model of two experts hands over from one to the other at its boundary, each with its own guidance.
+        """
+        self._use_loras(spec)
+        texts = self._guided_text(spec, spec.prompt)
+        shown = self._shown(spec)
+        high, *others = (
+            self._expert(dit, text, guidance, shown)
+            for dit, text, guidance in zip(self.model.experts, texts, self._guidances(spec), strict=True)
+        )
+        return hand_over(high, others[0], self.model.boundary) if others and self.model.boundary else high
+
+    def _use_loras(self, spec: VideoSpec) -> None:
+        """Merge the LoRAs of a request into the transformers, in the place of those of the request before.
+
+        In a model of two experts, a file named for one of them (`high_noise`, `low_noise`) changes that one only.
+        """
+        if spec.loras == self._loras or self.device.type == "meta":  # an outline has no numbers to add to
+            return
+        for merged in self._merged:
+            merged.undo()
+        self._merged, self._text, self._loras = [], None, ()
+        others: tuple[Literal["low", "high"], ...] = ("low", "high")
+        for dit, other in zip(self.model.experts, others, strict=False):
+            mine = [lora for lora in spec.loras if self.model.dit_low is None or not is_for(lora[0], other)]
+            if mine:
+                self._merged.append(merge(dit, [(read_lora(path, dit), weight) for path, weight in mine]))
+        self._loras = spec.loras
+
+    def _expert(self, dit: DiT, text: TextKV, guidance: float, shown: Tensor | None) -> FrameVelocity:
+        """One transformer under its text and guidance; `shown` goes beside every latent."""
+        if guidance == 1 and len(text.keys[0]) > 1:
+            text = TextKV(*(tuple(part[:1] for part in parts) for parts in text))  # the prompt without the negative one
 
         def velocity(latent: Tensor, times: Tensor) -> Tensor:
-            predicted: Tensor = self.model.dit(latent.to(self.dtype), times, text)
+            if shown is not None:
+                latent = torch.cat([latent, shown.expand(len(latent), -1, -1, -1, -1)], dim=1)
+            predicted: Tensor = dit(latent.to(self.dtype), times, text)
             return predicted.float()
 
-        return velocity if spec.guidance == 1 else classifier_free(velocity, velocity, spec.guidance)
+        return velocity if guidance == 1 else classifier_free(velocity, velocity, guidance)
+
+    def _guidances(self, spec: VideoSpec) -> tuple[float, ...]:
+        """The guidance of each transformer."""
+        assert spec.guidance is not None
+        if self.model.dit_low is None:
+            return (spec.guidance,)
+        return spec.guidance, spec.guidance if spec.guidance_low is None else spec.guidance_low
+
+    def _shown(self, spec: VideoSpec) -> Float[Tensor, "1 c t y x"] | None:
+        """What is put beside the latent: the given pictures of models that read them there."""
+        if not self.model.condition_channels:
+            return None
+        return condition_channels(self.model.vae, read_pictures(spec, self.stride), spec.shape, self.device)
 
     @torch.inference_mode()
     def decode(self, latent: Float[Tensor, "1 c t y x"], spec: VideoSpec) -> Iterator[Float[Tensor, "f h w 3"]]:
@@ -206,23 +259,29 @@ class Pipeline:
         assert spec.fps is not None
         for second, prompt in spec.changes:
             frame = math.ceil(second * spec.fps)  # the first one at or after that second
-            yield -(-(frame - 1) // self.stride.time) + 1 if frame > 0 else 0, self._guided_text(spec, prompt)
+            yield -(-(frame - 1) // self.stride.time) + 1 if frame > 0 else 0, self._guided_text(spec, prompt)[0]
 
-    def _guided_text(self, spec: VideoSpec, prompt: str) -> TextKV:
-        """Keys and values of a prompt and, if there is guidance, of what it leads away from."""
-        return self._encode_text((prompt, spec.negative or "") if spec.guidance != 1 else (prompt,))
+    def _guided_text(self, spec: VideoSpec, prompt: str) -> tuple[TextKV, ...]:
+        """Keys and values of a prompt and, if there is guidance, of what it leads away from, for each transformer."""
+        is_guided = any(guidance != 1 for guidance in self._guidances(spec))
+        pictures = (spec.image, spec.last_image) if self.model.image is not None else ()
+        return self._encode_text((prompt, spec.negative or "") if is_guided else (prompt,), pictures)
 
-    def _encode_text(self, texts: tuple[str, ...]) -> TextKV:
-        """Cross-attention keys and values of the texts; the last ones are kept, for more seeds of one prompt."""
-        if self._text is None or self._text[0] != texts:
+    def _encode_text(self, texts: tuple[str, ...], pictures: tuple[str | None, ...] = ()) -> tuple[TextKV, ...]:
+        """Cross-attention keys and values of texts and pictures; the last are kept, for more seeds of one prompt."""
+        if self._text is None or self._text[0] != (*texts, *pictures):
             ids, mask = self.model.tokenizer.encode(list(texts))
-            encoded = self.model.text(ids.to(self.device), mask.to(self.device))
-            self._text = (texts, self.model.dit.text_kv(encoded.to(self.dtype)))
+            encoded = self.model.text(ids.to(self.device), mask.to(self.device)).to(self.dtype)
+            image = None
+            if self.model.image is not None:
+                image = image_tokens(self.model.image, [path for path in pictures if path is not None], self.device)
+                image = image.expand(len(texts), -1, -1)
+            self._text = (*texts, *pictures), tuple(dit.text_kv(encoded, image) for dit in self.model.experts)
         return self._text[1]
 
     def _start(self, spec: VideoSpec, noise: Tensor, tracker: Tracker) -> LatentState:
         noise = noise.to(self.device)
-        if spec.image is None:
+        if spec.image is None or self.model.condition_channels:
             return LatentState.to_generate(noise)
         return LatentState.given_frames(noise, {0: self._first_latent(spec, tracker)})
 
@@ -237,6 +296,19 @@ class Pipeline:
     def _frames_per_chunk(self, spec: VideoSpec) -> int:
         per_latent_frame = self.stride.time * spec.shape.height * spec.shape.width
         return max(1, DECODE_PIXELS // per_latent_frame)
+
+
+def hand_over(high: FrameVelocity, low: FrameVelocity, boundary: float) -> FrameVelocity:
+    """Let one network answer for noisy latents and another from `boundary` down (Wan2.2's two experts).
+
+    Times are compared in thousandths, which is how they are published.
+    """
+
+    def velocity(latent: Tensor, times: Tensor) -> Tensor:
+        is_high = times.is_meta or round(float(times.max()) * TRAIN_STEPS, 3) >= boundary * TRAIN_STEPS
+        return (high if is_high else low)(latent, times)
+
+    return velocity
 
 
 def to_pixels(frames: Float[Tensor, "f h w 3"]) -> UInt8[np.ndarray, "f h w 3"]:

@@ -48,7 +48,8 @@ class Plan:
         """What making it will cost, counted operation by operation and timed by a short probe of the device."""
         works = self._works()
         flops = sum(work.flops * times for work, times in works)
-        parts = (self.outline.model.dit, self.outline.model.vae, self.outline.model.text)
+        model = self.outline.model
+        parts = [*model.experts, model.vae, model.text, *([model.image] if model.image is not None else [])]
         weight_bytes = sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters())
         rate = EFFICIENCY * matrix_rate(self.device, DTYPES[self.dtype])
         return Estimate(

@@ -152,9 +152,10 @@ def _load_original(path: Path, device: torch.device | str, dtype: torch.dtype) -
     if image is None and nets.dit.config.image_dim is not None:
         base = base or _installed_base(path, preset)
         image = _load_part(base / "image_encoder", ImageEncoder, clip_config, device, dtype)
-    defaults = _read(ModelDefaults, found.folder / DEFAULTS_FILE) or (preset or PRESETS["wan2.1-1.3b"]).defaults
+    defaults = (preset or PRESETS["wan2.1-1.3b"]).defaults
     if nets.is_causal:
         defaults = dataclasses.replace(defaults, steps=4, guidance=1.0, solver="consistency", shift=5.0)
+    defaults = _read(ModelDefaults, found.folder / DEFAULTS_FILE) or defaults
     model = Model(
         dit=nets.dit,
         vae=vae,
