@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
+import tyro
 
 from kinema.cli import flags
 from kinema.errors import SpecError
@@ -18,6 +19,8 @@ class Options:
     """What to show."""
     from_: Annotated[Path | None, flags.path(), flags.hint(name="from")] = None
     """A file."""
+    title: Annotated[str | None, tyro.conf.Positional, flags.text("TITLE"), flags.hint()] = None
+    """What to call it."""
 
 
 def test_values_are_read_as_their_kind():
@@ -43,6 +46,14 @@ def test_an_unknown_flag_is_answered_with_the_nearest(capsys):
         flags.parse(Options, ["--frame", "3"], "make")
     assert ended.value.code == 2
     assert "--frames" in capsys.readouterr().err
+
+
+def test_words_without_quotes_are_answered_with_the_quotes(capsys):
+    with pytest.raises(SpecError, match=r"'red ball' is too much; .* quotes: kinema make 'a red ball'$"):
+        flags.parse(Options, ["a", "red", "ball", "--frames", "5"], "make")
+    with pytest.raises(SpecError, match=r"'b' is too much; see kinema make --help$"):
+        flags.parse(Options, ["a", "--frames", "5", "b"], "make")
+    assert capsys.readouterr().err == ""
 
 
 def test_help_says_what_leaving_a_flag_out_means(capsys):

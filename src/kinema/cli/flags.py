@@ -1,9 +1,11 @@
 """Flags that a person may mistype: parsed by tyro, refused in one line."""
 
+import functools
 import itertools
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
@@ -21,10 +23,18 @@ def parse(options: type[T], argv: Sequence[str], command: str) -> T:
     """Read the arguments of `kinema COMMAND` into the dataclass `options`.
 
     `--help` prints the help and ends the process; so does an unknown flag, which is answered with similar ones. Raises
-    SpecError for a value that does not fit its flag.
+    SpecError for a value that does not fit its flag, and for several words where one text is wanted.
     """
+    read = functools.partial(
+        tyro.cli, options, args=list(argv), prog=f"kinema {command}", config=(tyro.conf.FlagCreatePairsOff,)
+    )
     try:
-        return tyro.cli(options, args=list(argv), prog=f"kinema {command}", config=(tyro.conf.FlagCreatePairsOff,))
+        found, left = read(return_unknown_args=True)
+        if any(word.startswith("-") for word in left):
+            read()  # says which flags there are, and ends
+        if left:
+            raise SpecError(_too_many(argv, left, command))
+        return cast(T, found)
     except _Mistyped as error:
         word, accepted = error.args
         flag = next((before for before, after in itertools.pairwise(argv) if after == word), "a flag")
@@ -54,6 +64,13 @@ def number(metavar: str) -> Any:
 def hint(default: str = "", name: str | None = None) -> Any:
     """What the help says that leaving the flag out means; and the flag's name, where Python cannot spell it."""
     return tyro.conf.arg(name=name, help_behavior_hint=f"(default: {default})" if default else "")
+
+
+def _too_many(argv: Sequence[str], left: Sequence[str], command: str) -> str:
+    leading = list(itertools.takewhile(lambda word: not word.startswith("-"), argv))
+    quoted = f"a text of several words goes in quotes: kinema {command} {shlex.quote(' '.join(leading))}"
+    advice = quoted if len(leading) > len(left) else f"see kinema {command} --help"
+    return f"{' '.join(left)!r} is too much; {advice}"
 
 
 def _value(metavar: str, convert: Callable[[str], Any], accepted: str) -> Any:
