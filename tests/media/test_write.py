@@ -210,6 +210,20 @@ def test_an_output_that_could_not_be_written_is_refused_before_any_work(tmp_path
             check_output(tmp_path / name)
     check_output(tmp_path / "old.mp4", overwrite=True)
     check_output(tmp_path / "new.MP4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.mp4", "old.mp4"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".mp4", "x" * 248 + ".mp4", "a\0b.mp4"])
+def test_a_name_that_no_file_can_have_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MediaError, match=r"cannot be written: (File name too long|embedded null byte)"):
+        check_output(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no file from anybody")
+def test_a_folder_that_takes_no_file_is_refused_whatever_its_permissions_say() -> None:
+    with pytest.raises(MediaError, match="cannot be written"):
+        check_output("/proc/self/clip.mp4")
 
 
 def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

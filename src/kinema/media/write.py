@@ -27,6 +27,13 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     """
     path = Path(path)
     _ending(path)
+    try:
+        _check_place(path, overwrite=overwrite)
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a null byte; a file system that refuses
+        raise MediaError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check_place(path: Path, *, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise MediaError(f"{path}: the folder {path.parent} does not exist; make it first")
     if path.is_dir():
@@ -35,6 +42,9 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
         raise MediaError(f"{path} exists; choose another name, or overwrite it with --force")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise MediaError(f"{path} cannot be written: no permission")
+    with contextlib.suppress(FileExistsError):  # left by a process that was killed; writing replaces it
+        _partial(path).touch(exist_ok=False)  # the one sure way to learn whether a file can be made here
+        _partial(path).unlink()
 
 
 def write_video(
@@ -59,7 +69,7 @@ class VideoWriter:
 
     def __init__(self, path: str | Path, fps: float, metadata: Mapping[str, str] | None = None) -> None:
         self.path = Path(path)
-        self._partial = self.path.with_name(f"{self.path.name}.partial-{os.getpid()}")
+        self._partial = _partial(self.path)
         self._ending = _ending(self.path)
         self._fps = _exact_rate(fps, self._ending)
         self._metadata = dict(metadata or {})
@@ -119,6 +129,10 @@ class VideoWriter:
             if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
                 raise OSError(error.errno, os.strerror(error.errno), str(self.path)) from error
             raise MediaError(f"{self.path} cannot be written: {error.strerror or error}") from error
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial-{os.getpid()}")
 
 
 def _ending(path: Path) -> str:
