@@ -1,0 +1,170 @@
+"""Stage 5: what each clip shows, in words: from sidecar files, else from a model behind an OpenAI-style API."""
+
+import base64
+import io
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from kinema.data.frames import iter_pictures
+from kinema.errors import DataError, SpecError
+
+VERSION = 1
+"""Raised when the same request would be asked differently."""
+
+COLUMNS = pa.schema(
+    [
+        pa.field("caption", pa.string()),
+        pa.field("captions", pa.list_(pa.string())),
+        pa.field("caption_source", pa.string()),
+        pa.field("caption_tokens_in", pa.int64()),
+        pa.field("caption_tokens_out", pa.int64()),
+        pa.field("caption_cost", pa.float64()),
+    ]
+)
+"""`caption` is the main one, `captions` all of them; tokens and cost are what the endpoint counted and charges."""
+
+PROMPTS = Path(__file__).with_name("prompts")
+_PICTURE_PX = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionConfig:
+    """Who writes the captions."""
+
+    endpoint: str | None = None
+    """Address of an OpenAI-compatible API, such as http://localhost:8000/v1; none takes sidecar captions only."""
+    model: str = ""
+    """Name of the vision model there."""
+    prompts: tuple[str, ...] = ("detailed", "short")
+    """Prompts to ask with, one caption each, the first being the main one: names, or paths of .md files."""
+    pictures: int = 4
+    """Pictures of the clip that the model sees."""
+    key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key, if the endpoint wants one."""
+    parallel: int = 4
+    """Requests at a time."""
+    tries: int = 4
+    """Attempts for a request that the endpoint is too busy for."""
+    timeout_s: float = 120.0
+    """Time for one answer."""
+    price_in: float = 0.0
+    """Price of a million tokens read."""
+    price_out: float = 0.0
+    """Price of a million tokens written."""
+    max_cost: float | None = None
+    """The run stops asking when its captions have cost this much."""
+
+    def __post_init__(self) -> None:
+        if self.endpoint is not None and not self.model:
+            raise SpecError("caption.endpoint needs caption.model, the name of the model there")
+        if not self.prompts or self.pictures < 1 or self.parallel < 1 or self.tries < 1:
+            raise SpecError("caption takes one prompt, picture, parallel request and try, or more of each")
+
+
+def prompt_text(name: str) -> str:
+    """A prompt by name, or from a file; raises SpecError when there is none."""
+    path = Path(name) if name.endswith(".md") else PROMPTS / f"{name}.md"
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        known = ", ".join(sorted(each.stem for each in PROMPTS.glob("*.md")))
+        raise SpecError(f"there is no prompt {name!r}; known: {known}, or the path of a .md file") from error
+
+
+def caption_clip(video: bytes, facts: dict[str, Any], config: CaptionConfig) -> dict[str, Any]:
+    """Ask for every caption of a clip and give the values of `COLUMNS`; `facts` fill the places in the prompts.
+
+    Raises ConnectionError when the endpoint is down or stays too busy, and DataError when it refuses the clip.
+    """
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in _picture_urls(video, config.pictures)]
+    captions, tokens_in, tokens_out = [], 0, 0
+    for name in config.prompts:
+        text = prompt_text(name)
+        for key, value in facts.items():
+            text = text.replace("{" + key + "}", str(value))
+        content = [{"type": "text", "text": text}, *images]
+        answer = _ask({"model": config.model, "messages": [{"role": "user", "content": content}]}, config)
+        try:
+            written = str(answer["choices"][0]["message"]["content"]).strip()
+            usage = answer.get("usage") or {}
+        except (KeyError, IndexError, TypeError):
+            raise DataError(f"the endpoint's answer holds no caption: {str(answer)[:200]}") from None
+        if not written:
+            raise DataError("the model gave an empty caption")
+        captions.append(written)
+        tokens_in += int(usage.get("prompt_tokens") or 0)
+        tokens_out += int(usage.get("completion_tokens") or 0)
+    return {
+        "caption": captions[0],
+        "captions": captions,
+        "caption_source": config.model,
+        "caption_tokens_in": tokens_in,
+        "caption_tokens_out": tokens_out,
+        "caption_cost": (tokens_in * config.price_in + tokens_out * config.price_out) / 1e6,
+    }
+
+
+def sidecar_row(captions: list[str]) -> dict[str, Any]:
+    """The values of `COLUMNS` for captions that people wrote: they cost nothing."""
+    return {
+        "caption": captions[0],
+        "captions": captions,
+        "caption_source": "sidecar",
+        "caption_tokens_in": 0,
+        "caption_tokens_out": 0,
+        "caption_cost": 0.0,
+    }
+
+
+def _picture_urls(video: bytes, count: int) -> list[str]:
+    """Pictures from the middles of equal parts of the clip, as JPEG data."""
+    total = sum(1 for _ in iter_pictures(video))
+    wanted = {int((k + 0.5) * total / count) for k in range(count)}
+    return [_jpeg(picture.rgb(_PICTURE_PX)) for picture in iter_pictures(video) if picture.index in wanted]
+
+
+def _jpeg(picture: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _ask(body: dict[str, Any], config: CaptionConfig) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json"}
+    if key := os.environ.get(config.key_env):
+        headers["Authorization"] = f"Bearer {key}"
+    url = f"{str(config.endpoint).rstrip('/')}/chat/completions"
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    problem = ""
+    for attempt in range(config.tries):
+        try:
+            with urllib.request.urlopen(request, timeout=config.timeout_s) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            said = error.read().decode("utf-8", "replace")[:200]
+            if error.code not in (408, 409, 429) and error.code < 500:
+                raise DataError(f"{url} refuses with {error.code}: {said}") from error
+            problem, wait_s = f"{error.code}: {said}", _wait_s(error.headers.get("Retry-After"), attempt)
+        except (OSError, ValueError) as error:
+            problem, wait_s = str(error), _wait_s(None, attempt)
+        if attempt + 1 < config.tries:
+            time.sleep(wait_s)
+    raise ConnectionError(f"{url} gave no answer in {config.tries} tries: {problem}")
+
+
+def _wait_s(asked: str | None, attempt: int) -> float:
+    """As long as the endpoint asks for, else twice as long each time."""
+    try:
+        return min(60.0, float(asked or ""))
+    except ValueError:
+        return float(min(30.0, 0.5 * 2**attempt))

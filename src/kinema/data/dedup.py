@@ -1,0 +1,173 @@
+"""Stage 4: clips that show the same thing, found by what they look like over time; the best of each cluster is kept.
+
+A clip becomes a row of 64-bit hashes, one for each sampled moment: signs of the low frequencies of a small grey picture
+(a discrete cosine transform), which survive re-encoding, scaling and small marks. Each moment is hashed whole and
+with its borders cut by some percent, so that a cropped copy meets its original. Two clips match when, under some
+offset and speed, nearly all moments of the shorter one meet moments of the longer one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kinema.data.frames import ANALYSIS_SIDE, sample_pictures
+from kinema.data.scores import find_bars
+from kinema.errors import SpecError
+from kinema.media import Frame
+
+VERSION = 1
+"""Raised when the same clip would have another hash."""
+
+COLUMNS = pa.schema([pa.field("video_hash", pa.list_(pa.uint64())), pa.field("hash_detail", pa.float32())])
+"""`video_hash`: for each moment, the hash of the whole picture and of each inset; `hash_detail`: how much they tell."""
+
+CLUSTER_COLUMNS = pa.schema([pa.field("cluster", pa.string()), pa.field("drop_reason", pa.string())])
+"""`cluster`: the clip that stands for all that look alike; `drop_reason`: why the clip is not in the data set."""
+
+INSETS = (0.0, 0.025, 0.05, 0.075)
+"""Shares of each side that are cut before hashing."""
+PER_SECOND = 4.0
+_MOST_MOMENTS = 120
+_SPEEDS = (1.0, 0.8, 1.25, 0.667, 1.5, 0.5, 2.0)
+
+Hashes = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DedupConfig:
+    """When two clips count as the same: changing this hashes no clip again."""
+
+    max_bits: float = 9.0
+    """Mean number of the 64 bits of a moment that may differ."""
+    min_overlap: float = 0.7
+    """Share of the shorter clip's moments that must meet the longer one's."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_bits < 24:
+            raise SpecError(f"dedup.max_bits={self.max_bits:g} does not fit; it is from 0 to 24, such as 9")
+
+
+def hash_clip(video: bytes) -> dict[str, Any]:
+    """Decode a clip and give the values of `COLUMNS`."""
+    pictures = []
+    for picture in sample_pictures(video, PER_SECOND):
+        pictures.append(picture.rgb(ANALYSIS_SIDE))
+        if len(pictures) == _MOST_MOMENTS:
+            break
+    hashes, detail = hash_pictures(pictures)
+    return {"video_hash": [int(each) for each in hashes.ravel()], "hash_detail": detail}
+
+
+def hash_pictures(pictures: Sequence[Frame]) -> tuple[Hashes, float]:
+    """Hash pictures "h w 3" of one size: "moment inset", and the median spread of the grey levels that were hashed."""
+    crop = find_bars(pictures)
+    rows, spreads = [], []
+    for picture in pictures:
+        gray = np.asarray(cv2.cvtColor(crop.apply(picture), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        rows.append([_hash(_inset(gray, share)) for share in INSETS])
+        spreads.append(float(cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).std()))
+    return np.array(rows, dtype=np.uint64), float(np.median(spreads))
+
+
+def unpack(flat: Sequence[int]) -> Hashes:
+    """The column `video_hash` as "moment inset"."""
+    return np.array(flat, dtype=np.uint64).reshape(-1, len(INSETS))
+
+
+def distance(one: Hashes, other: Hashes, min_overlap: float = 0.7) -> float:
+    """Mean number of bits in which two clips differ where they overlap best, over offsets and speeds; 64 if nowhere."""
+    if len(one) > len(other):
+        one, other = other, one
+    bits = _bits_between(one, other)
+    count, total = bits.shape
+    least = max(1, int(np.ceil(min_overlap * count)))
+    best = 64.0
+    steps = np.arange(count)
+    for speed in _SPEEDS if count >= 4 else (1.0,):
+        places = np.round(steps * speed).astype(int)
+        for offset in range(least - 1 - int(places[-1]), total - least + 1):
+            there = places + offset
+            valid = (there >= 0) & (there < total)
+            if valid.sum() >= least:
+                best = min(best, float(bits[steps[valid], there[valid]].mean()))
+    return best
+
+
+def cluster(clips: Sequence[dict[str, Any]], config: DedupConfig) -> dict[str, str]:
+    """Give for each clip the one that stands for its cluster: the best of all that are linked by matches.
+
+    `clips` are rows with `clip_id`, `video_hash`, `hash_detail` and what `quality` reads. Clips with next to no detail
+    (a flat colour) match only themselves: their hashes say nothing.
+    """
+    hashes = {clip["clip_id"]: unpack(clip["video_hash"]) for clip in clips}
+    plain = {clip["clip_id"] for clip in clips if clip["hash_detail"] < 4}
+    parent = {clip["clip_id"]: clip["clip_id"] for clip in clips}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for one, other in _candidates({name: each for name, each in hashes.items() if name not in plain}):
+        if root(one) == root(other):
+            continue
+        if distance(hashes[one], hashes[other], config.min_overlap) <= config.max_bits:
+            parent[max(root(one), root(other))] = min(root(one), root(other))
+    groups = defaultdict(list)
+    for clip in clips:
+        groups[root(clip["clip_id"])].append(clip)
+    best = {name: max(group, key=quality)["clip_id"] for name, group in groups.items()}
+    return {clip["clip_id"]: best[root(clip["clip_id"])] for clip in clips}
+
+
+def quality(clip: dict[str, Any]) -> tuple[float, ...]:
+    """What makes one copy better than another: pixels, then length, then sharpness, bits per second, name."""
+    seconds = clip["end_s"] - clip["start_s"]
+    pixels = clip["width"] * clip["height"]
+    return (pixels, seconds, clip["sharpness"] or 0.0, clip["num_bytes"] / seconds, -int(clip["clip_id"], 16))
+
+
+def _candidates(hashes: dict[str, Hashes]) -> Iterator[tuple[str, str]]:
+    """Pairs that share a quarter of some moment's hash: of many moments of two copies, a few nearly always do."""
+    buckets: dict[tuple[int, int], set[str]] = defaultdict(set)
+    for name, moments in sorted(hashes.items()):
+        parts = moments.reshape(-1).view(np.uint8).reshape(-1, 8)
+        for place in range(4):
+            for value in np.unique(parts[:, 2 * place].astype(int) << 8 | parts[:, 2 * place + 1]):
+                buckets[place, int(value)].add(name)
+    seen: set[tuple[str, str]] = set()
+    for _, names in sorted(buckets.items()):
+        for one in names:
+            for other in names:
+                if one < other:
+                    seen.add((one, other))
+    yield from sorted(seen)
+
+
+def _bits_between(one: Hashes, other: Hashes) -> NDArray[np.int64]:
+    """Differing bits of each moment of one clip and each of the other: the best over whole pictures and insets."""
+    whole_one, whole_other = one[:, :1], other[:, :1]
+    first = np.bitwise_count(one[:, None, :] ^ whole_other[None, :, :]).min(axis=2)
+    second = np.bitwise_count(other[None, :, :] ^ whole_one[:, None, :]).min(axis=2)
+    return np.minimum(first, second).astype(np.int64)
+
+
+def _inset(gray: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    height, width = gray.shape
+    rows, columns = round(height * share), round(width * share)
+    return gray[rows : height - rows, columns : width - columns]
+
+
+def _hash(gray: NDArray[np.uint8]) -> int:
+    """64 signs: is each low frequency of the picture above the median of them all?"""
+    small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = cv2.dct(small)[:9, :9].ravel()[1:65]
+    bits = low > np.median(low)
+    return int(np.packbits(bits).view(">u8")[0])

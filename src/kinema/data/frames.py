@@ -1,0 +1,94 @@
+"""Decoded pictures of a file or of a clip in memory, with their true times, upright and as small as they are needed."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation
+from av.video.stream import VideoStream
+
+from kinema.errors import MediaError
+from kinema.media import Frame
+
+ANALYSIS_SIDE = 256
+"""Longer side, in pixels, of the pictures that shots, scores and hashes are computed from."""
+
+_MOST_ERRORS = 100
+"""Packets in a row that may fail before a file counts as broken from there on."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded frame: its index among the decodable ones, its time in seconds on the file's own clock."""
+
+    index: int
+    time_s: float
+    frame: av.VideoFrame
+    damaged: bool
+
+    def rgb(self, longer_side: int | None = None) -> Frame:
+        """The upright picture "h w 3", shrunk to `longer_side` where it is larger."""
+        width, height = self.frame.width, self.frame.height
+        aspect = self.frame.sample_aspect_ratio if hasattr(self.frame, "sample_aspect_ratio") else None
+        if aspect:
+            width = max(1, round(width * float(aspect)))
+        if longer_side and max(width, height) > longer_side:
+            scale = longer_side / max(width, height)
+            width, height = max(2, round(width * scale)), max(2, round(height * scale))
+        small = self.frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA)
+        image = np.asarray(small.to_ndarray(), dtype=np.uint8)
+        turns = round(getattr(self.frame, "rotation", 0) / 90) % 4
+        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def iter_pictures(video: str | Path | bytes) -> Iterator[Picture]:
+    """Decode the first video stream from its beginning, on one thread.
+
+    A packet that cannot be decoded marks the next picture as damaged. Raises MediaError when the file cannot be opened,
+    or when nothing more can be decoded although most of it is still to come.
+    """
+    name = Path(video).name if isinstance(video, str | Path) else "the clip"
+    try:
+        with av.open(io.BytesIO(video) if isinstance(video, bytes) else str(video), metadata_errors="replace") as file:
+            if not file.streams.video:
+                raise MediaError(f"{name} holds no video")
+            yield from _decode(file, file.streams.video[0], name)
+    except av.error.FFmpegError as error:
+        raise MediaError(f"{name} cannot be decoded: {error.strerror}") from error
+
+
+def sample_pictures(video: str | Path | bytes, per_second: float) -> Iterator[Picture]:
+    """Yield every picture that is at least 1 / `per_second` seconds after the one before, the first included."""
+    due = -float("inf")
+    for picture in iter_pictures(video):
+        if picture.time_s >= due:
+            yield picture
+            due = picture.time_s + 1 / per_second - 1e-4
+
+
+def _decode(file: av.container.InputContainer, stream: VideoStream, name: str) -> Iterator[Picture]:
+    stream.codec_context.thread_count = 1
+    rate = float(stream.average_rate or stream.guessed_rate or 25)
+    index, errors_in_a_row, damaged, last = 0, 0, False, -float("inf")
+    for packet in file.demux(stream):
+        try:
+            frames = packet.decode()
+            errors_in_a_row = 0
+        except av.error.InvalidDataError as error:
+            damaged = True
+            errors_in_a_row += 1
+            if errors_in_a_row > _MOST_ERRORS:
+                raise MediaError(f"{name} cannot be decoded after picture {index}: {error.strerror}") from error
+            continue
+        for frame in frames:
+            assert isinstance(frame, av.VideoFrame)
+            time_s = frame.time if frame.time is not None else index / rate
+            if time_s <= last:  # stamps that stand still or go back, as broken files have
+                time_s = last + 1 / rate
+            yield Picture(index, time_s, frame, damaged or frame.is_corrupt)
+            index, damaged, last = index + 1, False, time_s
+    if not index:
+        raise MediaError(f"{name} holds no picture that can be decoded")

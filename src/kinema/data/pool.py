@@ -1,0 +1,192 @@
+"""Work on many items in child processes with limits of time and memory, so that a bad item costs only itself.
+
+What an item may end as: a result; refused (the item itself is unfit, and says why: not tried again until it changes);
+set apart (it killed or stalled its process `TRIES` times); failed (the world was unfit: disk, network; tried again
+in the next run).
+"""
+
+import concurrent.futures
+import logging
+import multiprocessing
+import resource
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal, TypeVar
+
+from kinema.errors import DataError, KinemaError
+
+logger = logging.getLogger(__name__)
+
+TRIES = 3
+"""How often an item may kill or stall its process, or meet a failing world, before the run goes on without it."""
+
+Item = TypeVar("Item")
+Status = Literal["done", "refused", "set apart", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a child process may use."""
+
+    workers: int = 1
+    """Child processes; 0 works in this process, without limits."""
+    seconds: float = 600.0
+    """Time for one item."""
+    memory_gb: float = 8.0
+    """Address space of a child process; 0 sets no limit."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one item ended, and after how many attempts."""
+
+    status: Status
+    value: Any = None
+    reason: str | None = None
+    attempts: int = 1
+
+
+def run_all(work: Callable[[Item], Any], items: Iterable[Item], limits: Limits) -> Iterator[tuple[Item, Outcome]]:
+    """Yield each item with its outcome, as they end; `work` is a function of a module, so that children find it."""
+    if limits.workers == 0:
+        for item in items:
+            yield item, _attempt_here(work, item)
+        return
+    waiting: deque[tuple[Item, int]] = deque((item, 1) for item in items)
+    children = [_Child(limits) for _ in range(min(limits.workers, len(waiting)))]
+    try:
+        while waiting or any(child.busy for child in children):
+            for child in children:
+                if waiting and not child.busy:
+                    child.give(work, *waiting.popleft())
+            for child in children:
+                ended = child.collect()
+                if ended is None:
+                    continue
+                item, outcome = ended
+                if outcome.status in ("set apart", "failed") and outcome.attempts < TRIES:
+                    waiting.append((item, outcome.attempts + 1))
+                else:
+                    yield item, outcome
+            wait([child.pipe for child in children if child.busy], timeout=0.2)
+    finally:
+        for child in children:
+            child.stop()
+
+
+def run_threads(work: Callable[[Item], Any], items: Iterable[Item], parallel: int) -> Iterator[tuple[Item, Outcome]]:
+    """The same in threads of this process, without limits: for work that waits for others."""
+    with concurrent.futures.ThreadPoolExecutor(parallel) as threads:
+        futures = {threads.submit(_attempt, work, item): item for item in items}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+class _Child:
+    """One process, restarted when it dies."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._job: tuple[Any, int] | None = None
+        self._began: float | None = None
+        self._start()
+
+    @property
+    def busy(self) -> bool:
+        return self._job is not None
+
+    def give(self, work: Callable[[Any], Any], item: Any, attempt: int) -> None:
+        if not self._process.is_alive():
+            self._start()
+        self.pipe.send((work, item))
+        self._job, self._began = (item, attempt), None
+
+    def collect(self) -> tuple[Any, Outcome] | None:
+        if self._job is None:
+            return None
+        item, attempt = self._job
+        outcome: Outcome | None = None
+        try:
+            if self.pipe.poll():
+                said = self.pipe.recv()
+                if said is None:
+                    self._began = time.monotonic()
+                else:
+                    outcome = Outcome(*said, attempt)
+        except (EOFError, OSError):
+            self._process.join()
+            outcome = Outcome("set apart", None, f"its process died ({self._process.exitcode})", attempt)
+        if outcome is None and self._began is not None and time.monotonic() - self._began > self._limits.seconds:
+            outcome = Outcome("set apart", None, f"it took more than {self._limits.seconds:g} s", attempt)
+            self.stop()
+        if outcome is None:
+            return None
+        self._job = None
+        return item, outcome
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._limits.memory_gb), daemon=True)
+        self._process.start()
+        theirs.close()
+
+
+def _serve(pipe: Connection, memory_gb: float) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if memory_gb:
+        limit = int(memory_gb * 2**30)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    while True:
+        try:
+            work, item = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(None)  # the clock starts when the item is there, not while modules are imported
+        outcome = _attempt(work, item)
+        pipe.send((outcome.status, outcome.value, outcome.reason))
+
+
+def _attempt_here(work: Callable[[Item], Any], item: Item) -> Outcome:
+    attempt, outcome = 1, _attempt(work, item)
+    while outcome.status not in ("done", "refused") and attempt < TRIES:
+        attempt, outcome = attempt + 1, _attempt(work, item)
+    return Outcome(outcome.status, outcome.value, outcome.reason, attempt)
+
+
+def _attempt(work: Callable[[Any], Any], item: Any) -> Outcome:
+    try:
+        return Outcome("done", work(item))
+    except FileNotFoundError as error:
+        return Outcome("refused", None, f"{error.filename} does not exist")
+    except KinemaError as error:
+        return Outcome("refused", None, str(error))
+    except MemoryError:
+        return Outcome("set apart", None, "it needs more memory than the limit")
+    except OSError as error:
+        return Outcome("failed", None, str(error))
+    except Exception as error:
+        logger.debug("an item failed", exc_info=error)
+        return Outcome("set apart", None, f"{type(error).__name__}: {error}")
+
+
+def check_failures(done: int, bad: int, most: float) -> None:
+    """Raise DataError when more than the share `most` of the items failed."""
+    total = done + bad
+    if total and bad / total > most:
+        raise DataError(
+            f"{bad} of {total} items failed, more than the {most:.0%} that max_failures allows; "
+            "`kinema data query` with status columns lists the reasons"
+        )

@@ -1,0 +1,70 @@
+"""What a curation run does, as a TOML file: where footage comes from, what each stage is told, where it ends up."""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kinema.config import from_dict, unknown
+from kinema.data.buckets import EncodeConfig
+from kinema.data.caption import CaptionConfig
+from kinema.data.dedup import DedupConfig
+from kinema.data.filter import FilterConfig, KeepConfig
+from kinema.data.ingest import Source
+from kinema.data.pool import Limits
+from kinema.data.split import SplitConfig
+from kinema.errors import SpecError
+
+STAGES = ("ingest", "split", "filter", "dedup", "caption", "encode", "publish")
+"""All stages, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecipe:
+    """A recipe: only `sources` is required."""
+
+    sources: tuple[Source, ...]
+    """Folders, files, buckets and URLs."""
+    out: Path = Path("data")
+    """The folder of the data set."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """How files become clips."""
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    """How clips are scored."""
+    keep: KeepConfig = field(default_factory=KeepConfig)
+    """Which clips are kept: thresholds over the scores."""
+    dedup: DedupConfig = field(default_factory=DedupConfig)
+    """When two clips count as the same."""
+    caption: CaptionConfig = field(default_factory=CaptionConfig)
+    """Who writes captions where no sidecar file has one."""
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    """What the clips are encoded with."""
+    limits: Limits = field(default_factory=Limits)
+    """Child processes, and what each may use."""
+    max_failures: float = 0.5
+    """Share of the items of a stage that may fail before the run ends with an error; what is done stays done."""
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise SpecError("a recipe needs [[sources]] with a path, such as path = 'footage'")
+
+
+def load_recipe(path: str | Path) -> DataRecipe:
+    """Read a recipe; raises SpecError naming the file, the place, and the nearest key for one that does not exist."""
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot read {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} is not valid TOML: {error}") from error
+    try:
+        return from_dict(DataRecipe, data)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
+
+
+def check_stages(stages: tuple[str, ...]) -> None:
+    """Raise SpecError for a stage that does not exist."""
+    for stage in stages:
+        if stage not in STAGES:
+            raise SpecError(unknown("stage", stage, STAGES))

@@ -1,0 +1,319 @@
+"""Runs the stages of a recipe over a data set: only what changed, in batches, safe to kill at any point."""
+
+import logging
+import shutil
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from kinema.data import caption as captioning
+from kinema.data import dedup, ingest, publish, split
+from kinema.data import filter as scoring
+from kinema.data.buckets import Bucket
+from kinema.data.engine import Job, StageResult, outcome_row, pending, work_through
+from kinema.data.ingest import Found
+from kinema.data.lineage import fingerprint
+from kinema.data.pool import Outcome, check_failures, run_all, run_threads
+from kinema.data.recipe import STAGES, DataRecipe, check_stages
+from kinema.data.sidecar import read_sidecars
+from kinema.data.store import Row, Store, Table, outcome_columns, quoted
+from kinema.errors import DataError
+
+logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
+
+
+def run_recipe(recipe: DataRecipe, stages: Sequence[str] = STAGES) -> list[StageResult]:
+    """Run stages over the data set of a recipe, under its lock; what an earlier run did with the same lineage is kept.
+
+    Raises DataError when another run works on it, or when more than `max_failures` of a stage's items failed.
+    """
+    check_stages(tuple(stages))
+    store = Store(recipe.out, create=True)
+    with store.lock():
+        work = store.folder / ".work"
+        shutil.rmtree(work, ignore_errors=True)
+        results = []
+        try:
+            for stage in (each for each in STAGES if each in stages):
+                began = time.monotonic()
+                result = _RUN[stage](store, recipe)
+                logger.info(
+                    "%s: %d done, %d failed, %d kept, %.1f s",
+                    *(stage, result.done, result.failed, result.kept, time.monotonic() - began),
+                )
+                results.append(result)
+                check_failures(result.done, result.failed, recipe.max_failures)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        store.tidy()
+    return results
+
+
+def _ingest(store: Store, recipe: DataRecipe) -> StageResult:
+    found = list(ingest.list_inputs(recipe.sources))
+    if not found:
+        places = ", ".join(source.path for source in recipe.sources)
+        raise DataError(f"there is no file below {places}; text and hidden files do not count")
+    store.ensure("files", ingest.COLUMNS)
+    known = {row["uri"] for row in store.read("files", [])}
+    listed = {each.uri for each in found}
+    fresh = [{"uri": each.uri} for each in found if each.uri not in known]
+    store.upsert("files", fresh, pa.schema([ingest.COLUMNS.field("uri")]))
+    _forget(store, sorted(known - listed))
+    jobs = [Job(each.uri, fingerprint("ingest", ingest.VERSION, _plain(each)), each) for each in found]
+    schema = pa.schema([field for field in (*ingest.IDENTITY, *ingest.PROBED) if field.name != "duplicate_of"])
+    result = work_through(
+        store, "files", "ingest", jobs, ingest.ingest_file, schema, partial(run_all, limits=recipe.limits)
+    )
+    rows = store.read("files", ["file_hash", "duplicate_of"])
+    before = {row["uri"]: row["duplicate_of"] for row in rows}
+    marked = [row for row in ingest.mark_copies(rows) if row["duplicate_of"] != before[row["uri"]]]
+    store.update("files", marked, pa.schema([ingest.COLUMNS.field("duplicate_of")]))
+    return result
+
+
+def _plain(found: Found) -> list[str | None]:
+    return [found.uri, found.stamp, found.license, found.source]
+
+
+def _forget(store: Store, uris: Sequence[str]) -> None:
+    """Remove files that are no longer there, and their clips."""
+    for uri in uris:
+        if store.has("clips"):
+            store.delete("clips", f"uri = {quoted(uri)}")
+        store.delete("files", f"uri = {quoted(uri)}")
+
+
+def _split(store: Store, recipe: DataRecipe) -> StageResult:
+    store.ensure("clips", split.COLUMNS)
+    store.ensure("videos", split.VIDEO_COLUMNS)
+    store.ensure("files", outcome_columns("split"))
+    files = store.read("files", ["file_hash"], "ingest_status = 'done' AND duplicate_of IS NULL")
+    _drop_clips_of_others(store, {row["uri"] for row in files})
+    jobs = [
+        Job(
+            row["uri"],
+            fingerprint("split", split.VERSION, recipe.split, row["file_hash"]),
+            (row["uri"], row["file_hash"]),
+        )
+        for row in files
+    ]
+    todo = pending(store, "files", "split", jobs)
+    failed = 0
+    work = partial(split_job, recipe.split, store.folder / ".work")
+    for job, outcome in run_all(work, todo, recipe.limits):
+        failed += outcome.status != "done"
+        clips: list[split.CutClip] = outcome.value or []
+        _store_videos(store, clips)
+        store.upsert("clips", [clip.row for clip in clips], split.COLUMNS, scope=f"uri = {quoted(job.row)}")
+        row = {"uri": job.row, **outcome_row("split", job.lineage, outcome)}
+        store.update("files", [row], outcome_columns("split"))
+    _drop_orphans(store)
+    return StageResult("split", len(todo) - failed, failed, len(jobs) - len(todo))
+
+
+def split_job(config: split.SplitConfig, work: Path, job: Job) -> list[split.CutClip]:
+    """Split the file of one job, in a child process."""
+    uri, file_hash = job.item
+    return split.split_file(uri, file_hash, config, work)
+
+
+def _store_videos(store: Store, clips: Sequence[split.CutClip]) -> None:
+    batch: list[Row] = []
+    size = 0
+    for clip in clips:
+        if clip.path is None:
+            continue
+        batch.append({"clip_id": clip.row["clip_id"], "data": clip.path.read_bytes()})
+        clip.path.unlink()
+        size += len(batch[-1]["data"])
+        if size > 64 * 2**20:
+            store.upsert("videos", batch, split.VIDEO_COLUMNS)
+            batch, size = [], 0
+    store.upsert("videos", batch, split.VIDEO_COLUMNS)
+
+
+def _drop_clips_of_others(store: Store, uris: set[str]) -> None:
+    """Remove the clips of files that are no longer read, such as one that became a copy of another."""
+    for uri in sorted({row["uri"] for row in store.read("clips", ["uri"])} - uris):
+        store.delete("clips", f"uri = {quoted(uri)}")
+
+
+def _drop_orphans(store: Store) -> None:
+    """Remove videos that no clip names, which a killed run or a changed setting left."""
+    named = {row["clip_id"] for row in store.read("clips", [])}
+    orphans = [row["clip_id"] for row in store.read("videos", []) if row["clip_id"] not in named]
+    _drop(store, "videos", "clip_id", orphans)
+
+
+def _parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _drop(store: Store, table: Table, key: str, names: Sequence[str]) -> None:
+    for part in _parts(names, 500):
+        store.delete(table, f"{key} IN ({', '.join(quoted(each) for each in part)})")
+
+
+def _filter(store: Store, recipe: DataRecipe) -> StageResult:
+    jobs = _clip_jobs(store, "filter", scoring.VERSION, recipe.filter)
+    work = partial(score_stored, store.folder, recipe.filter)
+    result = work_through(store, "clips", "filter", jobs, work, scoring.COLUMNS, partial(run_all, limits=recipe.limits))
+    decide(store, recipe)
+    return result
+
+
+def _dedup(store: Store, recipe: DataRecipe) -> StageResult:
+    jobs = _clip_jobs(store, "dedup", dedup.VERSION)
+    work = partial(hash_stored, store.folder)
+    result = work_through(store, "clips", "dedup", jobs, work, dedup.COLUMNS, partial(run_all, limits=recipe.limits))
+    decide(store, recipe)
+    return result
+
+
+def decide(store: Store, recipe: DataRecipe) -> None:
+    """Fill `cluster` and `drop_reason` of all clips from their scores and hashes; changed rows only are written."""
+    store.ensure("clips", pa.schema([*outcome_columns("filter"), *outcome_columns("dedup"), *dedup.CLUSTER_COLUMNS]))
+    store.ensure("clips", pa.schema([*scoring.COLUMNS, *dedup.COLUMNS]))
+    hdr = {row["uri"]: row["hdr"] for row in store.read("files", ["hdr"])}
+    clips = store.read("clips")
+    reasons = {
+        clip["clip_id"]: scoring.drop_reason({**clip, "hdr": hdr.get(clip["uri"])}, recipe.keep) for clip in clips
+    }
+    kept = [clip for clip in clips if reasons[clip["clip_id"]] is None and clip["dedup_status"] == "done"]
+    clusters = dedup.cluster(kept, recipe.dedup)
+    changed: list[Row] = []
+    for clip in clips:
+        name = clip["clip_id"]
+        stands = clusters.get(name)
+        reason = reasons[name] or (f"looks like {stands}" if stands not in (None, name) else None)
+        if (clip["cluster"], clip["drop_reason"]) != (stands, reason):
+            changed.append({"clip_id": name, "cluster": stands, "drop_reason": reason})
+    store.update("clips", changed, dedup.CLUSTER_COLUMNS)
+
+
+def _caption(store: Store, recipe: DataRecipe) -> StageResult:
+    config = recipe.caption
+    store.ensure("clips", pa.schema([*captioning.COLUMNS, *outcome_columns("caption")]))
+    asked = [config.model, [captioning.prompt_text(name) for name in config.prompts], config.pictures]
+    jobs = []
+    for clip in store.read("clips", ["uri", "start_s", "end_s", "camera", "motion"], publish.KEPT):
+        written = read_sidecars(Path(clip["uri"]), (clip["start_s"], clip["end_s"])) if "://" not in clip["uri"] else []
+        if written or config.endpoint:
+            lineage = fingerprint("caption", captioning.VERSION, clip["clip_id"], written or asked)
+            jobs.append(Job(clip["clip_id"], lineage, (clip, written)))
+    work = Captioner(store, config)
+    return work_through(
+        store, "clips", "caption", jobs, work, captioning.COLUMNS, partial(run_threads, parallel=config.parallel)
+    )
+
+
+class Captioner:
+    """Captions clips of a data set, from several threads at once, until they have cost what they may."""
+
+    def __init__(self, store: Store, config: captioning.CaptionConfig) -> None:
+        self._store, self._config = store, config
+        self._lock = threading.Lock()
+        self._spent = 0.0
+
+    def __call__(self, item: tuple[Row, list[str]]) -> Row:
+        """Give the captions of one clip: those that people wrote, else those of the endpoint."""
+        clip, written = item
+        if written:
+            return captioning.sidecar_row(written)
+        if self._config.max_cost is not None and self._spent >= self._config.max_cost:
+            raise ConnectionError(f"not asked: the captions of this run have cost {self._spent:.2f}")
+        seconds = clip["end_s"] - clip["start_s"]
+        facts = {"seconds": f"{seconds:.1f}", "camera": clip["camera"], "motion": f"{clip['motion']:.2f}"}
+        row = captioning.caption_clip(self._store.bytes_of(clip["clip_id"]), facts, self._config)
+        with self._lock:
+            self._spent += row["caption_cost"]
+        return row
+
+
+def _encode(store: Store, recipe: DataRecipe) -> StageResult:
+    if recipe.encode.model is None:
+        return StageResult("encode", 0, 0, 0)
+    from kinema.data import encode
+    from kinema.model import load_model
+
+    model = load_model(recipe.encode.model, recipe.encode.device)
+    name = encode.model_fingerprint(model)
+    store.ensure("latents", encode.COLUMNS)
+    store.ensure("clips", pa.schema([*captioning.COLUMNS, *outcome_columns("encode")]))
+    rows = {row["latent_id"]: row["lineage"] for row in store.read("latents", ["lineage"])}
+    wanted: dict[str, str] = {}
+    todo: dict[Bucket, list[tuple[Row, str]]] = defaultdict(list)
+    refused: list[Row] = []
+    for clip in store.read("clips", where=publish.KEPT):
+        bucket = encode.bucket_of(clip, recipe.encode)
+        if bucket is None:
+            reason = "shorter than every bucket"
+            refused.append(
+                {"clip_id": clip["clip_id"], **outcome_row("encode", name, Outcome("refused", reason=reason))}
+            )
+            continue
+        latent_id, lineage = f"{clip['clip_id']}-{bucket}", encode.lineage_of(clip, bucket, name)
+        wanted[latent_id] = lineage
+        if rows.get(latent_id) != lineage:
+            todo[bucket].append((clip, lineage))
+    _drop(store, "latents", "latent_id", [each for each in rows if each not in wanted])
+    store.update("clips", refused, outcome_columns("encode"))
+    done = 0
+    for bucket in sorted(todo):
+        for batch in _parts(todo[bucket], recipe.encode.batch):
+            clips = [clip for clip, _ in batch]
+            videos = [store.bytes_of(clip["clip_id"]) for clip in clips]
+            encoded = encode.encode_clips(model, name, clips, videos, bucket)
+            latents = [{**row, "lineage": lineage} for row, (_, lineage) in zip(encoded, batch, strict=True)]
+            store.upsert("latents", latents, encode.COLUMNS)
+            ended = [
+                {"clip_id": clip["clip_id"], **outcome_row("encode", lineage, Outcome("done"))}
+                for clip, lineage in batch
+            ]
+            store.update("clips", ended, outcome_columns("encode"))
+            done += len(latents)
+    return StageResult("encode", done, 0, len(wanted) - done)
+
+
+def _publish(store: Store, recipe: DataRecipe) -> StageResult:  # noqa: ARG001 - the signature of a stage
+    path = store.folder / "README.md"
+    partial_path = path.with_name("README.md.partial")
+    partial_path.write_text(publish.card(store), encoding="utf-8")
+    partial_path.replace(path)
+    return StageResult("publish", 1, 0, 0)
+
+
+def score_stored(folder: Path, config: scoring.FilterConfig, clip_id: str) -> Row:
+    """Score a clip of a data set, in a child process."""
+    return scoring.score_clip(Store(folder).bytes_of(clip_id), config)
+
+
+def hash_stored(folder: Path, clip_id: str) -> Row:
+    """Hash a clip of a data set, in a child process."""
+    return dedup.hash_clip(Store(folder).bytes_of(clip_id))
+
+
+def _clip_jobs(store: Store, stage: str, version: int, *parts: Any) -> list[Job]:
+    clips = store.read("clips", [], "split_reason IS NULL")
+    return [
+        Job(clip["clip_id"], fingerprint(stage, version, clip["clip_id"], *parts), clip["clip_id"]) for clip in clips
+    ]
+
+
+_RUN: dict[str, Callable[[Store, DataRecipe], StageResult]] = {
+    "ingest": _ingest,
+    "split": _split,
+    "filter": _filter,
+    "dedup": _dedup,
+    "caption": _caption,
+    "encode": _encode,
+    "publish": _publish,
+}

@@ -1,0 +1,208 @@
+"""Numbers that say whether a clip is worth learning from, computed from its pictures; nothing is decided here."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kinema.media import Frame
+
+COLUMNS = pa.schema(
+    [
+        pa.field("motion", pa.float32()),
+        pa.field("camera", pa.string()),
+        pa.field("sharpness", pa.float32()),
+        pa.field("brightness", pa.float32()),
+        pa.field("contrast", pa.float32()),
+        pa.field("clipped_share", pa.float32()),
+        pa.field("flicker", pa.float32()),
+        pa.field("black_share", pa.float32()),
+        pa.field("frozen_share", pa.float32()),
+        pa.field("text_share", pa.float32()),
+        pa.field("watermark_share", pa.float32()),
+        pa.field("crop_left", pa.float32()),
+        pa.field("crop_top", pa.float32()),
+        pa.field("crop_right", pa.float32()),
+        pa.field("crop_bottom", pa.float32()),
+    ]
+)
+"""The columns of the scores; `docs/data.md` says what each is and in which unit."""
+
+_BLACK = 20.0
+_STILL = 0.6
+"""Mean difference of two pictures, of 255, below which they are the same one."""
+_FLAT_BAR = 7.0
+"""Spread of the levels within a line of a bar, of 255."""
+_LARGEST_BAR = 0.3
+_SMALLEST_BAR = 0.02
+
+Gray = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Share of the picture that bars take at each side."""
+
+    left: float = 0.0
+    top: float = 0.0
+    right: float = 0.0
+    bottom: float = 0.0
+
+    def apply(self, picture: Frame) -> Frame:
+        """Cut the bars off "h w 3" or "f h w 3"."""
+        height, width = picture.shape[-3:-1]
+        rows = slice(round(self.top * height), height - round(self.bottom * height))
+        columns = slice(round(self.left * width), width - round(self.right * width))
+        return picture[..., rows, columns, :]
+
+
+def measure(pictures: Sequence[Frame], times: Sequence[float]) -> dict[str, Any]:
+    """Give the values of `COLUMNS` for pictures "h w 3" of one size, at `times` in seconds."""
+    crop = find_bars(pictures)
+    inside = [crop.apply(picture) for picture in pictures]
+    grays = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8) for picture in inside]
+    levels = np.array([gray.mean() for gray in grays])
+    steps = np.array([np.abs(a.astype(np.int16) - b).mean() for a, b in itertools.pairwise(grays)] or [0.0])
+    flows = [_flow(a, b) for a, b in itertools.pairwise(grays)]
+    spans = np.diff(times) if len(times) > 1 else np.array([1.0])
+    side = max(grays[0].shape)
+    speeds = [
+        float(np.linalg.norm(flow, axis=-1).mean()) / side / span for flow, span in zip(flows, spans, strict=False)
+    ]
+    return {
+        "motion": float(np.median(speeds)) if speeds else 0.0,
+        "camera": camera_motion(flows, spans, side),
+        "sharpness": float(np.median([cv2.Laplacian(gray, cv2.CV_64F).var() for gray in grays])),
+        "brightness": float(levels.mean()) / 255,
+        "contrast": float(np.mean([gray.std() for gray in grays])) / 255,
+        "clipped_share": float(np.mean([((gray <= 2) | (gray >= 253)).mean() for gray in grays])),
+        "flicker": _flicker(levels),
+        "black_share": float((levels < _BLACK).mean()),
+        "frozen_share": float((steps < _STILL).mean()),
+        "text_share": float(np.median([text_share(gray) for gray in grays])),
+        "watermark_share": watermark_share(grays),
+        "crop_left": crop.left,
+        "crop_top": crop.top,
+        "crop_right": crop.right,
+        "crop_bottom": crop.bottom,
+    }
+
+
+def find_bars(pictures: Sequence[Frame]) -> Crop:
+    """Find dark, even bars that stand at the edges throughout the clip: letterbox and pillarbox.
+
+    A bar is cut with one line to spare, and counts only where bars stand on both sides of the picture.
+    """
+    peak = np.max(np.stack(pictures), axis=(0, 3)).astype(np.float32)
+    low = np.min(np.stack(pictures), axis=(0, 3)).astype(np.float32)
+    if peak.max() < 2 * _BLACK:
+        return Crop()  # all black: nothing stands between the bars
+    dark = (np.percentile(peak, 95, axis=1), np.percentile(peak - low, 95, axis=1))
+    top, bottom = _bar_lengths(*dark)
+    dark = (np.percentile(peak, 95, axis=0), np.percentile(peak - low, 95, axis=0))
+    left, right = _bar_lengths(*dark)
+    return Crop(left=left, top=top, right=right, bottom=bottom)
+
+
+def camera_motion(flows: Sequence[NDArray[np.float32]], spans: Sequence[float], side: int) -> str:
+    """Name what the camera does: static, pan left, pan right, tilt up, tilt down, zoom in, zoom out, roll, or shaky.
+
+    The flow of the whole picture is fitted by shift, scale and turn (least squares); where a fit explains little, the
+    motion is the objects' and the camera counts as static.
+    """
+    if not flows:
+        return "static"
+    fits = np.array([_similarity(flow) / max(span, 1e-3) for flow, span in zip(flows, spans, strict=False)])
+    moves = np.median(fits, axis=0)  # shift right, shift down, growth, turn: pixels or shares per second
+    wobble = np.median(np.abs(fits[:, :2] - moves[:2])) / side
+    reach = np.abs(moves) * np.array([1 / side, 1 / side, 0.35, 0.35])
+    if wobble > 0.08 and wobble > 2 * reach.max():
+        return "shaky"
+    if reach.max() < 0.02:
+        return "static"
+    names = (("pan right", "pan left"), ("tilt down", "tilt up"), ("zoom in", "zoom out"), ("roll", "roll"))
+    axis = int(reach.argmax())
+    positive = moves[axis] < 0 if axis < 2 else moves[axis] > 0  # the picture moves against the camera
+    return names[axis][0 if positive else 1]
+
+
+def text_share(gray: Gray) -> float:
+    """Share of the picture that looks like overlaid text: rows of dense, hard, mostly vertical edges."""
+    edges = np.abs(cv2.Sobel(gray, cv2.CV_32F, 1, 0, ksize=3))
+    hard = (edges > 200).astype(np.uint8)
+    joined = cv2.morphologyEx(hard, cv2.MORPH_CLOSE, np.ones((3, 9), np.uint8))
+    joined = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((4, 4), np.uint8))
+    count, _, boxes, _ = cv2.connectedComponentsWithStats(joined)
+    area = 0
+    for left, top, width, height, filled in boxes[1:count]:
+        dense = hard[top : top + height, left : left + width].mean()
+        if (
+            width > 1.8 * height
+            and 5 <= height <= 0.2 * gray.shape[0]
+            and dense > 0.2
+            and filled > 0.5 * width * height
+        ):
+            area += width * height
+    return area / gray.size
+
+
+def watermark_share(grays: Sequence[Gray]) -> float:
+    """Share of the picture with edges that stay in place while the rest changes; 0 for a clip without motion."""
+    if len(grays) < 4:
+        return 0.0
+    stack = np.stack(grays).astype(np.float32)
+    change = stack.std(axis=0)
+    if np.median(change) < 6:
+        return 0.0
+    gradients = np.stack(
+        [np.stack([cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)]) for gray in grays]
+    )
+    steady = np.linalg.norm(np.median(gradients, axis=0), axis=0)
+    spread = np.median(np.linalg.norm(gradients - np.median(gradients, axis=0), axis=1), axis=0)
+    marks = ((steady > 60) & (spread < 0.5 * steady)).astype(np.uint8)
+    marks = cv2.morphologyEx(marks, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    marks = cv2.morphologyEx(marks, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return float(marks.mean())
+
+
+def _bar_lengths(peak: NDArray[np.float32], change: NDArray[np.float32]) -> tuple[float, float]:
+    """Share of lines from each end that are dark and do not change; both or neither."""
+    bar = (peak < 1.6 * _BLACK) & (change < 2 * _FLAT_BAR)
+    count = len(bar)
+    first = int(np.argmin(bar)) if not bar.all() else 0
+    last = int(np.argmin(bar[::-1])) if not bar.all() else 0
+    shares = first / count, last / count
+    if min(shares) < _SMALLEST_BAR or max(shares) > _LARGEST_BAR or abs(first - last) > 0.02 * count + 2:
+        return 0.0, 0.0
+    return (first + 1) / count, (last + 1) / count
+
+
+def _flow(before: Gray, after: Gray) -> NDArray[np.float32]:
+    """Motion of each pixel in pixels, by Farneback's polynomial expansion (2003)."""
+    flow = cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 15, 2, 5, 1.1, 0)  # type: ignore[call-overload]
+    return np.asarray(flow, dtype=np.float32)
+
+
+def _similarity(flow: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Shift right, shift down, growth and turn that fit a flow best; zero where they explain less than half of it."""
+    height, width = flow.shape[:2]
+    rows, columns = np.mgrid[0:height:4, 0:width:4].astype(np.float64)
+    x, y = (columns - width / 2).ravel(), (rows - height / 2).ravel()
+    u, v = flow[::4, ::4, 0].ravel().astype(np.float64), flow[::4, ::4, 1].ravel().astype(np.float64)
+    reach = float((x * x + y * y).sum())
+    fit = np.array([np.median(u), np.median(v), (x * u + y * v).sum() / reach, (x * v - y * u).sum() / reach])
+    left = np.hypot(u - fit[0] - fit[2] * x + fit[3] * y, v - fit[1] - fit[2] * y - fit[3] * x)
+    total = np.hypot(u, v)
+    return fit if np.median(left) < 0.5 * max(float(np.median(total)), 0.05) else np.zeros(4)
+
+
+def _flicker(levels: NDArray[np.float64]) -> float:
+    """Mean size of the brightness' ups and downs between pictures, as a share of white; slow changes are none."""
+    if len(levels) < 3:
+        return 0.0
+    return float(np.abs(levels[2:] - 2 * levels[1:-1] + levels[:-2]).mean()) / 2 / 255

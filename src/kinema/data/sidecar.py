@@ -1,0 +1,93 @@
+"""Captions that people wrote, from the files that stand beside the videos."""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from kinema.errors import DataError
+
+_TEXT_KEYS = ("caption", "text", "prompt", "description", "name")
+_FILE_KEYS = ("file_name", "file", "path", "video", "filename")
+_LISTS = ("metadata.jsonl", "metadata.csv", "metadata.json", "captions.jsonl", "captions.csv", "captions.json")
+_CUE = re.compile(r"(\d+):(\d\d):(\d\d)[,.](\d{1,3})\s*-->\s*(\d+):(\d\d):(\d\d)[,.](\d{1,3})")
+
+
+def read_sidecars(path: Path, span: tuple[float, float] | None = None) -> list[str]:
+    """The captions of a video file, the first being the main one; `span` (seconds) picks the cues of subtitles.
+
+    Looked at in this order: NAME.txt, NAME.json, NAME.srt, then a list of the folder (metadata or captions, as jsonl,
+    json or csv) whose rows name the file. Raises DataError for a sidecar that cannot be read.
+    """
+    try:
+        for ending, read in ((".txt", _plain), (".json", _json)):
+            beside = path.with_suffix(ending)
+            if beside.is_file() and (found := read(beside)):
+                return found
+        if (beside := path.with_suffix(".srt")).is_file() and (found := _cues(beside, span)):
+            return [found]
+        for name in _LISTS:
+            if (path.parent / name).is_file() and (found := _listed(path.parent / name, path)):
+                return found
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"the captions beside {path.name} cannot be read: {error}") from error
+    return []
+
+
+def _plain(path: Path) -> list[str]:
+    text = " ".join(path.read_text(encoding="utf-8-sig").split())
+    return [text] if text else []
+
+
+def _json(path: Path) -> list[str]:
+    return _texts(json.loads(path.read_text(encoding="utf-8-sig")))
+
+
+def _texts(data: Any) -> list[str]:
+    """The captions in a text, a list of texts, or an object with one of the usual keys."""
+    if isinstance(data, str):
+        return [data.strip()] if data.strip() else []
+    if isinstance(data, list):
+        return [text for item in data if isinstance(item, str) for text in _texts(item)]
+    if isinstance(data, dict):
+        for key in (*(f"{key}s" for key in _TEXT_KEYS), *_TEXT_KEYS):
+            if data.get(key):
+                return _texts(data[key])
+    return []
+
+
+def _cues(path: Path, span: tuple[float, float] | None) -> str:
+    """The subtitles shown for more than half of their time within the span, in order, as one text."""
+    spoken = []
+    for block in re.split(r"\n\s*\n", path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")):
+        match = _CUE.search(block)
+        if match is None:
+            continue
+        times = [int(part) for part in match.groups()]
+        start, end = (60 * (60 * h + m) + s + ms / 1000 for h, m, s, ms in (times[:4], times[4:]))
+        inside = min(end, span[1]) - max(start, span[0]) if span else end - start
+        if inside > 0.5 * (end - start):
+            spoken.append(re.sub(r"<[^>]+>", "", " ".join(block[match.end() :].split())))
+    return " ".join(spoken)
+
+
+def _listed(path: Path, video: Path) -> list[str]:
+    for row in _rows(path):
+        named = next((str(row[key]) for key in _FILE_KEYS if row.get(key)), None)
+        if named is not None and (path.parent / named) == video:
+            return _texts(row)
+    return []
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8-sig")
+    rows: Iterable[Any]
+    if path.suffix == ".csv":
+        rows = csv.DictReader(text.splitlines())
+    elif path.suffix == ".jsonl":
+        rows = (json.loads(line) for line in text.splitlines() if line.strip())
+    else:
+        rows = json.loads(text)
+    return (row for row in rows if isinstance(row, dict))

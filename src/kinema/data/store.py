@@ -1,0 +1,165 @@
+"""The data set on disk: a folder of Lance tables, each change of which is one transaction.
+
+`files` has a row for each input file, `clips` one for each clip, `videos` the encoded bytes of each clip, and `latents`
+what the encoder made of it. A stage adds its columns when it first runs, and fills them batch by batch. Lance writes a
+batch beside the table and then publishes it in one step, so a process killed at any point leaves the version before.
+"""
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import lance
+import pyarrow as pa
+
+from kinema.errors import DataError
+
+FORMAT = 1
+"""Version of the layout; a data set of a newer one is refused."""
+
+Table = Literal["files", "clips", "videos", "latents"]
+Row = dict[str, Any]
+
+KEYS: dict[Table, str] = {"files": "uri", "clips": "clip_id", "videos": "clip_id", "latents": "latent_id"}
+"""The column that names a row of each table."""
+
+_MARK = "kinema.json"
+
+
+class Store:
+    """Reads and changes one data set. Raises DataError for a folder that is none, or that a newer version made."""
+
+    def __init__(self, folder: str | Path, *, create: bool = False) -> None:
+        self.folder = Path(folder)
+        mark = self.folder / _MARK
+        if create and not mark.exists():
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise DataError(f"{folder} is not empty and no data set; name a new folder")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = mark.with_name(_MARK + ".partial")
+            partial.write_text(json.dumps({"format": FORMAT}), encoding="utf-8")
+            partial.replace(mark)
+        try:
+            version = json.loads(mark.read_text(encoding="utf-8"))["format"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise DataError(f"{folder} is not a data set; make one with `kinema data run RECIPE`") from None
+        if version > FORMAT:
+            raise DataError(f"{folder} has format {version}; this version of Kinema reads up to {FORMAT}: update it")
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other runs out; raises DataError at once when there is one. A killed run holds no lock."""
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DataError(
+                    f"another run is working on {self.folder}; wait for it, or name another --out"
+                ) from None
+            yield
+
+    def has(self, table: Table) -> bool:
+        """Whether the table was begun."""
+        return (self._path(table) / "_versions").is_dir()
+
+    def columns(self, table: Table) -> list[str]:
+        """The columns of a table, in the order in which stages added them; none when it was not begun."""
+        return list(self._open(table).schema.names) if self.has(table) else []
+
+    def ensure(self, table: Table, schema: pa.Schema) -> None:
+        """Begin a table, or add the columns that it lacks, empty."""
+        if not self.has(table):
+            lance.write_dataset(schema.empty_table(), str(self._path(table)), mode="create")
+            return
+        dataset = self._open(table)
+        missing = [field for field in schema if field.name not in dataset.schema.names]
+        if missing:
+            dataset.add_columns(pa.schema(missing))
+
+    def read(self, table: Table, columns: Sequence[str] | None = None, where: str | None = None) -> list[Row]:
+        """Rows as dictionaries, in the order of the key; `where` is SQL over the columns.
+
+        Raises DataError for a condition or a column that does not fit the table.
+        """
+        if not self.has(table):
+            return []
+        key = KEYS[table]
+        dataset = self._open(table)
+        wanted = None if columns is None else [key, *(name for name in columns if name != key)]
+        try:
+            found = dataset.to_table(columns=wanted, filter=where)
+        except (ValueError, OSError, pa.ArrowInvalid) as error:
+            names = ", ".join(dataset.schema.names)
+            raise DataError(f"cannot read {table} where {where!r}: {_short(error)}; columns: {names}") from None
+        return sorted(found.to_pylist(), key=lambda row: str(row[key]))
+
+    def count(self, table: Table, where: str | None = None) -> int:
+        """Number of rows."""
+        return int(self._open(table).count_rows(filter=where)) if self.has(table) else 0
+
+    def update(self, table: Table, rows: Sequence[Row], schema: pa.Schema) -> None:
+        """Fill columns of rows that are there, by key, in one transaction; rows that are not there stay away."""
+        if rows:
+            merge = self._open(table).merge_insert(KEYS[table]).when_matched_update_all()
+            merge.execute(self._batch(table, rows, schema))
+
+    def upsert(self, table: Table, rows: Sequence[Row], schema: pa.Schema, scope: str | None = None) -> None:
+        """Replace or add whole rows, by key, in one transaction; rows of `scope` (SQL) that are not given go away."""
+        merge = self._open(table).merge_insert(KEYS[table]).when_matched_update_all().when_not_matched_insert_all()
+        if scope is not None:
+            merge = merge.when_not_matched_by_source_delete(scope)
+        if rows or scope is not None:
+            merge.execute(self._batch(table, rows, schema))
+
+    def delete(self, table: Table, where: str) -> None:
+        """Remove rows in one transaction."""
+        if self.has(table):
+            self._open(table).delete(where)
+
+    def bytes_of(self, clip_id: str) -> bytes:
+        """The encoded clip; raises DataError when the data set has none of that name."""
+        rows = self.read("videos", ["data"], f"clip_id = {quoted(clip_id)}")
+        if not rows:
+            raise DataError(f"{self.folder} holds no clip {clip_id!r}; `kinema data query` lists them")
+        return bytes(rows[0]["data"])
+
+    def tidy(self) -> None:
+        """Join small pieces and remove what older versions and killed runs left; call it under the lock."""
+        for table in KEYS:
+            if self.has(table):
+                dataset = self._open(table)
+                dataset.optimize.compact_files()
+                dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+
+    def _batch(self, table: Table, rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+        key = KEYS[table]
+        if key not in schema.names:
+            schema = pa.schema([pa.field(key, pa.string()), *schema])
+        return pa.Table.from_pylist(list(rows), schema=schema)
+
+    def _path(self, table: Table) -> Path:
+        return self.folder / f"{table}.lance"
+
+    def _open(self, table: Table) -> Any:
+        if not self.has(table):
+            raise DataError(f"{self.folder} has no {table} yet; run the stage that makes them")
+        return lance.dataset(str(self._path(table)))
+
+
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def outcome_columns(stage: str) -> pa.Schema:
+    """The columns in which a stage says how it ended for a row: its lineage key, status, reason and attempts."""
+    kinds = {"key": pa.string(), "status": pa.string(), "reason": pa.string(), "attempts": pa.int32()}
+    return pa.schema([pa.field(f"{stage}_{name}", kind) for name, kind in kinds.items()])
+
+
+def _short(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200]

@@ -1,0 +1,90 @@
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from kinema.data.filter import KeepConfig, drop_reason
+from kinema.data.scores import find_bars, measure
+from kinema.media import Frame
+
+
+def scores(frames: Frame, fps: float = 4.0) -> dict[str, object]:
+    return measure(list(frames), [k / fps for k in range(len(frames))])
+
+
+def row(frames: Frame) -> dict[str, object]:
+    height, width = frames.shape[1:3]
+    facts = {
+        "split_reason": None,
+        "filter_status": "done",
+        "hdr": False,
+        "damaged_frames": 0,
+        "num_frames": len(frames),
+    }
+    return {**facts, "width": width, "height": height, **scores(frames)}
+
+
+@pytest.mark.parametrize(("speed", "camera"), [(3, "pan right"), (-3, "pan left"), (0, "static")])
+def test_the_camera_is_named_by_what_it_does(make_shot: Callable[..., Frame], speed: int, camera: str) -> None:
+    frames = make_shot(1, 8, speed=abs(speed) or 1)
+    frames = np.repeat(frames[:1], 8, axis=0) if speed == 0 else frames[:: 1 if speed > 0 else -1]
+    found = scores(frames)
+    assert found["camera"] == camera
+    if speed:  # 3 pixels of 128, four times a second
+        assert found["motion"] == pytest.approx(3 * 4 / 128, rel=0.3)
+
+
+def test_a_zoom_is_told_from_a_tilt(make_shot: Callable[..., Frame]) -> None:
+    base = make_shot(5, 1, height=144, width=256)[0]
+    zoom = []
+    for k in range(8):
+        half_height, half_width = round(72 / 1.05**k), round(128 / 1.05**k)
+        inner = base[72 - half_height : 72 + half_height, 128 - half_width : 128 + half_width]
+        zoom.append(cv2.resize(inner, (128, 72), interpolation=cv2.INTER_AREA))
+    assert scores(np.stack(zoom))["camera"] == "zoom in"
+    tilt = np.stack([base[4 * k : 72 + 4 * k, :128] for k in range(8)])
+    assert scores(tilt)["camera"] == "tilt down"
+
+
+def test_bars_are_measured_and_cut_not_dropped(make_shot: Callable[..., Frame]) -> None:
+    frames = make_shot(1, 8).copy()
+    frames[:, :9] = frames[:, -9:] = 5
+    crop = find_bars(list(frames))
+    assert (crop.left, crop.right) == (0, 0)
+    assert 9 <= crop.top * 72 <= 11
+    assert crop.apply(frames).shape[1] in (50, 51, 52)
+    assert drop_reason(row(frames), KeepConfig(min_side=32)) is None
+    assert "shorter side" in str(drop_reason(row(frames), KeepConfig(min_side=60)))
+
+
+def test_a_dark_scene_has_no_bars(make_shot: Callable[..., Frame]) -> None:
+    assert find_bars(list(make_shot(1, 6) // 12)).top == 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda frames: frames // 40, "black share"),
+        (lambda frames: np.repeat(frames[:1], len(frames), axis=0), "frozen share"),
+        (lambda frames: np.stack([cv2.GaussianBlur(each, (0, 0), 25) for each in frames]), "sharpness"),
+        (lambda frames: (frames * np.array([1.0, 0.4] * 4)[:, None, None, None]).astype(np.uint8), "flicker"),
+        (lambda frames: np.where(frames > 100, 255, 0).astype(np.uint8), "clipped share"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_clip_is_its_reason(
+    make_shot: Callable[..., Frame], spoil: Callable[[Frame], Frame], reason: str
+) -> None:
+    frames = make_shot(1, 8)
+    assert drop_reason(row(frames), KeepConfig()) is None
+    assert str(drop_reason(row(spoil(frames)), KeepConfig(max_flicker=0.05))).startswith(reason)
+
+
+def test_a_still_mark_and_overlaid_text_are_seen(make_shot: Callable[..., Frame]) -> None:
+    frames = make_shot(1, 12, height=144, width=256, speed=6).copy()
+    plain = scores(frames)
+    for frame in frames:
+        cv2.putText(frame, "KINEMA TV 24", (20, 120), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2)
+    marked = scores(frames)
+    assert float(str(marked["watermark_share"])) > float(str(plain["watermark_share"])) + 0.01
+    assert float(str(marked["text_share"])) > float(str(plain["text_share"])) + 0.01

@@ -1,0 +1,105 @@
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from kinema.data import DataRecipe, Reader, Store, run_recipe
+from kinema.data.buckets import Bucket, EncodeConfig
+from kinema.data.filter import KeepConfig
+from kinema.data.ingest import Source
+from kinema.data.pool import Limits
+from kinema.data.publish import card, differences, export_tars, histogram, import_tars, statistics
+from kinema.data.split import SplitConfig
+from kinema.errors import DataError
+
+
+def recipe(footage: Path, out: Path, model: Path, keep: KeepConfig | None = None) -> DataRecipe:
+    return DataRecipe(
+        sources=(Source(path=str(footage), license="CC0-1.0"),),
+        out=out,
+        split=SplitConfig(min_s=0.5),
+        keep=keep or KeepConfig(max_watermark=1.0),
+        encode=EncodeConfig(model=str(model), buckets=(Bucket(width=32, height=32, frames=5, fps=8.0),)),
+        limits=Limits(workers=0),
+        max_failures=0.6,
+    )
+
+
+@pytest.fixture(scope="session")
+def curated(footage: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    out = tmp_path_factory.mktemp("sets") / "curated"
+    captioned = tmp_path_factory.mktemp("captioned")
+    for path in footage.iterdir():
+        (captioned / path.name).write_bytes(path.read_bytes())
+    (captioned / "it's one.txt").write_text("one shot")
+    run_recipe(recipe(captioned, out, tiny_model))
+    return Store(out)
+
+
+def test_the_whole_path_ends_in_batches_for_training(curated: Store, tiny_model: Path) -> None:
+    facts = statistics(curated)
+    assert (facts["files"], facts["clips"], facts["kept"], facts["captioned"], facts["encoded"]) == (6, 3, 3, 1, 3)
+    assert facts["files_by_status"] == {"split": 2, "refused": 3, "copy of another": 1}
+    assert facts["hours"] * 3600 == pytest.approx(5.0)
+    (batch,) = Reader(curated, 4).batches(0)
+    assert batch.latents.shape[0] == 3
+    assert sorted(batch.captions) == ["", "", "one shot"]
+
+
+def test_a_threshold_decides_again_and_scores_nothing(curated: Store, tiny_model: Path) -> None:
+    before = curated.read("clips")
+    folder = Path(before[0]["uri"]).parent
+    strict = recipe(folder, curated.folder, tiny_model, KeepConfig(min_side=80, max_watermark=1.0))
+    results = {result.stage: result for result in run_recipe(strict)}
+    assert {name: results[name].done for name in ("ingest", "split", "filter", "dedup")} == {
+        "ingest": 0, "split": 0, "filter": 0, "dedup": 0
+    }  # fmt: skip
+    assert {row["drop_reason"] for row in curated.read("clips")} == {"shorter side 72 is below 80"}
+    assert curated.count("latents") == 0
+    run_recipe(recipe(folder, curated.folder, tiny_model))
+    assert curated.read("clips") == before
+    assert curated.count("latents") == 3
+
+
+def test_the_card_counts_what_is_there(curated: Store) -> None:
+    text = card(curated)
+    assert "3 clips, 0.00 hours, from 6 files; 1 with captions, 3 encoded." in text
+    assert "| CC0-1.0 | 0.001 |" in text
+    assert "one shot" in text
+    assert (curated.folder / "README.md").read_text() == text
+
+
+def test_tars_come_back_as_the_clips_they_were(curated: Store, tmp_path: Path) -> None:
+    paths = export_tars(curated, tmp_path / "tars", per_tar=2)
+    assert [path.name for path in paths] == ["000000.tar", "000001.tar"]
+    again = export_tars(curated, tmp_path / "again", per_tar=2)
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
+    assert import_tars(paths, tmp_path / "back") == 3
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "back").glob("*.mp4")}
+    assert hashes == {hashlib.sha256(curated.bytes_of(row["clip_id"])).hexdigest() for row in curated.read("clips", [])}
+    with pytest.raises(DataError, match="no clip to export"):
+        export_tars(curated, tmp_path / "none", where="motion > 99")
+
+
+def test_a_tar_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "evil.tar", "w") as tar:
+        member = tarfile.TarInfo("../evil.mp4")
+        member.size = 1
+        tar.addfile(member, io.BytesIO(b"x"))
+    with pytest.raises(DataError, match="leads out"):
+        import_tars([tmp_path / "evil.tar"], tmp_path / "out")
+
+
+def test_differences_are_named_by_clip_and_column(curated: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "d", create=True)
+    assert differences(curated, curated) == []
+    assert all(line.startswith("- ") for line in differences(curated, other))
+
+
+def test_a_histogram_counts_every_value() -> None:
+    bins = histogram([0.0, 1.0, 2.0, 2.0], bins=2)
+    assert bins == [(0.0, 1.0, 1), (1.0, 2.0, 3)]
+    assert histogram([5.0, 5.0]) == [(5.0, 5.0, 2)]
+    assert histogram([]) == []

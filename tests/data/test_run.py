@@ -1,0 +1,118 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kinema.data import DataRecipe, Store, load_recipe, run_recipe
+from kinema.data.ingest import Source
+from kinema.data.pool import Limits
+from kinema.data.split import SplitConfig
+from kinema.errors import DataError, SpecError
+from kinema.media import read_video
+
+HERE = Limits(workers=0)
+
+
+def recipe(footage: Path, out: Path, **changes: object) -> DataRecipe:
+    settings = {"split": SplitConfig(min_s=0.5), "limits": HERE, "max_failures": 0.6, **changes}
+    return DataRecipe(sources=(Source(path=str(footage), license="CC0-1.0"),), out=out, **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def split_once(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("sets") / "split"
+    run_recipe(recipe(footage, out), ("ingest", "split"))
+    return out
+
+
+def test_every_file_is_listed_with_what_it_is_or_why_not(split_once: Path) -> None:
+    files = {Path(row["uri"]).name: row for row in Store(split_once).read("files")}
+    assert sorted(files) == ["cut off.mp4", "empty.mp4", "it's one.mp4", "text.mp4", "two shots.mp4", "z copy.mp4"]
+    assert files["empty.mp4"]["ingest_reason"] == "the file is empty"
+    for broken in ("cut off.mp4", "text.mp4"):
+        assert files[broken]["ingest_status"] == "refused"
+        assert "cannot be read as a video" in files[broken]["ingest_reason"]
+    one = files["it's one.mp4"]
+    facts = {name: one[name] for name in ("codec", "width", "height", "num_frames", "hdr", "variable_rate", "license")}
+    assert facts == {
+        "codec": "h264", "width": 128, "height": 72, "num_frames": 24, "hdr": False, "variable_rate": False,
+        "license": "CC0-1.0",
+    }  # fmt: skip
+    assert one["fps"] == pytest.approx(12)
+    assert files["z copy.mp4"]["duplicate_of"] == one["uri"]
+    assert files["z copy.mp4"]["split_status"] is None
+
+
+def test_each_shot_is_a_clip_that_plays(split_once: Path, tmp_path: Path) -> None:
+    store = Store(split_once)
+    clips = sorted(store.read("clips"), key=lambda row: (row["uri"], row["first_frame"]))
+    spans = [(Path(row["uri"]).name, row["first_frame"], row["num_frames"]) for row in clips]
+    assert spans == [("it's one.mp4", 0, 24), ("two shots.mp4", 0, 18), ("two shots.mp4", 18, 18)]
+    for row in clips:
+        path = tmp_path / f"{row['clip_id']}.mp4"
+        path.write_bytes(store.bytes_of(row["clip_id"]))
+        assert read_video(path).frames.shape == (row["num_frames"], 72, 128, 3)
+
+
+def test_running_again_does_nothing_and_a_new_length_splits_again(
+    footage: Path, split_once: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "d"
+    shutil.copytree(split_once, out)
+    before = Store(out).read("clips")
+    again = run_recipe(recipe(footage, out), ("ingest", "split"))
+    assert [(each.done, each.failed) for each in again] == [(0, 0), (0, 0)]
+    assert Store(out).read("clips") == before
+    changed = run_recipe(recipe(footage, out, split=SplitConfig(min_s=0.4, max_s=1.0)), ("ingest", "split"))
+    assert [each.done for each in changed] == [0, 2]
+    assert len(Store(out).read("clips")) == 6
+    assert Store(out).count("videos") == 6
+
+
+def test_a_run_that_is_killed_again_and_again_ends_where_a_clean_one_does(
+    footage: Path, split_once: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "d"
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3]); from test_run import *;"
+        "run_recipe(recipe(Path(sys.argv[1]), Path(sys.argv[2])), ('ingest', 'split'))"
+    )
+    command = [sys.executable, "-c", code, str(footage), str(out), str(Path(__file__).parent)]
+    for versions in (2, 4, 6):
+        run = subprocess.Popen(command)
+        while run.poll() is None and len(list(out.glob("*.lance/_versions/*"))) < versions:
+            time.sleep(0.02)
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+    run_recipe(recipe(footage, out), ("ingest", "split"))
+    for table in ("files", "clips", "videos"):
+        assert Store(out).read(table) == Store(split_once).read(table)  # type: ignore[arg-type]
+    assert {path.name for path in out.iterdir()} == {path.name for path in split_once.iterdir()}
+
+
+def test_too_many_failures_end_the_run_with_an_error(footage: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="3 of 6 items failed"):
+        run_recipe(recipe(footage, tmp_path / "d", max_failures=0.2), ("ingest",))
+
+
+def test_a_folder_without_footage_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        run_recipe(recipe(tmp_path / "nowhere", tmp_path / "d"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="there is no file"):
+        run_recipe(recipe(tmp_path / "empty", tmp_path / "d"))
+
+
+def test_a_mistyped_key_of_a_recipe_names_the_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("[[sources]]\npath = 'x'\n[split]\nmin_seconds = 2\n")
+    with pytest.raises(SpecError, match=r"split.min_seconds'; did you mean 'min_s'"):
+        load_recipe(path)
+    path.write_text("sources = []")
+    with pytest.raises(SpecError, match=r"\[\[sources\]\]"):
+        load_recipe(path)

@@ -1,0 +1,58 @@
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from kinema.data.shots import ShotFinder, Transition
+from kinema.media import Frame
+
+
+def find(frames: Frame) -> list[Transition]:
+    finder = ShotFinder(24)
+    for frame in frames:
+        finder.add(frame)
+    return finder.finish()
+
+
+def blend(one: Frame, other: Frame, length: int) -> Frame:
+    """The end of one shot dissolved into the beginning of the other: `length` pictures are mixed."""
+    shares = (np.arange(1, length + 1) / (length + 1))[:, None, None, None]
+    mixed = ((1 - shares) * one[-length:] + shares * other[:length]).round().astype(np.uint8)
+    return np.concatenate([one[:-length], mixed, other[length:]])
+
+
+def test_a_hard_cut_is_found_at_its_frame(make_shot: Callable[..., Frame]) -> None:
+    frames = np.concatenate([make_shot(1, 20), make_shot(2, 25), make_shot(3, 20)])
+    assert find(frames) == [Transition("cut", 20, 20), Transition("cut", 45, 45)]
+
+
+def test_one_shot_with_motion_has_no_transition(make_shot: Callable[..., Frame]) -> None:
+    assert find(make_shot(1, 80, speed=3)) == []
+
+
+def test_a_flash_is_no_cut(make_shot: Callable[..., Frame]) -> None:
+    frames = make_shot(1, 50, speed=1).copy()
+    frames[24:26] = 250
+    assert find(frames) == []
+
+
+def test_a_dissolve_is_found_within_a_few_frames(make_shot: Callable[..., Frame]) -> None:
+    for length in (10, 24):
+        frames = blend(make_shot(1, 50, speed=1), make_shot(2, 50, speed=1), length)
+        (found,) = find(frames)
+        assert found.kind == "gradual"
+        assert abs(found.first - (50 - length)) <= 4
+        assert abs(found.last - 50) <= 4
+
+
+def test_a_fade_through_black_is_gradual(make_shot: Callable[..., Frame]) -> None:
+    black = np.zeros((20, 72, 128, 3), np.uint8)
+    faded = blend(blend(make_shot(1, 40, speed=1), np.repeat(black, 2, axis=0), 15), make_shot(2, 40, speed=1), 15)
+    found = find(faded)
+    assert [each.kind for each in found] == ["gradual", "gradual"]
+
+
+def test_a_slow_pan_over_a_gradient_is_no_dissolve() -> None:
+    wide = cv2.resize(np.array([[[0, 60, 120], [255, 200, 30]]], np.uint8), (400, 72), interpolation=cv2.INTER_LINEAR)
+    frames = np.stack([wide[:, 2 * k : 2 * k + 128] for k in range(120)])
+    assert find(frames) == []

@@ -1,0 +1,100 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from kinema.data.store import Store, quoted
+from kinema.errors import DataError
+
+SCHEMA = pa.schema([pa.field("clip_id", pa.string()), pa.field("a", pa.int32())])
+
+
+def test_a_stage_adds_its_columns_and_leaves_the_others_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "d", create=True)
+    store.ensure("clips", SCHEMA)
+    store.upsert("clips", [{"clip_id": "x", "a": 1}, {"clip_id": "y", "a": 2}], SCHEMA)
+    score = pa.schema([pa.field("score", pa.float32())])
+    store.ensure("clips", score)
+    store.update("clips", [{"clip_id": "y", "score": 0.5}, {"clip_id": "stranger", "score": 1.0}], score)
+    assert store.read("clips") == [
+        {"clip_id": "x", "a": 1, "score": None},
+        {"clip_id": "y", "a": 2, "score": 0.5},
+    ]
+
+
+def test_replacing_the_rows_of_a_scope_removes_only_its_own(tmp_path: Path) -> None:
+    store = Store(tmp_path / "d", create=True)
+    store.ensure("clips", SCHEMA)
+    store.upsert("clips", [{"clip_id": str(k), "a": k // 2} for k in range(6)], SCHEMA)
+    store.upsert("clips", [{"clip_id": "2", "a": 1}], SCHEMA, scope="a = 1")
+    store.upsert("clips", [], SCHEMA, scope="a = 2")
+    assert [row["clip_id"] for row in store.read("clips")] == ["0", "1", "2"]
+    store.tidy()
+    assert store.count("clips", "a = 1") == 1
+
+
+def test_a_mistyped_condition_lists_the_columns(tmp_path: Path) -> None:
+    store = Store(tmp_path / "d", create=True)
+    store.ensure("clips", SCHEMA)
+    with pytest.raises(DataError, match="columns: clip_id, a"):
+        store.read("clips", where="colour > 3")
+
+
+def test_text_in_a_condition_is_quoted() -> None:
+    assert quoted("it's") == "'it''s'"
+
+
+def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="kinema data run"):
+        Store(tmp_path)
+    (tmp_path / "something").touch()
+    with pytest.raises(DataError, match="not empty"):
+        Store(tmp_path, create=True)
+
+
+def test_a_data_set_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kinema.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(DataError, match="format 99"):
+        Store(tmp_path)
+
+
+def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
+    first, second = Store(tmp_path / "d", create=True), Store(tmp_path / "d")
+    with first.lock(), pytest.raises(DataError, match="another run"), second.lock():
+        pass
+    with second.lock():
+        pass
+
+
+WRITER = """
+import sys, pyarrow as pa
+from kinema.data.store import Store
+schema = pa.schema([pa.field("clip_id", pa.string()), pa.field("a", pa.int32())])
+store = Store(sys.argv[1], create=True)
+store.ensure("clips", schema)
+for k in range(10**6):
+    store.upsert("clips", [{"clip_id": f"{i:03}", "a": k} for i in range(8)], schema)
+    print(k, flush=True)
+"""
+
+
+def test_a_writer_that_is_killed_leaves_whole_rows_of_one_version(tmp_path: Path) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "d")], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    for _ in range(4):
+        last = int(writer.stdout.readline())
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    store = Store(tmp_path / "d")
+    rows = store.read("clips")
+    assert len(rows) == 8
+    assert len({row["a"] for row in rows}) == 1
+    assert rows[0]["a"] >= last
+    store.tidy()
+    assert store.read("clips") == rows
