@@ -93,7 +93,13 @@ def test_every_dependency_is_imported_somewhere() -> None:
 
 
 def test_every_import_is_a_declared_dependency() -> None:
-    modules = {"pillow": "PIL", "huggingface-hub": "huggingface_hub"}
+    modules = {
+        "pillow": "PIL",
+        "huggingface-hub": "huggingface_hub",
+        "pylance": "lance",
+        "scenedetect-headless": "scenedetect",
+        "opencv-python-headless": "cv2",
+    }
     project = PYPROJECT["project"]
     declared = [*project["dependencies"]]
     for extra, requirements in project["optional-dependencies"].items():

@@ -30,6 +30,7 @@ from kinema.log import configure
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("kinema.cli.generate:run", "make a video, or a picture, from a prompt"),
+    "data": ("kinema.cli.data:run", "curate footage into a data set that trains"),
     "train": ("kinema.cli.train:run", "train the parts of a model, and go on where a run stopped"),
     "evaluate": ("kinema.cli.evaluate:run", "measure a model, and write the report"),
     "world": ("kinema.cli.world:run", "render clips of the demo world, with captions"),
@@ -51,7 +52,12 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 """The exit code of each kind of failure; the first that fits counts. Success is 0, and a bug, with its traceback, 1."""
 
-EXTRAS = {"mujoco": "world", "scipy": "world", "tensorboard": "train"}
+EXTRAS = {
+    "mujoco": "world",
+    "scipy": "world",
+    "tensorboard": "train",
+    **dict.fromkeys(("lance", "pyarrow", "fsspec", "scenedetect", "cv2"), "data"),
+}
 """The extra of the package that brings each module which a plain installation lacks."""
 
 _SWITCHES = {"--debug": "debug", "--verbose": "verbose", "-v": "verbose", "--quiet": "quiet", "-q": "quiet"}
