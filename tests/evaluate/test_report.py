@@ -6,11 +6,11 @@ import pytest
 from kinema.evaluate.adherence import observe_truth
 from kinema.evaluate.fidelity import Fidelity
 from kinema.evaluate.report import build_report, write_report
-from kinema.evaluate.suite import FIRST_SEED, Answer, make_cases
+from kinema.evaluate.suite import FIRST_SEED, Answer, free_cases, make_cases
 from kinema.train.recipes import RECIPES
 from kinema.world.dataset import iter_clips
 from kinema.world.parse import parse
-from kinema.world.scene import is_held_out
+from kinema.world.scene import is_held_out, sample_scene
 
 
 def _answer(case, seed, frames):
@@ -29,7 +29,8 @@ def _answer(case, seed, frames):
 def test_cases_are_scenes_of_their_split_that_no_recipe_trains_on():
     for split in ("train", "held_out"):
         cases = make_cases(12, split, 2.0)
-        assert all(is_held_out(case.scene) == (split == "held_out") for case in cases)
+        scenes = (sample_scene(case.number, seconds=2.0, split=split) for case in cases)
+        assert all(is_held_out(scene) == (split == "held_out") for scene in scenes)
         assert len({case.caption.text for case in cases}) == 12
     for recipe in RECIPES.values():
         corpus = recipe.corpus
@@ -43,30 +44,31 @@ def observed():
 
 def test_a_report_says_what_was_measured_and_shows_the_clips(tmp_path, observed):
     noise = np.random.default_rng(0).integers(0, 256, (17, 64, 64, 3), dtype=np.uint8)
-    cases = [*make_cases(2, "train", 2.0), *make_cases(1, "held_out", 2.0)]
+    cases = [*make_cases(2, "train", 2.0), *make_cases(1, "held_out", 2.0), free_cases()[0]]
     answers = [_answer(case, seed, noise) for case in cases for seed in (0, 1)]
     fidelity = Fidelity(psnr_db=(28.0, 30.0), flicker_true=0.99, flicker_decoded=0.98)
-    report = build_report(answers, fidelity, observed, 3_000_000, {"command": "kinema evaluate x", "seeds": 2})
+    report = build_report(answers, fidelity, observed, 2.0, 3_000_000, {"command": "kinema evaluate x", "seeds": 2})
     assert report["vae"]["psnr_db"] == pytest.approx(29.0)
     assert report["vae"]["psnr_db_interval"]["count"] == 2
-    assert report["speed"] == {"seconds_per_video": pytest.approx(2.0), "memory_mb": 3}
+    assert report["speed"] == {"seconds_per_video": 2.0, "memory_mb": 3}
     assert report["adherence"]["all_seen"] == report["adherence"]["all_held_out"] == 0.0
     assert report["adherence"]["seen"]["shape"]["count"] == 2
+    assert report["adherence"]["free"]["shape"]["count"] == 1
     assert report["parser"]["truth"] > 0.8 > 0.6 > report["parser"]["shuffled"]
     page = write_report(report, answers, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text()) == report
     text = page.read_text()
-    assert text.count("<figure>") == 6
+    assert text.count("<figure>") == 8
     assert "not seen: " in text
-    assert all((tmp_path / "clips" / f"{index:03d}.webp").exists() for index in range(6))
+    assert all((tmp_path / "clips" / f"{index:03d}.webp").exists() for index in range(8))
     assert "kinema evaluate x" in text
 
 
 def test_true_clips_score_as_high_as_the_parser_can_see(observed):
     cases = make_cases(4, "train", 2.0)
-    clips = iter_clips([case.scene.seed for case in cases], num_frames=17, fps=8.0, height=64, width=64)
+    clips = iter_clips([case.number for case in cases], num_frames=17, fps=8.0, height=64, width=64)
     answers = [_answer(case, 0, clip.frames) for case, clip in zip(cases, clips, strict=True)]
     fidelity = Fidelity(psnr_db=(30.0,), flicker_true=1.0, flicker_decoded=1.0)
-    report = build_report(answers, fidelity, observed, 1, {})
+    report = build_report(answers, fidelity, observed, 1.0, 1, {})
     assert report["adherence"]["seen"]["colour"]["mean"] == 1.0
     assert report["video"]["mean_speed"] == pytest.approx(report["video"]["mean_speed_true"], abs=0.3)

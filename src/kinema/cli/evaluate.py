@@ -1,6 +1,7 @@
 """`kinema evaluate`: a model answers prompts of the demo world, and what it made is measured."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from rich.table import Table
 import kinema
 from kinema.cli import flags
 from kinema.errors import SpecError
+
+LEAST_FOR_WORKERS = 24
+"""Fewer videos than this are made without workers, each of which loads the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,10 @@ class Evaluate:
     """Videos per prompt."""
     clips: Annotated[int, flags.whole("N"), flags.hint("128")] = 128
     """True clips that the autoencoder and the parser are measured on."""
+    free: Annotated[bool, flags.hint()] = False
+    """Ask a hundred more prompts in people's own words: typos, synonyms, missing attributes."""
+    workers: Annotated[int | None, flags.whole("N"), flags.hint("one per core on a CPU, else 1")] = None
+    """Processes that share the videos."""
     as_json: Annotated[bool, flags.hint(name="json")] = False
     """Print the numbers as JSON on standard output."""
 
@@ -38,17 +46,16 @@ class Evaluate:
 def run(argv: Sequence[str]) -> int:
     """Run the command with the arguments that follow its name; returns the exit code."""
     options = flags.parse(Evaluate, argv, "evaluate")
-    if min(options.prompts, options.seeds, options.clips) < 1:
-        raise SpecError(
-            f"prompts={options.prompts}, seeds={options.seeds}, clips={options.clips}: one measures nothing; all "
-            "take 1 or more"
-        )
+    numbers = {name: getattr(options, name) for name in ("prompts", "seeds", "clips", "workers")}
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise SpecError(f"{name}={number} measures nothing; use 1 or more")
 
     from kinema.evaluate.adherence import observe_truth
     from kinema.evaluate.fidelity import measure_fidelity
     from kinema.evaluate.memory import peak_memory_bytes
     from kinema.evaluate.report import build_report, write_report
-    from kinema.evaluate.suite import FIRST_SEED, answer_cases, make_cases
+    from kinema.evaluate.suite import FIRST_SEED, answer_cases, free_cases, make_cases, time_one_video
     from kinema.generate.pipeline import Pipeline
 
     console = Console(stderr=True)
@@ -57,9 +64,14 @@ def run(argv: Sequence[str]) -> int:
     seconds = (defaults.frames - 1) / defaults.fps
     cases = make_cases(options.prompts, "train", seconds)
     cases += make_cases(max(1, options.prompts // 4), "held_out", seconds)
+    cases += free_cases() if options.free else []
+    seconds_per_video = time_one_video(pipeline, cases)
+    memory = peak_memory_bytes(pipeline.device)
+    many = pipeline.device.type == "cpu" and len(cases) * options.seeds >= LEAST_FOR_WORKERS
+    workers = options.workers or (os.cpu_count() or 1 if many else 1)
     answers = list(
         track(
-            answer_cases(pipeline, cases, options.seeds),
+            answer_cases(pipeline, cases, options.seeds, workers),
             "generating",
             total=len(cases) * options.seeds,
             console=console,
@@ -72,7 +84,6 @@ def run(argv: Sequence[str]) -> int:
         "seeds": options.seeds,
         "first_scene_seed": FIRST_SEED,
     }
-    memory = peak_memory_bytes(pipeline.device)
     fidelity = measure_fidelity(pipeline, FIRST_SEED, options.clips)
     observed = observe_truth(
         range(FIRST_SEED, FIRST_SEED + options.clips),
@@ -81,7 +92,7 @@ def run(argv: Sequence[str]) -> int:
         height=defaults.height,
         width=defaults.width,
     )
-    report = build_report(answers, fidelity, observed, memory, provenance)
+    report = build_report(answers, fidelity, observed, seconds_per_video, memory, provenance)
     folder = options.out or Path("runs") / f"evaluate-{Path(options.model).name}"
     page = write_report(report, answers, folder)
     if options.as_json:
@@ -94,9 +105,14 @@ def run(argv: Sequence[str]) -> int:
 
 def _show(report: dict[str, Any], console: Console) -> None:
     adherence, parser, vae, video = (report[part] for part in ("adherence", "parser", "vae", "video"))
-    scores = Table("share of what prompts state that is seen", "seen", "held out", "parser on truth", "shuffled")
+    scores = Table(
+        "share of what prompts state that is seen", "seen", "held out", "free words", "parser on truth", "shuffled"
+    )
     for axis in parser["truth_by_axis"]:
-        columns = (adherence["seen"], adherence["held_out"], parser["truth_by_axis"], parser["shuffled_by_axis"])
+        columns = (
+            *(adherence[name] for name in ("seen", "held_out", "free")),
+            *(parser[name] for name in ("truth_by_axis", "shuffled_by_axis")),
+        )
         scores.add_row(axis, *(_percent(column.get(axis)) for column in columns))
     console.print(scores)
     psnr, speed = vae["psnr_db_interval"], report["speed"]

@@ -22,15 +22,18 @@ def build_report(
     answers: Sequence[Answer],
     fidelity: Fidelity,
     observed: Sequence[Observed],
+    seconds_per_video: float,
     memory_bytes: int,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Put everything together.
 
-    `observed` are rendered clips and what the parser saw in them, for the judge's own figures; `memory_bytes` is the
-    most that the process ever held; `provenance` says what command, seeds and counts the numbers come from.
+    `observed` are rendered clips and what the parser saw in them, for the judge's own figures; `seconds_per_video` was
+    measured alone, and `memory_bytes` is the most that the process held until then; `provenance` says what command,
+    seeds and counts the numbers come from.
     """
-    scores = summarise([_judge(answer) for answer in answers])
+    scores = summarise([_judge(answer) for answer in answers if answer.case.source != "free"])
+    free = summarise([_judge(answer) for answer in answers if answer.case.source == "free"]).seen
     truth, shuffled = parser_truth(observed), parser_shuffled(observed)
     motion = motion_statistics(
         [[thing.track for thing in answer.observation.objects] for answer in answers], fps=answers[0].fps
@@ -44,6 +47,7 @@ def build_report(
             "all_held_out": scores.all_held_out.mean,
             "seen": _intervals(scores.seen),
             "held_out": _intervals(scores.held_out),
+            "free": _intervals(free),
         },
         "parser": {
             "truth": _mean_of_axes(truth),
@@ -66,7 +70,7 @@ def build_report(
             "dynamic_degree_true": true_motion.dynamic_degree,
         },
         "speed": {
-            "seconds_per_video": fmean(answer.seconds for answer in answers),
+            "seconds_per_video": seconds_per_video,
             "memory_mb": round(memory_bytes / 1e6),
         },
         "provenance": dict(provenance),
@@ -93,14 +97,14 @@ def _figure(name: str, answer: Answer) -> str:
     verdict = f"not seen: {', '.join(missed)}" if missed else "all seen"
     return (
         f'<figure><img src="{name}" alt=""><figcaption>{html.escape(answer.case.caption.text)}<br>'
-        f"<small>{answer.case.split}, seed {answer.seed}; {verdict}</small></figcaption></figure>"
+        f"<small>{answer.case.source}, seed {answer.seed}; {verdict}</small></figcaption></figure>"
     )
 
 
 def _judge(answer: Answer) -> Judged:
     return Judged(
-        prompt=f"{answer.case.split} {answer.case.scene.seed}",
-        is_held_out=answer.case.split == "held_out",
+        prompt=f"{answer.case.source} {answer.case.number}",
+        is_held_out=answer.case.source == "held_out",
         verdicts=answer.verdicts,
     )
 

@@ -1,33 +1,55 @@
 """What a model is asked in an evaluation, and what is measured of each answer."""
 
+import itertools
+import json
+import multiprocessing
+import signal
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from kinema.config import from_dict
+from kinema.errors import DataError
 from kinema.evaluate.adherence import Verdicts, adherence
 from kinema.evaluate.metrics import flicker, sharpness
+from kinema.generate.device import dtype_name
 from kinema.generate.pipeline import Pipeline
 from kinema.spec import VideoSpec
 from kinema.world.describe import LENGTHS, Caption, describe_with_facts
+from kinema.world.facts import Facts
 from kinema.world.parse import Observation, parse
-from kinema.world.scene import Scene, Split, sample_scene
+from kinema.world.scene import sample_scene
 
 FIRST_SEED = 9_000_000
 """Seed of the first scene of an evaluation: no recipe trains on these."""
 
+FREE_PROMPTS = Path(__file__).parent / "prompts" / "free.jsonl"
+"""Prompts that we wrote by hand, with what they state."""
+
 Frames = NDArray[np.uint8]
+
+
+Source = Literal["train", "held_out", "free"]
+"""Where a prompt comes from: a scene of a split, or people's own words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One prompt: a scene that was never trained on, put into words, and the facts that the words state."""
+    """One prompt and the facts that its words state."""
 
-    scene: Scene
+    number: int
+    """Seed of the scene, or line of the file: each prompt of a source has its own."""
     caption: Caption
-    split: Split
+    source: Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,28 +75,80 @@ class Answer:
         return adherence(self.observation, self.case.caption.facts)
 
 
-def make_cases(count: int, split: Split, seconds: float) -> list[Case]:
-    """Draw `count` scenes of a split; prompts are short, medium and long in turn."""
+def make_cases(count: int, split: Literal["train", "held_out"], seconds: float) -> list[Case]:
+    """Put `count` scenes that were never trained on into words, short, medium and long in turn."""
     scenes = (sample_scene(FIRST_SEED + index, seconds=seconds, split=split) for index in range(count))
     return [
-        Case(scene=scene, caption=describe_with_facts(scene, scene.seed, LENGTHS[index % len(LENGTHS)]), split=split)
+        Case(
+            number=scene.seed,
+            caption=describe_with_facts(scene, scene.seed, LENGTHS[index % len(LENGTHS)]),
+            source=split,
+        )
         for index, scene in enumerate(scenes)
     ]
 
 
-def answer_cases(pipeline: Pipeline, cases: Sequence[Case], num_seeds: int) -> Iterator[Answer]:
-    """Generate every case with seeds 0 to `num_seeds - 1`, and measure each video as it comes."""
-    for case in cases:
-        for seed in range(num_seeds):
-            started = time.perf_counter()
-            video = pipeline(VideoSpec(prompt=case.caption.text, seed=seed))
-            yield Answer(
-                case=case,
-                seed=seed,
-                frames=video.frames,
-                fps=video.fps,
-                seconds=time.perf_counter() - started,
-                flicker=flicker(video.frames),
-                sharpness=sharpness(video.frames),
-                observation=parse(video.frames, video.fps),
-            )
+def free_cases() -> list[Case]:
+    """Give a hundred prompts as people write them: typos, synonyms, missing attributes, another order of words."""
+    lines = (json.loads(line) for line in FREE_PROMPTS.read_text(encoding="utf-8").splitlines())
+    return [
+        Case(number=number, caption=Caption(line["text"], from_dict(Facts, line["facts"])), source="free")
+        for number, line in enumerate(lines)
+    ]
+
+
+def answer_cases(pipeline: Pipeline, cases: Sequence[Case], num_seeds: int, workers: int = 1) -> Iterator[Answer]:
+    """Generate every case with seeds 0 to `num_seeds - 1`, and measure each video as it comes, in their order.
+
+    More than one of `workers` share the videos on a CPU, one thread each: small models do not fill the cores. Raises
+    DataError when one of them is killed.
+    """
+    tasks = [(case, seed) for case in cases for seed in range(num_seeds)]
+    if workers == 1:
+        yield from (_answer(pipeline, *task) for task in tasks)
+        return
+    context = multiprocessing.get_context("forkserver")
+    settings = (pipeline.name, dtype_name(pipeline.dtype))
+    try:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=settings) as pool:
+            yield from pool.map(_answer_in_worker, tasks)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker process ended early, killed or out of memory; use fewer workers, or --workers 1"
+        ) from error
+
+
+def time_one_video(pipeline: Pipeline, cases: Sequence[Case], count: int = 3) -> float:
+    """Measure how many seconds a video takes when nothing else runs: the median of `count`, after one to warm up."""
+    times = [_answer(pipeline, case, 0).seconds for case in itertools.islice(itertools.cycle(cases), count + 1)]
+    return median(times[1:])
+
+
+def _answer(pipeline: Pipeline, case: Case, seed: int) -> Answer:
+    started = time.perf_counter()
+    video = pipeline(VideoSpec(prompt=case.caption.text, seed=seed))
+    seconds = time.perf_counter() - started
+    return Answer(
+        case=case,
+        seed=seed,
+        frames=video.frames,
+        fps=video.fps,
+        seconds=seconds,
+        flicker=flicker(video.frames),
+        sharpness=sharpness(video.frames),
+        observation=parse(video.frames, video.fps),
+    )
+
+
+_PIPELINES: list[Pipeline] = []
+"""In a worker process: the model, loaded once."""
+
+
+def _start_worker(name: str, dtype: str) -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _PIPELINES.append(Pipeline.load(name, "cpu", dtype))
+
+
+def _answer_in_worker(task: tuple[Case, int]) -> Answer:
+    return _answer(_PIPELINES[0], *task)
