@@ -1,8 +1,15 @@
-from collections.abc import Iterator
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kinema.serve.artefacts import Artefacts
 from kinema.serve.store import Store
 
 
@@ -11,3 +18,47 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = Store.open(tmp_path / "store")
     yield opened
     opened.close()
+
+
+@dataclass
+class Running:
+    """A server that listens, over a store and artefacts of its own."""
+
+    url: str
+    store: Store
+    artefacts: Artefacts
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Starts servers: `serve(settings, keys)`."""
+    import uvicorn
+
+    from kinema.serve.app import make_app
+
+    with contextlib.ExitStack() as stack:
+
+        def start(*args: Any) -> Running:
+            store = Store.open(tmp_path / "store")
+            artefacts = Artefacts(tmp_path / "artefacts")
+            with socket.create_server(("127.0.0.1", 0)) as listening:
+                port = listening.getsockname()[1]
+            config = uvicorn.Config(
+                make_app(store, artefacts, *args), port=port, log_config=None, ws="none", access_log=False
+            )
+            server = uvicorn.Server(config)
+            thread = threading.Thread(target=server.run, daemon=True)
+            thread.start()
+
+            def stop() -> None:
+                server.should_exit = True
+                thread.join(30)
+                store.close()
+
+            stack.callback(stop)
+            while not server.started:
+                assert thread.is_alive(), "the server did not start"
+                time.sleep(0.01)
+            return Running(f"http://127.0.0.1:{port}", store, artefacts)
+
+        yield start

@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("kinema.cli.generate:run", "make a video, or a picture, from a prompt"),
     "data": ("kinema.cli.data:run", "curate footage into a data set that trains"),
     "train": ("kinema.cli.train:run", "train the parts of a model, and go on where a run stopped"),
+    "serve": ("kinema.cli.serve:run", "the Videos API on this machine, with a worker behind it"),
+    "worker": ("kinema.cli.worker:run", "make the videos of a server's queue"),
     "evaluate": ("kinema.cli.evaluate:run", "measure a model, and write the report"),
     "world": ("kinema.cli.world:run", "render clips of the demo world, with captions"),
 }
@@ -56,6 +58,7 @@ EXTRAS = {
     "mujoco": "world",
     "scipy": "world",
     "tensorboard": "train",
+    **dict.fromkeys(("fastapi", "uvicorn", "pydantic", "sqlalchemy", "psycopg"), "serve"),
     **dict.fromkeys(("lance", "pyarrow", "fsspec", "scenedetect", "cv2"), "data"),
 }
 """The extra of the package that brings each module which a plain installation lacks."""

@@ -1,0 +1,193 @@
+"""`kinema serve`: the Videos API, and one worker process behind it."""
+
+import dataclasses
+import ipaddress
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from kinema.cli import flags
+from kinema.config import load_json, save_json, to_dict
+from kinema.errors import SpecError
+
+if TYPE_CHECKING:
+    from kinema.serve.keys import KeyRing
+    from kinema.serve.settings import ServeSettings
+
+logger = logging.getLogger(__name__)
+
+RESTART_S = 1.0
+"""Pause before a worker that died is started again; doubled each time, up to a minute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Serve the Videos API: OpenAI's clients work once their base URL is http://HOST:PORT/v1.
+
+    Nothing that was accepted is lost when this is stopped or killed; the same command goes on.
+    """
+
+    host: Annotated[str, flags.text("ADDRESS"), flags.hint("127.0.0.1")] = "127.0.0.1"
+    """Where to listen; an address that others can reach needs --keys."""
+    port: Annotated[int, flags.whole("N"), flags.hint("8000")] = 8000
+    """The port to listen on."""
+    store: Annotated[str, flags.text("FOLDER|URL"), flags.hint("kinema-store")] = "kinema-store"
+    """Where the jobs are kept: a folder, or postgresql://USER@HOST/DATABASE."""
+    artefacts: Annotated[str | None, flags.text("FOLDER|URL"), flags.hint("in the store's folder")] = None
+    """Where the videos go: a folder, or a bucket such as s3://NAME/PATH."""
+    model: Annotated[str, flags.text("NAME,..."), flags.hint("mini")] = "mini"
+    """The models to serve, the default first: names, folders or hub ids, with commas between them."""
+    alias: Annotated[str | None, flags.text("NAME=MODEL,..."), flags.hint("sora-2 and sora-2-pro: the first model")] = (
+        None
+    )
+    """Other names for the models, such as sora-2=mini."""
+    keys: Annotated[Path | None, flags.path("FILE"), flags.hint("nobody needs a key")] = None
+    """The API keys that are accepted."""
+    make_key: Annotated[str | None, flags.text("NAME"), flags.hint()] = None
+    """Add a key of that name to --keys, print it, and stop; it is shown this once."""
+    max_queued: Annotated[int, flags.whole("N"), flags.hint("1000")] = 1000
+    """Jobs that may wait; one more is refused with 429."""
+    keep_days: Annotated[float, flags.number("D"), flags.hint("30")] = 30.0
+    """How long finished videos are kept."""
+    lease: Annotated[float, flags.number("S"), flags.hint("30")] = 30.0
+    """Seconds of silence after which a worker has lost its job."""
+    device: Annotated[str | None, flags.text("D"), flags.hint("a GPU if there is one, else cpu")] = None
+    """Where to compute: cpu, cuda, cuda:1."""
+    dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
+    """Number type of the networks: float32, bfloat16 or float16."""
+    no_worker: Annotated[bool, flags.hint()] = False
+    """Serve the API only; start workers with kinema worker."""
+    dry_run: Annotated[bool, flags.hint()] = False
+    """Check everything, print the resolved settings and stop."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the arguments that follow its name; returns the exit code."""
+    options = flags.parse(Serve, argv, "serve")
+    if options.make_key is not None:
+        _make_key(options)
+        return 0
+    settings = _settings(options)
+    keys = _keys(options)
+    if options.dry_run:
+        shown = {"host": options.host, "port": options.port, "store": options.store, **to_dict(settings)}
+        print(json.dumps({**shown, "keys": [key.name for key in keys.keys]}, indent=2, ensure_ascii=False))
+        return 0
+
+    import uvicorn
+
+    from kinema.serve.app import make_app
+    from kinema.serve.places import open_places
+
+    store, artefacts = open_places(options.store, options.artefacts)
+    worker = None if options.no_worker else _Worker(_worker_command(options))
+    try:
+        if worker:
+            worker.start()
+        print(f"http://{options.host}:{options.port}/v1  (models: {', '.join(settings.models)})", file=sys.stderr)
+        app = make_app(store, artefacts, settings, keys)
+        uvicorn.run(app, host=options.host, port=options.port, log_config=None, access_log=False)
+    finally:
+        if worker:
+            worker.stop()
+        store.close()
+    return 0
+
+
+def _settings(options: Serve) -> "ServeSettings":
+    from kinema.serve.settings import QueueSettings, ServeSettings
+
+    if not 0 < options.port < 65536:
+        raise SpecError(f"--port is {options.port}; it takes a whole number from 1 to 65535")
+    queue = QueueSettings(lease_s=options.lease, max_queued=options.max_queued, keep_s=86400 * options.keep_days)
+    models = tuple(name.strip() for name in options.model.split(",") if name.strip())
+    return ServeSettings(models=models, aliases=_aliases(options.alias), queue=queue)
+
+
+def _aliases(text: str | None) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in (text or "").split(",") if pair.strip()]
+    for name, sign, model in pairs:
+        if not (name.strip() and sign and model.strip()):
+            raise SpecError(f"--alias is {text!r}; it takes NAME=MODEL pairs, such as sora-2=mini")
+    return {name.strip(): model.strip() for name, _, model in pairs}
+
+
+def _keys(options: Serve) -> "KeyRing":
+    from kinema.serve.keys import KeyRing
+
+    ring = load_json(KeyRing, options.keys) if options.keys else KeyRing()
+    if not ring.keys and not _is_loopback(options.host):
+        raise SpecError(
+            f"--host {options.host} lets others in, so a key is needed: "
+            "kinema serve --make-key NAME --keys keys.json, then add --keys keys.json"
+        )
+    return ring
+
+
+def _make_key(options: Serve) -> None:
+    from kinema.serve.keys import KeyRing, make_key
+
+    if options.keys is None:
+        raise SpecError("--make-key needs a file to add the key to: --keys keys.json")
+    ring = load_json(KeyRing, options.keys) if options.keys.exists() else KeyRing()
+    token, key = make_key(str(options.make_key))
+    save_json(dataclasses.replace(ring, keys=(*ring.keys, key)), options.keys)
+    print(token)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _worker_command(options: Serve) -> list[str]:
+    command = [sys.executable, "-m", "kinema", "worker", "--store", options.store, "--model", options.model]
+    command += ["--lease", str(options.lease)]
+    for name in ("artefacts", "device", "dtype"):
+        value = getattr(options, name)
+        if value is not None:
+            command += [f"--{name}", value]
+    return command
+
+
+class _Worker:
+    """A worker process that is started again when it dies."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the worker to give its job back and go; it has half a minute."""
+        self._stopping.set()
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._thread.join(5)
+
+    def _watch(self) -> None:
+        pause_s = RESTART_S
+        while not self._stopping.is_set():
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+            code = self._process.wait()
+            if self._stopping.is_set():
+                return
+            logger.warning("the worker ended with %d; starting another in %g s", code, pause_s)
+            self._stopping.wait(pause_s)
+            pause_s = min(60.0, 2 * pause_s)

@@ -1,0 +1,54 @@
+"""`kinema worker`: a process that takes jobs from a store and makes their videos."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from kinema.cli import flags
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Take jobs from the store of a server, and make their videos, until stopped.
+
+    Any number of workers share a store; one that is killed loses nothing, another goes on where it was.
+    """
+
+    store: Annotated[str, flags.text("FOLDER|URL"), flags.hint("kinema-store")] = "kinema-store"
+    """Where the jobs are: a folder, or postgresql://USER@HOST/DATABASE."""
+    artefacts: Annotated[str | None, flags.text("FOLDER|URL"), flags.hint("in the store's folder")] = None
+    """Where the videos go: a folder, or a bucket such as s3://NAME/PATH."""
+    model: Annotated[str, flags.text("NAME,..."), flags.hint("mini")] = "mini"
+    """The models to make videos with: names, folders or hub ids, with commas between them."""
+    device: Annotated[str | None, flags.text("D"), flags.hint("a GPU if there is one, else cpu")] = None
+    """Where to compute: cpu, cuda, cuda:1."""
+    dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
+    """Number type of the networks: float32, bfloat16 or float16."""
+    lease: Annotated[float, flags.number("S"), flags.hint("30")] = 30.0
+    """Seconds of silence after which another worker takes over a job."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the arguments that follow its name; returns the exit code."""
+    options = flags.parse(Work, argv, "worker")
+
+    from kinema.serve.places import open_places
+    from kinema.serve.settings import QueueSettings
+    from kinema.serve.worker import Worker
+
+    settings = QueueSettings(lease_s=options.lease)
+    store, artefacts = open_places(options.store, options.artefacts)
+    worker = Worker(
+        store,
+        artefacts,
+        tuple(options.model.split(",")),
+        settings=settings,
+        device=options.device,
+        dtype=options.dtype,
+    )
+    try:
+        worker.load()
+        worker.run()
+    finally:
+        store.close()
+    return 0

@@ -1,0 +1,39 @@
+"""What a model can make, as a worker tells it to the API process, which loads none."""
+
+import math
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from kinema.config import from_json
+from kinema.serve.store import MODELS, Store
+from kinema.shapes import Stride
+from kinema.spec import ModelDefaults
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a model can make."""
+
+    name: str
+    defaults: ModelDefaults
+    stride: Stride
+    """Frames less one, rows and columns are multiples of these."""
+    solvers: tuple[str, ...]
+
+    def nearest_size(self, width: int, height: int) -> tuple[int, int]:
+        """The (width, height) with the proportions nearest to these at about the model's own number of pixels."""
+        area = self.defaults.width * self.defaults.height
+        best = (math.inf, self.defaults.width, self.defaults.height)
+        for w in range(self.stride.width, 4 * int(math.sqrt(area)) + 1, self.stride.width):
+            for h in range(self.stride.height, 4 * int(math.sqrt(area)) + 1, self.stride.height):
+                cost = 2 * abs(math.log(w / h * height / width)) + abs(math.log(w * h / area))
+                best = min(best, (cost, w, h))
+        return best[1], best[2]
+
+
+def known_models(store: Store) -> dict[str, Capabilities]:
+    """The models that workers have offered, by name."""
+    with store.read() as db:
+        rows = db.execute(sa.select(MODELS)).all()
+    return {row.name: from_json(Capabilities, row.capabilities) for row in rows}

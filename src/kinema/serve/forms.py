@@ -1,0 +1,127 @@
+"""Request bodies as OpenAI's clients and their peers send them: JSON, or forms with keys like `video[id]`."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+
+from kinema.serve.faults import Fault
+
+_SIGNS = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpg"),
+    (b"GIF8", "gif"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A file that came with a request."""
+
+    content: bytes
+
+    @property
+    def ending(self) -> str | None:
+        """What the content is, by its first bytes, whatever its name says: png, jpg, webp, gif, mp4; None if none."""
+        head = self.content[:16]
+        for sign, ending in _SIGNS:
+            if head.startswith(sign):
+                return ending
+        if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+            return "webp"
+        return "mp4" if head[4:8] == b"ftyp" else None
+
+
+async def read_body(request: Request, max_bytes: int) -> dict[str, Any]:
+    """Read a request's fields; files become `Upload`. Raises Fault for what is too large or cannot be read."""
+    capped = Request(request.scope, _capped(request, max_bytes))
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        fields = await _read_form(capped, max_bytes)
+    elif kind in ("application/json", ""):
+        fields = _read_json(await capped.body())
+    else:
+        raise Fault(415, f"content-type {kind!r} is not read here; send JSON or a form", code="unsupported_media_type")
+    for name in ("extra_body", "extra_params"):
+        more = fields.pop(name, None)
+        if isinstance(more, dict):
+            fields |= more
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def unfold(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Turn bracketed keys into what they stand for: `video[id]`, `list[]`, `nested[a][]`."""
+    tree: dict[str, Any] = {}
+    for key, value in pairs:
+        name, *inner = [key.partition("[")[0], *re.findall(r"\[([^\]]*)\]", key)]
+        _put(tree, [name, *inner], value)
+    return tree
+
+
+def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    here: Any = tree
+    for i, part in enumerate(path):
+        is_last = i + 1 == len(path)
+        if not is_last and path[i + 1] == "":
+            items = here.setdefault(part, [])
+            if not isinstance(items, list) or i + 2 != len(path):
+                raise Fault(400, f"the field {path[0]} is nested in a way that is not read here", code="invalid_form")
+            items.append(value)
+            return
+        if is_last:
+            here[part] = value
+            return
+        here = here.setdefault(part, {})
+        if not isinstance(here, dict):
+            raise Fault(400, f"the field {path[0]} is given twice, in two shapes", code="invalid_form")
+
+
+def _read_json(body: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise Fault(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+    if not isinstance(fields, dict):
+        raise Fault(400, "the body is no JSON object", code="invalid_json")
+    return fields
+
+
+async def _read_form(request: Request, max_bytes: int) -> dict[str, Any]:
+    async with request.form(max_files=8, max_fields=200, max_part_size=max_bytes) as form:
+        pairs: list[tuple[str, Any]] = []
+        for key, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                pairs.append((key, Upload(content=await value.read())))
+            else:
+                pairs.append((key, _maybe_json(value)))
+    return unfold(pairs)
+
+
+def _maybe_json(text: str) -> Any:
+    """Some clients put JSON into the fields of a form."""
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _capped(request: Request, max_bytes: int) -> Any:
+    too_large = Fault(413, f"the request is larger than {max_bytes} bytes", code="request_too_large")
+    if int(request.headers.get("content-length", "0") or 0) > max_bytes:
+        raise too_large
+    seen = 0
+
+    async def receive() -> Any:
+        nonlocal seen
+        message = await request.receive()
+        seen += len(message.get("body", b""))
+        if seen > max_bytes:
+            raise too_large
+        return message
+
+    return receive

@@ -1,0 +1,187 @@
+"""From what was asked for to a job: names, sizes and lengths that a model has, or a clear no."""
+
+import base64
+import binascii
+import hashlib
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from kinema.config import unknown
+from kinema.errors import SpecError
+from kinema.serve.artefacts import Artefacts
+from kinema.serve.capabilities import Capabilities, known_models
+from kinema.serve.faults import Fault
+from kinema.serve.forms import Upload
+from kinema.serve.job import Job, NewJob
+from kinema.serve.jobs import Jobs
+from kinema.serve.schema import SORA_SIZES, ChangeVideo, CreateVideo, ExtendVideo, Reference
+from kinema.serve.settings import SORA_NAMES, ServeSettings
+from kinema.spec import VideoSpec
+
+_PICTURES = ("png", "jpg", "webp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """Where requests become jobs."""
+
+    settings: ServeSettings
+    jobs: Jobs
+    artefacts: Artefacts
+
+    def create(self, asked: CreateVideo, owner: str) -> NewJob:
+        """A new video. Raises Fault and SpecError."""
+        if asked.characters:
+            raise Fault(400, "no model here knows characters; leave them out", code="unsupported", param="characters")
+        name, model = self._model(asked.model)
+        width, height = self._size(asked, name, model)
+        image = self._picture(asked.input_reference)
+        spec = VideoSpec(
+            prompt=asked.prompt, model=name, negative=asked.negative_prompt, seconds=asked.seconds,
+            frames=asked.frames, width=width, height=height, fps=asked.fps, seed=_seed(asked.seed), steps=asked.steps,
+            guidance=asked.guidance, solver=asked.solver, shift=asked.shift, image=image,
+        )  # fmt: skip
+        spec, seconds = self._checked(spec, model)
+        request = {"model": asked.model or name, "seconds": _plain(asked.seconds or seconds), "size": _size_of(spec)}
+        priority = -1 if asked.priority == "low" else 0
+        return NewJob(owner=owner, spec=spec, request=request, priority=priority, video_s=seconds or 0.0)
+
+    def remix(self, source: Job, asked: ChangeVideo, owner: str) -> NewJob:
+        """The same video with other words: same noise, size and length, unless another seed is asked for."""
+        _require_completed(source)
+        seed = source.spec.seed if asked.seed is None else _seed(asked.seed)
+        spec = VideoSpec(**{**_fields(source.spec), "prompt": asked.prompt, "seed": seed})
+        request = {name: source.request[name] for name in ("model", "size") if name in source.request}
+        request["seconds"] = _plain(_seconds(spec))
+        return NewJob(
+            owner=owner, kind="remix", spec=spec, request=request, parent=source.id, video_s=_seconds(spec) or 0.0
+        )
+
+    def extend(self, source: Job, asked: ExtendVideo, owner: str) -> NewJob:
+        """The video with more at its end; `seconds` is its new length. Raises Fault and SpecError."""
+        _require_completed(source)
+        assert source.result is not None
+        total, before = asked.seconds, source.result.seconds
+        if not before < total <= self.settings.max_extended_s:
+            raise Fault(
+                400,
+                f"seconds={total:g} does not fit: the video lasts {before:g} s, so its new length lies above that and "
+                f"up to {self.settings.max_extended_s:g}",
+                code="invalid_value",
+                param="seconds",
+            )
+        _, model = self._model(source.request.get("model", source.model))
+        open_length = {"frames": None, "seconds": round(total - before, 3), "image": None}
+        seed = _seed(asked.seed)
+        spec = VideoSpec(**{**_fields(source.spec), **open_length, "prompt": asked.prompt, "seed": seed})
+        spec, seconds = self._checked(spec, model)
+        request = {
+            **source.request,
+            "seconds": _plain(total),
+            "source": source.result.artefacts["video"].name,
+        }
+        return NewJob(owner=owner, kind="extend", spec=spec, request=request, parent=source.id, video_s=seconds or 0.0)
+
+    def source(self, video: Any, owner: str | None) -> Job:
+        """The video that an edit or an extension starts from. Raises Fault and JobNotFound."""
+        if isinstance(video, Upload):
+            raise Fault(
+                400,
+                'only videos made here can be changed: send {"video": {"id": "video_..."}}',
+                code="unsupported",
+                param="video",
+            )
+        video_id = Reference.model_validate(video).id if isinstance(video, dict) else video
+        if not isinstance(video_id, str) or not video_id:
+            raise Fault(400, 'video is missing; send {"video": {"id": "video_..."}}', code="missing", param="video")
+        return self.jobs.get(video_id, owner)
+
+    def _model(self, asked: str | None) -> tuple[str, Capabilities | None]:
+        name = self.settings.model_of(asked)
+        if name is None:
+            names = {*self.settings.models, *self.settings.aliases, *SORA_NAMES}
+            raise Fault(400, unknown("model", str(asked), names), code="model_not_found", param="model")
+        return name, known_models(self.jobs.store).get(name)
+
+    def _size(self, asked: CreateVideo, name: str, model: Capabilities | None) -> tuple[int | None, int | None]:
+        if asked.size is None:
+            return asked.width, asked.height
+        width, height = (int(side) for side in asked.size.lower().split("x"))
+        if asked.model != name and asked.size in SORA_SIZES and model is not None:
+            return model.nearest_size(width, height)  # an alias speaks Sora's sizes, the model has its own
+        return width, height
+
+    def _checked(self, spec: VideoSpec, model: Capabilities | None) -> tuple[VideoSpec, float | None]:
+        """The request resolved, if a worker has said what the model can; and its length."""
+        if model is None:
+            return spec, spec.seconds
+        if spec.solver is not None and spec.solver not in model.solvers:
+            raise SpecError("solver: " + unknown("solver", spec.solver, model.solvers))
+        spec = spec.resolve(model.defaults, model.stride)
+        if spec.shape.width * spec.shape.height > self.settings.max_pixels:
+            most = self.settings.max_pixels
+            raise Fault(400, f"size {_size_of(spec)} has more than {most} pixels", code="too_large", param="size")
+        seconds = _seconds(spec)
+        if seconds is not None and seconds > self.settings.max_seconds:
+            longest = self.settings.max_seconds
+            raise Fault(400, f"seconds={seconds:g} is longer than {longest:g}", code="too_long", param="seconds")
+        return spec, seconds
+
+    def _picture(self, reference: Any) -> str | None:
+        """Store a first picture, and return its name in the artefact store."""
+        if reference is None:
+            return None
+        upload = reference if isinstance(reference, Upload) else _upload_of(Reference.model_validate(reference))
+        if upload.ending not in _PICTURES:
+            raise Fault(
+                400,
+                "input_reference is no picture; send png, jpg or webp",
+                code="invalid_value",
+                param="input_reference",
+            )
+        name = f"inputs/{hashlib.sha256(upload.content).hexdigest()}.{upload.ending}"
+        self.artefacts.write(name, upload.content)
+        return name
+
+
+def _upload_of(reference: Reference) -> Upload:
+    url = reference.image_url or ""
+    head, _, data = url.partition(",")
+    if not head.startswith("data:image/") or not head.endswith(";base64"):
+        raise Fault(
+            400,
+            "input_reference takes a file, or an image_url that begins with data:image/png;base64,",
+            code="unsupported",
+            param="input_reference",
+        )
+    try:
+        return Upload(content=base64.b64decode(data, validate=True))
+    except binascii.Error:
+        raise Fault(400, "image_url is no valid base64", code="invalid_value", param="input_reference") from None
+
+
+def _require_completed(job: Job) -> None:
+    if job.status != "completed":
+        raise Fault(400, f"{job.id} is {job.status}; wait until it is completed", code="video_not_ready", param="video")
+
+
+def _fields(spec: VideoSpec) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in spec.__dataclass_fields__}
+
+
+def _seed(asked: int | None) -> int:
+    """The seed; without one another video each time, as clients of the API expect."""
+    return random.SystemRandom().randrange(2**31) if asked is None else asked
+
+
+def _seconds(spec: VideoSpec) -> float | None:
+    return None if spec.frames is None or spec.fps is None else (spec.frames - 1) / spec.fps
+
+
+def _size_of(spec: VideoSpec) -> str | None:
+    return f"{spec.width}x{spec.height}" if spec.width and spec.height else None
+
+
+def _plain(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{seconds:.3f}".rstrip("0").rstrip(".")

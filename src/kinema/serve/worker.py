@@ -1,0 +1,306 @@
+"""The process that makes the videos: weights stay warm between jobs, and a job outlives any worker."""
+
+import dataclasses
+import json
+import logging
+import os
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import sqlalchemy as sa
+from PIL import Image
+
+from kinema.config import to_dict
+from kinema.diffusion import SCHEDULES, SOLVERS
+from kinema.errors import DeviceMemoryError, JobCancelled, KinemaError, MediaError, SpecError
+from kinema.generate.progress import Progress
+from kinema.media import Frame, VideoWriter, contact_sheet, iter_frames, probe
+from kinema.serve.artefacts import Artefacts
+from kinema.serve.capabilities import Capabilities
+from kinema.serve.job import Artefact, Job, LeaseLost, Result
+from kinema.serve.jobs import forget, sweepable
+from kinema.serve.leases import Leases
+from kinema.serve.settings import QueueSettings
+from kinema.serve.steps import ResumablePipeline, StepLog, steps_folder
+from kinema.serve.store import Store
+from kinema.spec import VideoSpec
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+IDLE_S = 0.2
+SWEEP_S = 30.0
+PROGRESS_S = 0.2
+"""Progress is written at most so often; whether to go on is asked at every step."""
+
+_PERCENT = {"text": (0, 2), "image": (2, 4), "denoise": (4, 90), "decode": (90, 99)}
+_SHEET_FRAMES, _SHEET_COLUMNS = 16, 4
+
+
+class Worker:
+    """Takes jobs of some models from a store, one after the other, until `stop` is set."""
+
+    def __init__(
+        self,
+        store: Store,
+        artefacts: Artefacts,
+        models: tuple[str, ...],
+        *,
+        settings: QueueSettings | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        keep_steps_s: float = 1.0,
+    ) -> None:
+        self.store, self.artefacts, self.models = store, artefacts, models
+        self.settings = settings or QueueSettings()
+        self.leases = Leases(store, f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}", self.settings)
+        self.stop = threading.Event()
+        self._device, self._dtype, self._keep_steps_s = device, dtype, keep_steps_s
+        self._pipelines: dict[str, ResumablePipeline] = {}
+        self._swept_at = 0.0
+
+    def load(self) -> None:
+        """Load all models, and tell the store what they can make."""
+        for name in self.models:
+            pipeline = ResumablePipeline.load(name, self._device, self._dtype)
+            self._pipelines[name] = pipeline
+            solvers = SOLVERS if pipeline.model.causal is None else SCHEDULES
+            offered = Capabilities(
+                name=name, defaults=pipeline.model.defaults, stride=pipeline.stride, solvers=tuple(solvers)
+            )
+            self.leases.offer(name, json.dumps(to_dict(offered)))
+            logger.info("loaded %s on %s", name, pipeline.device)
+
+    def run(self) -> None:
+        """Work until `stop` is set; on an exception that ends the process, the job in hand is given back."""
+        seen_at = 0.0
+        try:
+            while not self.stop.is_set():
+                try:
+                    if time.monotonic() - seen_at > self.settings.lease_s / 3:
+                        self.leases.alive(self.models)
+                        seen_at = time.monotonic()
+                    self.sweep()
+                    if not self.work_once():
+                        self.stop.wait(IDLE_S)
+                except sa.exc.OperationalError as error:
+                    logger.warning("the store is away (%s); trying again", error.orig)
+                    self.stop.wait(1.0)
+        finally:
+            self.leases.gone()
+
+    def work_once(self) -> bool:
+        """Take one job and bring it to an end; False when there is none."""
+        job = self.leases.claim(self.models)
+        if job is None:
+            return False
+        logger.info("%s: attempt %d", job.id, job.attempt)
+        try:
+            self._make_and_publish(job)
+        except LeaseLost as error:
+            logger.warning("%s", error)
+            self.artefacts.remove(f"jobs/{job.id}/attempt-{job.attempt}")
+        except JobCancelled:
+            self._settle(lambda: self.leases.cancelled(job))
+        except (SpecError, MediaError) as error:
+            message = str(error)
+            self._settle(lambda: self.leases.failed(job, "invalid_request", message, again=False))
+        except DeviceMemoryError as error:
+            message = str(error)
+            self._settle(lambda: self.leases.failed(job, "out_of_memory", message, again=False))
+        except (KeyboardInterrupt, SystemExit):
+            self.leases.give_back(job)
+            raise
+        except Exception as error:
+            logger.exception("%s went wrong", job.id)
+            message = str(error) if isinstance(error, KinemaError) else f"{type(error).__name__}: {error}"
+            self._settle(lambda: self.leases.failed(job, "server_error", message, again=True))
+        return True
+
+    def sweep(self) -> None:
+        """Remove the files and rows of jobs that were deleted or have expired."""
+        if time.monotonic() - self._swept_at < SWEEP_S:
+            return
+        self._swept_at = time.monotonic()
+        now = self.leases.clock()
+        for job_id in sweepable(self.store, now):
+            self.artefacts.remove(f"jobs/{job_id}")
+            forget(self.store, job_id, now, self.settings)
+
+    def _make_and_publish(self, job: Job) -> None:
+        pipeline = self._pipelines[job.model]
+        with tempfile.TemporaryDirectory(prefix="kinema-") as name, _Heartbeat(self.leases, job):
+            folder, report = Path(name), _Report(self.leases, job)
+            spec, before = self._inputs(job, folder)
+            resolved = pipeline.resolve(spec)
+            record = pipeline.record(resolved)
+            shown = dataclasses.replace(record, spec=dataclasses.replace(resolved, image=None))
+            steps = steps_folder(job.id, shown)  # without the picture's place, which differs from worker to worker
+            log = StepLog(self.artefacts, steps, self._keep_steps_s)
+            pipeline.steps = log
+            try:
+                pictures = pipeline.stream(resolved, report)
+                files = _write(folder, _joined(before, pictures), resolved, shown.to_metadata())
+            except (KeyboardInterrupt, SystemExit):
+                log.flush()  # whoever takes the job next goes on from here
+                raise
+            finally:
+                pipeline.steps = None
+            result = self._store(job, files, resolved, log.num_replayed, report)
+            self._insist(lambda: self.leases.publish(job, result))
+        self.artefacts.remove(steps)
+        logger.info("%s: completed", job.id)
+
+    def _inputs(self, job: Job, folder: Path) -> tuple[VideoSpec, Path | None]:
+        """The request with its picture on this machine; and, for an extension, the video that comes before."""
+        if job.kind == "extend":
+            before = self.artefacts.fetch(job.request["source"], folder / "before.mp4")
+            last = folder / "last.png"
+            for frame in iter_frames(before):
+                final = frame
+            Image.fromarray(final).save(last)
+            return dataclasses.replace(job.spec, image=str(last)), before
+        if job.spec.image is None:
+            return job.spec, None
+        picture = self.artefacts.fetch(job.spec.image, folder / Path(job.spec.image).name)
+        return dataclasses.replace(job.spec, image=str(picture)), None
+
+    def _store(
+        self, job: Job, files: dict[str, tuple[Path, str]], spec: VideoSpec, resumed: int, report: "_Report"
+    ) -> Result:
+        """Store the files under names that only this attempt uses: a late worker can overwrite nothing."""
+        place = f"jobs/{job.id}/attempt-{job.attempt}"
+        stored = {
+            variant: Artefact(
+                name=f"{place}/{path.name}", num_bytes=self.artefacts.put(path, f"{place}/{path.name}"), media_type=kind
+            )
+            for variant, (path, kind) in files.items()
+        }
+        info = probe(files["video"][0])
+        return Result(
+            artefacts=stored,
+            spec=dataclasses.replace(spec, image=job.spec.image),
+            seconds=round((info.frames - 1) / info.fps, 6),
+            resumed_step=resumed,
+            stage_s=report.stage_s,
+        )
+
+    def _settle(self, change: Callable[[], None]) -> None:
+        """Tell the store how a job ended; if that is no longer ours to say, leave it."""
+        try:
+            self._insist(change)
+        except LeaseLost as error:
+            logger.warning("%s", error)
+
+    def _insist(self, change: Callable[[], None]) -> None:
+        """Tell the store something, as often as it takes while the database is away."""
+        wait_s = 0.5
+        while True:
+            try:
+                return change()
+            except sa.exc.OperationalError as error:
+                logger.warning("the store is away (%s); the result waits", error.orig)
+                time.sleep(wait_s)
+                wait_s = min(5.0, 2 * wait_s)
+
+
+class _Report:
+    """Writes down how far a job is; raises LeaseLost or JobCancelled at the step after the job is lost or cancelled."""
+
+    def __init__(self, leases: Leases, job: Job) -> None:
+        self._leases, self._job = leases, job
+        self._stage, self._written_at = "", 0.0
+        self._began_at = time.monotonic()
+        self.stage_s: dict[str, float] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        is_new = progress.stage != self._stage
+        if is_new:
+            self._stage, self._began_at = progress.stage, now
+        self.stage_s[progress.stage] = round(now - self._began_at, 3)
+        try:
+            if not is_new and progress.step < progress.total and now - self._written_at < PROGRESS_S:
+                self._leases.check(self._job)
+                return
+            self._written_at = now
+            low, high = _PERCENT[progress.stage]
+            percent = int(low + (high - low) * progress.step / max(1, progress.total))
+            self._leases.renew(
+                self._job, stage=progress.stage, step=progress.step, total=progress.total, progress=percent,
+                eta_s=None if progress.eta_s is None else round(progress.eta_s, 2),
+            )  # fmt: skip
+        except sa.exc.OperationalError as error:
+            logger.warning("the store is away (%s); the work goes on", error.orig)
+
+
+class _Heartbeat:
+    """Keeps a lease alive through steps that take longer than it lasts."""
+
+    def __init__(self, leases: Leases, job: Job) -> None:
+        self._leases, self._job = leases, job
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._done.wait(self._leases.settings.lease_s / 3):
+            try:
+                self._leases.renew(self._job)
+            except sa.exc.OperationalError as error:
+                logger.warning("the store is away (%s)", error.orig)
+            except (LeaseLost, JobCancelled):
+                return  # the next step finds out for itself
+
+
+def _joined(before: Path | None, pictures: Iterator[Frame]) -> Iterator[Frame]:
+    """The frames that come before, then the new ones, of which the first repeats the last one before."""
+    if before is None:
+        yield from pictures
+        return
+    for frame in iter_frames(before):
+        yield frame[None]
+    for i, frames in enumerate(pictures):
+        yield frames[1:] if i == 0 else frames
+
+
+def _write(
+    folder: Path, pictures: Iterator[Frame], spec: VideoSpec, metadata: dict[str, str]
+) -> dict[str, tuple[Path, str]]:
+    """Write the video, its thumbnail and its sheet into a folder; returns path and media type by variant."""
+    assert spec.fps is not None
+    video, thumbnail, sheet = folder / "video.mp4", folder / "thumbnail.webp", folder / "spritesheet.jpg"
+    kept: list[Frame] = []
+    every, count = 1, 0
+    with VideoWriter(video, spec.fps, metadata) as writer:
+        for frames in pictures:
+            if len(frames):
+                writer.write(frames)
+            for frame in frames:
+                if count % every == 0:
+                    kept.append(np.array(frame))
+                count += 1
+                if len(kept) > 2 * _SHEET_FRAMES:
+                    kept, every = kept[::2], 2 * every
+    chosen = [kept[i] for i in sorted({round(i) for i in np.linspace(0, len(kept) - 1, _SHEET_FRAMES)})]
+    Image.fromarray(kept[len(kept) // 2]).save(thumbnail, "WEBP", quality=85)
+    Image.fromarray(contact_sheet(chosen, _SHEET_COLUMNS)).save(sheet, "JPEG", quality=85)
+    return {
+        "video": (video, "video/mp4"),
+        "thumbnail": (thumbnail, "image/webp"),
+        "spritesheet": (sheet, "image/jpeg"),
+    }

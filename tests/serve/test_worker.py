@@ -1,0 +1,188 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kinema.generate.progress import Progress
+from kinema.media import probe, read_video
+from kinema.serve.artefacts import Artefacts
+from kinema.serve.job import Job, NewJob
+from kinema.serve.jobs import Jobs
+from kinema.serve.leases import Leases
+from kinema.serve.settings import QueueSettings
+from kinema.serve.steps import ResumablePipeline
+from kinema.serve.store import Store
+from kinema.serve.worker import Worker
+from kinema.spec import VideoSpec
+
+SETTINGS = QueueSettings(lease_s=1.0, backoff_s=0.05)
+
+
+class Shop:
+    """A store and a worker over the tiny model."""
+
+    def __init__(self, store: Store, folder: Path, model: Path) -> None:
+        self.store, self.model = store, str(model)
+        self.artefacts = Artefacts(folder / "artefacts")
+        self.jobs = Jobs(store, SETTINGS)
+        self.worker = Worker(store, self.artefacts, (self.model,), settings=SETTINGS, keep_steps_s=0.0)
+        self.worker.load()
+
+    def add(self, **spec: object) -> Job:
+        request = VideoSpec(prompt="a red ball", model=self.model, **spec)  # type: ignore[arg-type]
+        return self.jobs.submit(NewJob(spec=request))[0]
+
+
+@pytest.fixture
+def shop(store: Store, tmp_path: Path, tiny_model: Path) -> Shop:
+    return Shop(store, tmp_path, tiny_model)
+
+
+class Died(BaseException):
+    """What a test does to a worker in place of kill -9: nothing of it is caught, nothing is tidied up."""
+
+
+def test_a_worker_makes_the_video_the_thumbnail_and_the_sheet(shop: Shop, tmp_path: Path) -> None:
+    job = shop.add(seed=3)
+    assert shop.worker.work_once()
+    done = shop.jobs.get(job.id)
+    assert (done.status, done.progress) == ("completed", 100)
+    assert done.result is not None
+    assert set(done.result.artefacts) == {"video", "thumbnail", "spritesheet"}
+    video = shop.artefacts.fetch(done.result.artefacts["video"].name, tmp_path / "a.mp4")
+    assert probe(video).frames == done.result.spec.frames
+    assert shop.artefacts.read(done.result.artefacts["thumbnail"].name)[8:12] == b"WEBP"
+    assert shop.artefacts.read(done.result.artefacts["spritesheet"].name)[:2] == b"\xff\xd8"
+    stages = {event.data.get("stage") for event in shop.jobs.events(job.id)}
+    assert {"text", "denoise", "decode"} <= stages
+    assert not shop.worker.work_once()
+
+
+def test_another_worker_goes_on_in_the_middle_of_denoising_and_the_video_is_the_same(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = shop.add(steps=6)
+    shop.worker.work_once()
+    job = shop.add(steps=6)
+    renew = Leases.renew
+
+    def die_at_step_3(self: Leases, job: Job, **progress: object) -> None:
+        renew(self, job, **progress)
+        if (progress.get("stage"), progress.get("step")) == ("denoise", 3):
+            raise Died
+
+    monkeypatch.setattr("kinema.serve.worker.PROGRESS_S", 0.0)
+    monkeypatch.setattr(Leases, "renew", die_at_step_3)
+    with pytest.raises(Died):
+        shop.worker.work_once()
+    monkeypatch.setattr(Leases, "renew", renew)
+    calls = 0
+    network = ResumablePipeline.__mro__[1].network  # type: ignore[attr-defined]
+
+    def counted(self: ResumablePipeline, spec: VideoSpec) -> object:
+        velocity = network(self, spec)
+
+        def call(latent: object, times: object) -> object:
+            nonlocal calls
+            calls += 1
+            return velocity(latent, times)
+
+        return call
+
+    monkeypatch.setattr(ResumablePipeline.__mro__[1], "network", counted)
+    other = Worker(shop.store, shop.artefacts, (shop.model,), settings=SETTINGS)
+    other._pipelines = shop.worker._pipelines
+    deadline = time.monotonic() + 20
+    while not shop.jobs.get(job.id).has_ended:
+        assert time.monotonic() < deadline
+        other.work_once()
+        time.sleep(0.05)
+    resumed, first = shop.jobs.get(job.id), shop.jobs.get(whole.id)
+    assert resumed.result is not None
+    assert first.result is not None
+    assert (resumed.attempt, resumed.result.resumed_step, calls) == (2, 3, 3)
+    ours = shop.artefacts.read(resumed.result.artefacts["video"].name)
+    assert ours == shop.artefacts.read(first.result.artefacts["video"].name)
+    assert [event.type for event in shop.jobs.events(job.id)].count("video.completed") == 1
+
+
+@pytest.mark.parametrize("stage", ["denoise", "decode"])
+def test_a_cancelled_job_stops_at_its_next_step(shop: Shop, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    job, seen = shop.add(steps=8), []
+    report = "kinema.serve.worker._Report.__call__"
+    original = __import__("kinema.serve.worker", fromlist=["_Report"])._Report.__call__
+
+    def cancel_in_stage(self: object, progress: Progress) -> None:
+        seen.append(progress)
+        if progress.stage == stage and progress.step == 0:
+            shop.jobs.cancel(job.id)
+        original(self, progress)
+
+    monkeypatch.setattr(report, cancel_in_stage)
+    shop.worker.work_once()
+    assert shop.jobs.get(job.id).status == "cancelled"
+    assert (seen[-1].stage, seen[-1].step) == (stage, 0)
+    assert shop.artefacts.names(f"jobs/{job.id}/attempt-1") == []
+
+
+def test_a_request_that_the_model_cannot_meet_fails_with_its_reason(shop: Shop) -> None:
+    job = shop.add(width=65)
+    shop.worker.work_once()
+    failed = shop.jobs.get(job.id)
+    assert (failed.status, failed.error_code) == ("failed", "invalid_request")
+    assert "65" in (failed.error_message or "")
+
+
+def test_an_extension_goes_on_from_the_last_frame(shop: Shop, tmp_path: Path) -> None:
+    source = shop.add()
+    shop.worker.work_once()
+    before = shop.jobs.get(source.id).result
+    assert before is not None
+    name = before.artefacts["video"].name
+    spec = dataclasses.replace(before.spec, prompt="it stops")
+    job = shop.jobs.submit(NewJob(kind="extend", spec=spec, parent=source.id, request={"source": name}))[0]
+    shop.worker.work_once()
+    after = shop.jobs.get(job.id).result
+    assert after is not None
+    frames = read_video(shop.artefacts.fetch(after.artefacts["video"].name, tmp_path / "b.mp4")).frames
+    assert before.spec.frames is not None
+    assert len(frames) == 2 * before.spec.frames - 1
+    assert after.seconds == pytest.approx(2 * before.seconds)
+
+
+def test_deleted_jobs_leave_no_file(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = shop.add()
+    shop.worker.work_once()
+    shop.jobs.delete(job.id)
+    shop.worker.sweep()
+    assert shop.artefacts.names(f"jobs/{job.id}") == []
+
+
+def test_a_job_survives_kill_9_of_its_worker(shop: Shop, tmp_path: Path) -> None:
+    job = shop.add(steps=400)
+    words = ["--store", shop.store.url, "--artefacts", str(tmp_path / "artefacts"), "--model", shop.model]
+    command = [sys.executable, "-m", "kinema", "worker", *words, "--lease", "1"]
+    victim = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        _wait(lambda: shop.jobs.get(job.id).step > 5)
+        victim.send_signal(signal.SIGKILL)
+    finally:
+        victim.kill()
+        victim.wait()
+    _wait(lambda: shop.worker.work_once() or shop.jobs.get(job.id).has_ended)
+    _wait(lambda: shop.jobs.get(job.id).has_ended)
+    done = shop.jobs.get(job.id)
+    assert (done.status, done.attempt) == ("completed", 2)
+    assert [event.type for event in shop.jobs.events(job.id)].count("video.completed") == 1
+
+
+def _wait(condition: object, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
