@@ -14,15 +14,15 @@ FPS = 12
 Frames = NDArray[np.uint8]
 
 
-def texture(seed: int, height: int = 96, width: int = 320) -> Frames:
+def texture(seed: int, height: int, width: int, grain: int = 8) -> Frames:
     """Smooth random colours, different for each seed."""
-    noise = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    noise = np.random.default_rng(seed).integers(0, 256, (height // grain, width // grain, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
-def shot(seed: int, frames: int, height: int = 72, width: int = 128, speed: int = 2) -> Frames:
+def shot(seed: int, frames: int, height: int = 72, width: int = 128, speed: int = 2, grain: int = 8) -> Frames:
     """A camera that moves evenly over one texture."""
-    wide = texture(seed, height, width + speed * frames)
+    wide = texture(seed, height, width + speed * frames, grain)
     return np.stack([wide[:, speed * k : speed * k + width] for k in range(frames)])
 
 

@@ -32,6 +32,8 @@ _UNEVEN = 0.17
 """Largest departure of the blend's share from even growth."""
 _SUDDEN = 2.5
 """How much more a cut changes than the frames around it do, where the detector of cuts is lost in fast motion."""
+_OUTSIDE = 0.5
+"""Largest pace of the blend just outside of a transition, as a share of its pace inside."""
 _FLASH = 4
 """Frames after which the old picture may be back, so that it was a flash and no cut."""
 _BACK = 0.45
@@ -58,7 +60,7 @@ class ShotFinder:
     """Takes the pictures of a file one by one, keeps the last hundred, and knows the transitions at the end."""
 
     def __init__(self, fps: float) -> None:
-        self._fps = max(fps, 1.0)
+        self._fps = max(float(fps), 1.0)
         self._detector = AdaptiveDetector(min_scene_len=1)
         self._recent: deque[NDArray[np.float32]] = deque(maxlen=LENGTHS[-1] + 2 * _CONTEXT + 1)
         self._count = 0
@@ -131,7 +133,11 @@ def _misfit(frames: deque[NDArray[np.float32]], start: int, end: int) -> float |
     size = float(np.sqrt(np.mean(across * across)))
     if size < _FAR:
         return None
-    if _distance(frames[start - _CONTEXT], old) > 0.25 * size or _distance(new, frames[end + _CONTEXT]) > 0.25 * size:
+    if max(_distance(frames[start - _CONTEXT], old), _distance(new, frames[end + _CONTEXT])) > 0.5 * size:
+        return None
+    # before and after, the picture must not move along the same line: a pan does, and so does a longer dissolve
+    around = np.stack([old - frames[start - _CONTEXT], frames[end + _CONTEXT] - new])
+    if np.abs(around @ across).max() / float(across @ across) > _OUTSIDE * _CONTEXT / (end - start):
         return None
     middle = frames[(start + end) // 2] - old
     share = float(middle @ across) / float(across @ across)
