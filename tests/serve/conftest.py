@@ -62,3 +62,31 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
             return Running(f"http://127.0.0.1:{port}", store, artefacts)
 
         yield start
+
+
+@pytest.fixture
+def open_place(serve: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    import httpx2
+    import openai
+    from tests.serve.doubles import Double, Place
+
+    opened: list[Any] = []
+
+    def start(*args: Any, token: str = "none") -> Any:
+        running = serve(*args)
+
+        client = openai.OpenAI(base_url=f"{running.url}/v1", api_key=token, max_retries=0)
+        http = httpx2.Client(base_url=running.url)
+        opened.append(Place(running, Double(running.store, running.artefacts), client, http))
+        return opened[-1]
+
+    yield start
+    for place in opened:
+        place.double.stop()
+        place.client.close()
+        place.http.close()
+
+
+@pytest.fixture
+def place(open_place: Callable[..., Any]) -> Any:
+    return open_place()

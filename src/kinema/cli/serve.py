@@ -137,7 +137,9 @@ def _make_key(options: Serve) -> None:
         raise SpecError("--make-key needs a file to add the key to: --keys keys.json")
     ring = load_json(KeyRing, options.keys) if options.keys.exists() else KeyRing()
     token, key = make_key(str(options.make_key))
-    save_json(dataclasses.replace(ring, keys=(*ring.keys, key)), options.keys)
+    ring = dataclasses.replace(ring, keys=(*ring.keys, key))
+    save_json(ring, options.keys)
+    options.keys.chmod(0o600)
     print(token)
 
 

@@ -85,8 +85,8 @@ def list_videos(
     """List videos, newest first unless told otherwise, a page at a time."""
     jobs, has_more = api.jobs.page(caller.sees, after=after, limit=limit, order=order)
     data = [show_video(api, job) for job in jobs]
-    ids = [job.id for job in jobs] or [None]
-    return {"object": "list", "data": data, "has_more": has_more, "first_id": ids[0], "last_id": ids[-1]}
+    first, last = (jobs[0].id, jobs[-1].id) if jobs else (None, None)
+    return {"object": "list", "data": data, "has_more": has_more, "first_id": first, "last_id": last}
 
 
 @router.get("/{video_id}")

@@ -7,8 +7,7 @@ from kinema.serve.store import Store
 
 def open_places(store: str, artefacts: str | None = None) -> tuple[Store, Artefacts]:
     """Open the store, and the artefacts beside it unless they are elsewhere. Raises JobError."""
-    opened = Store.open(store)
-    if artefacts is None and opened.folder is None:
-        opened.close()
+    if artefacts is None and store.startswith("postgres"):
         raise JobError("jobs in PostgreSQL need a place for the files: --artefacts FOLDER, or s3://NAME/PATH")
-    return opened, Artefacts(artefacts or str(opened.folder / "artefacts"))  # type: ignore[operator]
+    opened = Store.open(store)
+    return opened, Artefacts(artefacts or f"{opened.folder}/artefacts")

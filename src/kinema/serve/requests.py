@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kinema.config import unknown
-from kinema.errors import SpecError
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.capabilities import Capabilities, known_models
 from kinema.serve.faults import Fault
@@ -117,7 +116,8 @@ class Desk:
         if model is None:
             return spec, spec.seconds
         if spec.solver is not None and spec.solver not in model.solvers:
-            raise SpecError("solver: " + unknown("solver", spec.solver, model.solvers))
+            message = unknown("solver", spec.solver, model.solvers)
+            raise Fault(400, message, code="invalid_value", param="solver")
         spec = spec.resolve(model.defaults, model.stride)
         if spec.shape.width * spec.shape.height > self.settings.max_pixels:
             most = self.settings.max_pixels

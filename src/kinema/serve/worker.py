@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import sqlalchemy as sa
@@ -33,8 +32,6 @@ from kinema.serve.store import Store
 from kinema.spec import VideoSpec
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 IDLE_S = 0.2
 SWEEP_S = 30.0

@@ -1,0 +1,63 @@
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from kinema.cli import main as cli
+
+
+def test_a_public_address_needs_a_key(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    assert cli.main(["serve", "--host", "0.0.0.0", "--dry-run"]) == 2
+    assert "--make-key NAME --keys keys.json" in capsys.readouterr().err
+    assert cli.main(["serve", "--make-key", "anna", "--keys", str(keys)]) == 0
+    token = capsys.readouterr().out.strip()
+    assert token.startswith("sk-kinema-")
+    assert token not in keys.read_text()
+    assert cli.main(["serve", "--host", "0.0.0.0", "--dry-run", "--keys", str(keys)]) == 0
+    assert json.loads(capsys.readouterr().out)["keys"] == ["anna"]
+
+
+def test_two_keys_of_one_name_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["serve", "--make-key", "anna", "--keys", str(tmp_path / "keys.json")]
+    assert cli.main(words) == 0
+    assert cli.main(words) == 2
+    assert "same name" in capsys.readouterr().err
+
+
+def test_the_key_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    assert cli.main(["serve", "--make-key", "anna", "--keys", str(keys)]) == 0
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+
+
+def test_dry_run_shows_the_settings_and_makes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    words = ["--model", "mini,other", "--alias", "sora-2=other", "--max-queued", "5"]
+    assert cli.main(["serve", "--dry-run", "--store", str(store), *words]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["models"], shown["aliases"], shown["queue"]["max_queued"]) == (
+        ["mini", "other"], {"sora-2": "other"}, 5,
+    )  # fmt: skip
+    assert not store.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--port", "99999"], "1 to 65535"),
+        (["--alias", "sora-2"], "NAME=MODEL"),
+        (["--alias", "sora-2=other"], "served: mini"),
+        (["--max-queued", "0"], "max_queued=0"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:
+    assert cli.main(["serve", "--dry-run", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("store", ["mysql://db/kinema", "postgresql://kinema@db/kinema"])
+def test_a_worker_names_what_its_store_lacks(capsys: pytest.CaptureFixture[str], store: str) -> None:
+    assert cli.main(["worker", "--store", store]) == 6
+    assert capsys.readouterr().err.startswith("kinema: ")

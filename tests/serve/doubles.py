@@ -1,0 +1,77 @@
+"""A worker's double, and a running server with it behind and OpenAI's client before."""
+
+import dataclasses
+import json
+import threading
+from typing import Any
+
+import httpx2
+import openai
+
+from kinema.config import to_dict
+from kinema.serve.artefacts import Artefacts
+from kinema.serve.capabilities import Capabilities
+from kinema.serve.job import Artefact, Result
+from kinema.serve.jobs import Jobs
+from kinema.serve.leases import Leases
+from kinema.serve.store import Store
+from kinema.shapes import Stride
+from kinema.spec import ModelDefaults
+
+VIDEO = bytes(range(256)) * 8
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
+MODEL = Capabilities(
+    name="mini",
+    defaults=ModelDefaults(frames=17, height=64, width=64, fps=8.0, steps=20, guidance=4.0, solver="unipc", shift=1.0),
+    stride=Stride(4, 16, 16),
+    solvers=("euler", "unipc"),
+)
+
+
+class Double:
+    """Stands for a worker: takes jobs and publishes files at once, while it is on."""
+
+    def __init__(self, store: Store, artefacts: Artefacts) -> None:
+        self.leases, self.artefacts = Leases(store, "double"), artefacts
+        self.leases.offer("mini", json.dumps(to_dict(MODEL)))
+        self.on, self._stop = threading.Event(), threading.Event()
+        self.on.set()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def work_once(self) -> None:
+        job = self.leases.claim(["mini"])
+        if job is None:
+            return
+        self.leases.renew(job, stage="denoise", step=5, total=10, progress=47, eta_s=1.0)
+        files = {}
+        for variant, kind in (("video", "video/mp4"), ("thumbnail", "image/webp"), ("spritesheet", "image/jpeg")):
+            name = f"jobs/{job.id}/attempt-{job.attempt}/{variant}"
+            content = VIDEO if variant == "video" else variant.encode()
+            self.artefacts.write(name, content)
+            files[variant] = Artefact(name=name, num_bytes=len(content), media_type=kind)
+        spec = job.spec.resolve(MODEL.defaults, MODEL.stride)
+        self.leases.publish(job, Result(artefacts=files, spec=spec, seconds=((spec.frames or 1) - 1) / 8))
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.02):
+            if self.on.is_set():
+                self.work_once()
+
+
+@dataclasses.dataclass
+class Place:
+    """A running server, the worker's double behind it, and OpenAI's client before it."""
+
+    running: Any
+    double: Double
+    client: openai.OpenAI
+    http: httpx2.Client
+
+    @property
+    def jobs(self) -> Jobs:
+        return Jobs(self.running.store)
