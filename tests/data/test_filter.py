@@ -69,7 +69,7 @@ def test_a_dark_scene_has_no_bars(make_shot: Callable[..., Frame]) -> None:
         (lambda frames: np.repeat(frames[:1], len(frames), axis=0), "frozen share"),
         (lambda frames: np.stack([cv2.GaussianBlur(each, (0, 0), 25) for each in frames]), "sharpness"),
         (lambda frames: (frames * np.array([1.0, 0.4] * 4)[:, None, None, None]).astype(np.uint8), "flicker"),
-        (lambda frames: np.where(frames.mean(axis=3) > 110, 255, 0).astype(np.uint8)[..., None].repeat(3, 3), "clipped"),
+        (lambda frames: np.where(frames.mean(axis=3, keepdims=True) > 110, 255, 0 * frames), "clipped"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_clip_is_its_reason(
