@@ -61,6 +61,17 @@ def test_objects_are_matched_in_the_order_that_agrees_most() -> None:
     assert adherence(mirrored, stated)["relation"] == [False]
 
 
+def test_how_two_that_look_the_same_stand_to_each_other_is_not_judged():
+    stated = Facts(
+        objects=(ObjectFacts(shape="ball", colour="red"), ObjectFacts(shape="ball", colour="red")),
+        relations=(Relation(0, "left of", 1),),
+    )
+    seen = _observation(_seen("red", "ball"), _seen("red", "ball"), relations=(Relation(1, "left of", 0),))
+    verdicts = adherence(seen, stated)
+    assert "relation" not in verdicts
+    assert verdicts["all"] == [True]
+
+
 def test_swapped_colours_do_not_both_count() -> None:
     stated = Facts(objects=(ObjectFacts(colour="blue", shape="box"), ObjectFacts(colour="red", shape="ball")))
     verdicts = adherence(_observation(_seen("red", "box"), _seen("blue", "ball")), stated)

@@ -77,7 +77,8 @@ class Observed:
 def adherence(observation: Observation, stated: Facts) -> dict[Axis, list[bool]]:
     """Say of each stated fact whether the clip shows it, by axis; axes of which nothing is stated are left out.
 
-    Stated objects are matched with those seen so that most facts agree. An action counts with its direction and a
+    Stated objects are matched with those seen so that most facts agree; how two that look the same stand to each other
+    is not judged. An action counts with its direction and a
     camera move with its own, where they are stated. A fact about an object that is not there counts as not shown.
     """
     verdicts = max(
@@ -173,6 +174,8 @@ def _judge(seen: Facts, stated: Facts, order: Sequence[int]) -> dict[Axis, list[
         verdicts["count"].append(stated.count == seen.count)
     relations = {(relation.subject, relation.side, relation.reference) for relation in seen.relations}
     for relation in stated.relations:
+        if stated.objects[relation.subject] == stated.objects[relation.reference]:
+            continue  # of two that look the same nobody can say which is meant
         verdicts["relation"].append((order[relation.subject], relation.side, order[relation.reference]) in relations)
     if stated.action is not None:
         is_way = stated.direction is None or stated.direction == seen.direction
