@@ -89,7 +89,11 @@ def test_the_lengths_that_a_refusal_names_are_accepted(seconds: float, fps: floa
         ({"seconds": 1, "frames": 17}, "give one of them"),
         ({"seconds": -1}, "seconds=-1"),
         ({"seconds": float("nan")}, "seconds=nan"),
-        ({"frames": 0}, "frames=0 does not fit; it takes a whole number from 1 up"),
+        ({"frames": 0}, "frames=0 does not fit; it takes a whole number from 1 to 1000000"),
+        ({"width": 65_552}, "width=65552 does not fit; it takes a whole number from 1 to 65536"),
+        ({"prompt": "a\0ball"}, "prompt is 'a.*ball', which is no text in UTF-8"),
+        ({"prompt": "a \udcff ball"}, "no text in UTF-8"),
+        ({"negative": "a\0ball"}, "negative is 'a.*ball', which is no text"),
         ({"width": 64.0}, "width=64.0"),
         ({"height": True}, "height=True"),
         ({"fps": 0}, "fps=0 does not fit; it takes a number above 0"),
@@ -105,6 +109,12 @@ def test_the_lengths_that_a_refusal_names_are_accepted(seconds: float, fps: floa
 def test_what_no_model_could_do_is_refused(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         VideoSpec(**{"prompt": "a ball", **asked})
+
+
+@pytest.mark.parametrize(("seconds", "fps"), [(1e308, 1000.0), (1e6, 24.0)])
+def test_a_length_that_nobody_can_mean_is_refused(seconds: float, fps: float) -> None:
+    with pytest.raises(SpecError, match="a clip has up to 1000000 frames"):
+        VideoSpec(prompt="a ball", seconds=seconds, fps=fps).resolve(DEFAULTS, STRIDE)
 
 
 def test_a_request_survives_a_round_trip_through_json() -> None:

@@ -11,6 +11,10 @@ from kinema.shapes import Stride, VideoShape
 
 MAX_SEED = 2**63 - 1
 MAX_STEPS = 1000
+MAX_FRAMES = 1_000_000
+"""Eleven hours at 24 frames per second; more is a slip of the finger."""
+MAX_SIDE = 65_536
+"""Pixels, for the same reason."""
 
 _HALF_MILLISECOND = 0.0005 + 1e-9  # and room for the rounding of floats
 
@@ -92,8 +96,8 @@ class VideoSpec:
         _require_text("model", self.model, example="mini")
         if self.image is not None:
             _require_text("image", self.image, example="first.png")
-        if self.negative is not None and not isinstance(self.negative, str):
-            raise SpecError(f"negative is {self.negative!r}; it takes text")
+        if self.negative is not None:
+            _require_text("negative", self.negative, example="blurry", empty=True)
         if self.seconds is not None and self.frames is not None:
             raise SpecError(f"seconds={self.seconds:g} and frames={self.frames} both set the length; give one of them")
         _require_changes(self.changes)
@@ -101,8 +105,9 @@ class VideoSpec:
             _require_text("lora", path, example="style.safetensors")
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
                 raise SpecError(f"the weight of {path} is {weight!r}; it takes a number, such as 0.8")
-        for name in ("frames", "width", "height"):
-            _require_integer(name, getattr(self, name), 1, None)
+        _require_integer("frames", self.frames, 1, MAX_FRAMES)
+        for name in ("width", "height"):
+            _require_integer(name, getattr(self, name), 1, MAX_SIDE)
         _require_integer("steps", self.steps, 1, MAX_STEPS)
         _require_integer("seed", self.seed, 0, MAX_SEED)
         if self.last_image is not None:
@@ -169,6 +174,10 @@ def _frames_of(seconds: float, fps: float, stride: Stride) -> int:
     """How many frames last so long, to the millisecond, or a SpecError with the lengths nearby that clips can have."""
     intervals = round(seconds * fps)
     if intervals % stride.time == 0 and abs(intervals / fps - seconds) <= _HALF_MILLISECOND:
+    if seconds * fps >= MAX_FRAMES:
+        raise SpecError(
+            f"seconds={seconds:g} does not fit at {fps:g} frames per second: a clip has up to {MAX_FRAMES} frames"
+        )
         return intervals + 1
     below = math.floor(seconds * fps / stride.time) * stride.time + 1
     lengths = " or ".join(
@@ -191,10 +200,12 @@ def _require_changes(changes: tuple[tuple[float, str], ...]) -> None:
         before = second
 
 
-def _require_text(name: str, value: object, *, example: str) -> None:
+def _require_text(name: str, value: object, *, example: str, empty: bool = False) -> None:
     if not isinstance(value, str):
         raise SpecError(f"{name} is {value!r}; it takes text, such as {example!r}")
-    if not value.strip():
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise SpecError(f"{name} is {value!r}, which is no text in UTF-8 without null characters, such as {example!r}")
+    if not value.strip() and not empty:
         raise SpecError(f"{name} is empty; it takes text, such as {example!r}")
 
 

@@ -24,6 +24,16 @@ def test_a_file_that_is_something_else_is_named(tmp_path: Path, name: str) -> No
         read_video(tmp_path / name)
 
 
+@pytest.mark.parametrize("read", [probe, read_video])
+def test_a_video_of_an_unknown_codec_is_an_error(tmp_path: Path, clip: Frame, read: object) -> None:
+    assert callable(read)
+    write_video(tmp_path / "clip.mp4", clip, 8)
+    data = (tmp_path / "clip.mp4").read_bytes()
+    (tmp_path / "clip.mp4").write_bytes(data.replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzZ"))
+    with pytest.raises(MediaError, match=r"clip\.mp4 holds video in a format that cannot be read"):
+        read(tmp_path / "clip.mp4")
+
+
 def test_a_truncated_picture_is_an_error(tmp_path: Path, clip: Frame) -> None:
     write_video(tmp_path / "one.png", clip[0], 8)
     data = (tmp_path / "one.png").read_bytes()

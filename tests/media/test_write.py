@@ -190,7 +190,9 @@ def test_frames_are_uint8_rgb(tmp_path: Path, frames: Frame) -> None:
         write_video(tmp_path / "clip.mp4", [frames], 8)
 
 
-@pytest.mark.parametrize(("name", "fps"), [("a.mp4", 0), ("a.mp4", float("nan")), ("a.mp4", 1001), ("a.gif", 60)])
+@pytest.mark.parametrize(
+    ("name", "fps"), [("a.mp4", 0), ("a.mp4", 1e-9), ("a.mp4", float("nan")), ("a.mp4", 1001), ("a.gif", 60)]
+)
 def test_a_rate_that_does_not_fit_is_refused(tmp_path: Path, name: str, fps: float) -> None:
     with pytest.raises(SpecError, match="fps="):
         VideoWriter(tmp_path / name, fps)

@@ -110,6 +110,8 @@ def _open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise MediaError(f"{path} holds no video")
+            if container.streams.video[0].codec_context is None:
+                raise MediaError(f"{path} holds video in a format that cannot be read")
             yield container, container.streams.video[0]
     except av.error.FileNotFoundError as error:
         raise MediaError(f"{path} does not exist") from error

@@ -18,6 +18,9 @@ from kinema.media.formats import SINKS, Frame, Sink
 ENDINGS = tuple(SINKS)
 """The endings that name a format that Kinema writes."""
 
+SLOWEST, FASTEST = 0.01, 1000
+"""Frames per second that every format can tell apart, but for gif, which plays at most 50."""
+
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     """Refuse an output that could not be written, before any work is done for it.
@@ -143,8 +146,8 @@ def _ending(path: Path) -> str:
 
 
 def _exact_rate(fps: float, ending: str) -> Fraction:
-    if not 0 < fps <= 1000:
-        raise SpecError(f"fps={fps:g} does not fit; it takes a number above 0 and up to 1000")
+    if not SLOWEST <= fps <= FASTEST:
+        raise SpecError(f"fps={fps:g} does not fit; it takes a number from {SLOWEST} to {FASTEST}")
     if ending == ".gif" and fps > 50:
         raise SpecError(f"fps={fps:g} does not fit a gif, which plays at most 50; use 50, or another format")
     return Fraction(fps).limit_denominator(1001)
