@@ -74,6 +74,28 @@ def test_running_again_does_nothing_and_a_new_length_splits_again(
     assert Store(out).count("videos") == 6
 
 
+def test_a_file_that_goes_and_comes_back_has_its_clips_again(footage: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "d"
+    source.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(footage / "it's one.mp4", source / name)
+    stages = ("ingest", "split")
+    run_recipe(recipe(source, out), stages)
+    before = Store(out).read("clips")
+    (source / "a.mp4").write_text("overwritten")
+    run_recipe(recipe(source, out), stages)
+    assert [Path(row["uri"]).name for row in Store(out).read("clips")] == ["b.mp4"]
+    shutil.copy(footage / "it's one.mp4", source / "a.mp4")
+    run_recipe(recipe(source, out), stages)
+    assert Store(out).read("clips") == before
+    (source / "a.mp4").unlink()
+    (source / "b.mp4").unlink()
+    shutil.copy(footage / "two shots.mp4", source / "c.mp4")
+    run_recipe(recipe(source, out), stages)
+    assert {Path(row["uri"]).name for row in Store(out).read("clips")} == {"c.mp4"}
+    assert Store(out).count("videos") == 2
+
+
 def test_a_run_that_is_killed_again_and_again_ends_where_a_clean_one_does(
     footage: Path, split_once: Path, tmp_path: Path
 ) -> None:

@@ -49,7 +49,7 @@ def run_recipe(recipe: DataRecipe, stages: Sequence[str] = STAGES) -> list[Stage
                     *(stage, result.done, result.failed, result.kept, time.monotonic() - began),
                 )
                 results.append(result)
-                check_failures(result.done, result.failed, recipe.max_failures)
+                check_failures(result.done + result.kept, result.failed, recipe.max_failures)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         store.tidy()
@@ -141,9 +141,16 @@ def _store_videos(store: Store, clips: Sequence[split.CutClip]) -> None:
 
 
 def _drop_clips_of_others(store: Store, uris: set[str]) -> None:
-    """Remove the clips of files that are no longer read, such as one that became a copy of another."""
+    """Remove the clips of files that are no longer read, such as one that became a copy of another.
+
+    Their files forget that they were split: they may come back.
+    """
     for uri in sorted({row["uri"] for row in store.read("clips", ["uri"])} - uris):
         store.delete("clips", f"uri = {quoted(uri)}")
+    columns = outcome_columns("split")
+    split_once = store.read("files", ["split_key"], "split_key IS NOT NULL")
+    gone = [{**dict.fromkeys(columns.names), "uri": row["uri"]} for row in split_once if row["uri"] not in uris]
+    store.update("files", gone, columns)
 
 
 def _drop_orphans(store: Store) -> None:
