@@ -172,12 +172,12 @@ class VideoSpec:
 
 def _frames_of(seconds: float, fps: float, stride: Stride) -> int:
     """How many frames last so long, to the millisecond, or a SpecError with the lengths nearby that clips can have."""
-    intervals = round(seconds * fps)
-    if intervals % stride.time == 0 and abs(intervals / fps - seconds) <= _HALF_MILLISECOND:
     if seconds * fps >= MAX_FRAMES:
         raise SpecError(
             f"seconds={seconds:g} does not fit at {fps:g} frames per second: a clip has up to {MAX_FRAMES} frames"
         )
+    intervals = round(seconds * fps)
+    if intervals % stride.time == 0 and abs(intervals / fps - seconds) <= _HALF_MILLISECOND:
         return intervals + 1
     below = math.floor(seconds * fps / stride.time) * stride.time + 1
     lengths = " or ".join(
