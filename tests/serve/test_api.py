@@ -1,6 +1,8 @@
 import asyncio
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -258,3 +260,9 @@ def test_health_readiness_models_and_metrics(place: Place) -> None:
     metrics = place.http.get("/metrics").text
     assert 'kinema_jobs{status="completed"} 1' in metrics
     assert "kinema_workers 1" in metrics
+
+
+def test_the_process_of_the_api_loads_no_model() -> None:
+    code = "import sys, kinema.serve.app; print(sorted({'torch', 'transformers', 'av'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -4,6 +4,7 @@ import dataclasses
 import ipaddress
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -92,7 +93,14 @@ def run(argv: Sequence[str]) -> int:
             worker.start()
         print(f"http://{options.host}:{options.port}/v1  (models: {', '.join(settings.models)})", file=sys.stderr)
         app = make_app(store, artefacts, settings, keys)
-        uvicorn.run(app, host=options.host, port=options.port, log_config=None, access_log=False)
+        uvicorn.run(
+            app,
+            host=options.host,
+            port=options.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,  # whoever follows events would hold it up for ever
+        )
     finally:
         if worker:
             worker.stop()
@@ -152,7 +160,7 @@ def _is_loopback(host: str) -> bool:
 
 def _worker_command(options: Serve) -> list[str]:
     command = [sys.executable, "-m", "kinema", "worker", "--store", options.store, "--model", options.model]
-    command += ["--lease", str(options.lease)]
+    command += ["--lease", str(options.lease), "--parent", str(os.getpid())]
     for name in ("artefacts", "device", "dtype"):
         value = getattr(options, name)
         if value is not None:

@@ -26,6 +26,8 @@ class Work:
     """Number type of the networks: float32, bfloat16 or float16."""
     lease: Annotated[float, flags.number("S"), flags.hint("30")] = 30.0
     """Seconds of silence after which another worker takes over a job."""
+    parent: Annotated[int | None, flags.whole("PID"), flags.hint("work until stopped")] = None
+    """Stop, after the job in hand, when the process that started this one has ended."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -45,6 +47,7 @@ def run(argv: Sequence[str]) -> int:
         settings=settings,
         device=options.device,
         dtype=options.dtype,
+        parent=options.parent,
     )
     try:
         worker.load()

@@ -43,7 +43,7 @@ _SHEET_FRAMES, _SHEET_COLUMNS = 16, 4
 
 
 class Worker:
-    """Takes jobs of some models from a store, one after the other, until `stop` is set."""
+    """Takes jobs of some models from a store, one after the other, until `stop` is set or the process `parent` ends."""
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class Worker:
         device: str | None = None,
         dtype: str | None = None,
         keep_steps_s: float = 1.0,
+        parent: int | None = None,
     ) -> None:
         self.store, self.artefacts, self.models = store, artefacts, models
         self.settings = settings or QueueSettings()
@@ -63,6 +64,7 @@ class Worker:
         self._device, self._dtype, self._keep_steps_s = device, dtype, keep_steps_s
         self._pipelines: dict[str, ResumablePipeline] = {}
         self._swept_at = 0.0
+        self._parent = parent
 
     def load(self) -> None:
         """Load all models, and tell the store what they can make."""
@@ -80,7 +82,7 @@ class Worker:
         """Work until `stop` is set; on an exception that ends the process, the job in hand is given back."""
         seen_at = 0.0
         try:
-            while not self.stop.is_set():
+            while not self.stop.is_set() and self._parent in (None, os.getppid()):
                 try:
                     if time.monotonic() - seen_at > self.settings.lease_s / 3:
                         self.leases.alive(self.models)
