@@ -202,7 +202,11 @@ def test_a_family_is_saved_as_it_was_loaded(tmp_path, kind, more):
 
 def test_the_expert_for_high_noise_answers_from_the_boundary_up():
     asked = []
-    velocity = hand_over(lambda x, t: asked.append("high"), lambda x, t: asked.append("low"), 0.9)
+
+    def expert(name):
+        return lambda latent, times: (asked.append(name), latent)[1]
+
+    velocity = hand_over(expert("high"), expert("low"), 0.9)
     for time in (1.0, 0.901, 0.9, 0.899, 0.0):
         velocity(torch.zeros(1), torch.full((1, 2), time))
     assert asked == ["high", "high", "high", "low", "low"]

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from kinema.errors import CheckpointError, SpecError
 
@@ -28,7 +29,9 @@ def fetch(hub_id: str, *, endpoint: str | None = None, cache: Path | None = None
     """
     from huggingface_hub import snapshot_download
 
-    more = {key: value for key, value in (("endpoint", endpoint), ("cache_dir", cache)) if value is not None}
+    more: dict[str, Any] = {
+        key: value for key, value in (("endpoint", endpoint), ("cache_dir", cache)) if value is not None
+    }
     try:
         return Path(snapshot_download(hub_id, allow_patterns=list(FILES), **more))
     except Exception as error:  # the hub's client raises many kinds; each means that there is no such folder here
@@ -76,8 +79,8 @@ def check_hashes(folder: Path) -> Iterator[Path]:
         yield path
 
 
-def _hash(path: Path, digest: "hashlib._Hash") -> str:
+def _hash(path: Path, digest: Any) -> str:
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
-    return digest.hexdigest()
+    return str(digest.hexdigest())

@@ -90,6 +90,8 @@ def _changes(loras: Sequence[tuple[Lora, float]]) -> dict[str, Tensor]:
 class _Live(nn.Module):
     """Computes a weight with its LoRAs added, whenever it is used."""
 
+    whole: Tensor | None
+
     def __init__(self, pairs: Sequence[tuple[Tensor, Tensor, float]], whole: Tensor | None) -> None:
         super().__init__()
         self.scales = [scale for _, _, scale in pairs]
