@@ -85,6 +85,8 @@ class VideoSpec:
     """A picture to start from."""
     last_image: str | None = None
     """A picture to end on; needs image, and a model that was trained on both."""
+    step_cache: float | None = None
+    """Leave out most of a step whose beginning changes less than this share; None = never, 0.1 is a usual value."""
     loras: tuple[tuple[str, float], ...] = ()
     """Files of LoRAs, each with its weight, that are added to the model."""
     changes: tuple[tuple[float, str], ...] = ()
@@ -114,7 +116,7 @@ class VideoSpec:
             _require_text("last_image", self.last_image, example="last.png")
             if self.image is None:
                 raise SpecError(f"last_image={self.last_image!r} needs a picture to start from; give image too")
-        for name in ("seconds", "guidance", "guidance_low"):
+        for name in ("seconds", "guidance", "guidance_low", "step_cache"):
             _require_number(name, getattr(self, name), zero=True)
         for name in ("fps", "shift"):
             _require_number(name, getattr(self, name), zero=False)

@@ -31,7 +31,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SPEC_FLAGS = ("model", "seconds", "frames", "fps", "seed", "steps", "guidance", "negative", "solver", "shift")
+_SPEC_FLAGS = (
+    "model",
+    "seconds",
+    "frames",
+    "fps",
+    "seed",
+    "steps",
+    "guidance",
+    "guidance_low",
+    "step_cache",
+    "negative",
+    "solver",
+    "shift",
+)
 _SLUG_CHARACTERS = 40
 _MODELS = flags.hint("the model's")
 
@@ -63,16 +76,26 @@ class Generate:
     """Steps of the solver; more is slower and usually better."""
     guidance: Annotated[float | None, flags.number("G"), _MODELS] = None
     """How strongly to follow the prompt; 1 turns guidance off and is twice as fast."""
+    guidance_low: Annotated[float | None, flags.number("G"), _MODELS] = None
+    """The guidance of the second expert, which finishes the video, in models of two such as wan2.2-a14b."""
     negative: Annotated[str | None, flags.text("TEXT"), _MODELS] = None
     """What to lead away from; works with guidance above 1."""
     image: Annotated[Path | None, flags.path("FILE"), flags.hint()] = None
     """A picture to start from: it becomes the first frame."""
+    last_image: Annotated[Path | None, flags.path("FILE"), flags.hint()] = None
+    """A picture to end on, beside --image, for models trained on both, such as wan2.1-flf2v-14b."""
     at: Annotated[
         tuple[tuple[Annotated[float, flags.number("S")], Annotated[str, flags.text("PROMPT")]], ...],
         tyro.conf.UseAppendAction,
         flags.hint(),
     ] = ()
     """Show something else from second S on, such as --at 20 "the ball stops"; may be repeated. For causal models."""
+    step_cache: Annotated[float | None, flags.number("X"), flags.hint("off")] = None
+    """Faster, and not quite the same: leave out most of a step that begins nearly as the last one did, such as 0.1."""
+    lora: Annotated[
+        tuple[Annotated[str, flags.text("FILE[:WEIGHT]")], ...], tyro.conf.UseAppendAction, flags.hint()
+    ] = ()
+    """Add a LoRA to the model, with its weight (1 unless given), such as style.safetensors:0.8; may be repeated."""
     solver: Annotated[str | None, flags.text("S"), _MODELS] = None
     """How steps are taken: unipc, euler or heun."""
     shift: Annotated[float | None, flags.number("S"), _MODELS] = None
@@ -127,7 +150,9 @@ def _request(options: Generate, before: "Record | None") -> VideoSpec:
     given: dict[str, Any] = {name: getattr(options, name) for name in _SPEC_FLAGS}
     given["prompt"] = options.prompt
     given["image"] = None if options.image is None else str(options.image)
+    given["last_image"] = None if options.last_image is None else str(options.last_image)
     given["changes"] = options.at or None
+    given["loras"] = tuple(map(_parse_lora, options.lora)) or None
     if options.size is not None:
         given["width"], given["height"] = _parse_size(options.size)
     given = {name: value for name, value in given.items() if value is not None}
@@ -136,6 +161,15 @@ def _request(options: Generate, before: "Record | None") -> VideoSpec:
     if "seconds" in given and "frames" not in given:
         given["frames"] = None  # the length that the file had gives way to the one asked for
     return dataclasses.replace(before.spec, **given)
+
+
+def _parse_lora(text: str) -> tuple[str, float]:
+    """Part FILE:WEIGHT; a colon that no number follows belongs to the file's name."""
+    path, colon, weight = text.rpartition(":")
+    try:
+        return (path, float(weight)) if colon else (text, 1.0)
+    except ValueError:
+        return text, 1.0
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("kinema.cli.serve:run", "the Videos API on this machine, with a worker behind it"),
     "worker": ("kinema.cli.worker:run", "make the videos of a server's queue"),
     "evaluate": ("kinema.cli.evaluate:run", "measure a model, and write the report"),
+    "models": ("kinema.cli.models:run", "list the models there are, fetch one, or say what a folder is"),
     "world": ("kinema.cli.world:run", "render clips of the demo world, with captions"),
 }
 """Name of each command: where its code is, and what it does."""

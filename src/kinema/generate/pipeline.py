@@ -27,6 +27,7 @@ from kinema.generate.video import Video
 from kinema.generate.vocabulary import Vocabulary
 from kinema.model import CausalConfig, DiT, Model, TextKV, load_model
 from kinema.model.lora import Merged, is_for, merge, read_lora
+from kinema.model.step_cache import StepCache
 from kinema.spec import VideoSpec
 
 DECODE_PIXELS = 2**19
@@ -87,6 +88,8 @@ class Pipeline:
             )
         prompts = [resolved.prompt, *(prompt for _, prompt in resolved.changes)]
         self.model.tokenizer.encode([*prompts, resolved.negative or ""])
+        if resolved.step_cache is not None and self.model.causal is not None:
+            raise SpecError(f"{self.name} makes blocks in few steps, of which none can be left out; drop step_cache")
         if resolved.guidance_low is not None and self.model.dit_low is None:
             raise SpecError(f"{self.name} has one transformer, so guidance_low steers nothing; give guidance only")
         for path, _ in resolved.loras:
@@ -166,7 +169,7 @@ class Pipeline:
         texts = self._guided_text(spec, spec.prompt)
         shown = self._shown(spec)
         high, *others = (
-            self._expert(dit, text, guidance, shown)
+            self._expert(dit, text, guidance, shown, None if spec.step_cache is None else StepCache(spec.step_cache))
             for dit, text, guidance in zip(self.model.experts, texts, self._guidances(spec), strict=True)
         )
         return hand_over(high, others[0], self.model.boundary) if others and self.model.boundary else high
@@ -188,15 +191,17 @@ class Pipeline:
                 self._merged.append(merge(dit, [(read_lora(path, dit), weight) for path, weight in mine]))
         self._loras = spec.loras
 
-    def _expert(self, dit: DiT, text: TextKV, guidance: float, shown: Tensor | None) -> FrameVelocity:
-        """One transformer under its text and guidance; `shown` goes beside every latent."""
+    def _expert(
+        self, dit: DiT, text: TextKV, guidance: float, shown: Tensor | None, steps: StepCache | None
+    ) -> FrameVelocity:
+        """One transformer under its text and guidance; `shown` goes beside every latent, `steps` may leave work out."""
         if guidance == 1 and len(text.keys[0]) > 1:
             text = TextKV(*(tuple(part[:1] for part in parts) for parts in text))  # the prompt without the negative one
 
         def velocity(latent: Tensor, times: Tensor) -> Tensor:
             if shown is not None:
                 latent = torch.cat([latent, shown.expand(len(latent), -1, -1, -1, -1)], dim=1)
-            predicted: Tensor = dit(latent.to(self.dtype), times, text)
+            predicted: Tensor = dit(latent.to(self.dtype), times, text, steps=steps)
             return predicted.float()
 
         return velocity if guidance == 1 else classifier_free(velocity, velocity, guidance)

@@ -17,9 +17,7 @@ class StepCache:
 
     def __init__(self, threshold: float) -> None:
         if not threshold >= 0:
-            raise SpecError(
-                f"step_cache={threshold} is no share; give a number from 0 up, such as 0.1"
-            )
+            raise SpecError(f"step_cache={threshold} is no share; give a number from 0 up, such as 0.1")
         self.threshold = threshold
         self.num_skipped = 0
         """Steps of which only the first block was run."""

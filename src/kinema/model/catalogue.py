@@ -1,0 +1,162 @@
+"""What there is to run: the known models, what each can do and needs, and what a folder or file holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kinema.checkpoint.detect import inspect_weights
+from kinema.checkpoint.weights import read_json
+from kinema.errors import CheckpointError
+from kinema.model.clip import ImageEncoder
+from kinema.model.dit import DiT
+from kinema.model.folder import SHIPPED, load_model
+from kinema.model.hub import installed
+from kinema.model.presets import PRESETS, ModelPreset
+from kinema.model.text import TextEncoder
+from kinema.model.vae import VideoVAE
+
+HIDDEN = ("tiny",)
+"""Presets that are for tests only."""
+
+_BYTES = 2  # of a weight in bfloat16
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownModel:
+    """One line of `kinema models`."""
+
+    name: str
+    does: str
+    """What it makes from what."""
+    weights_bytes: int
+    """Weights of all its networks in bfloat16: the least memory, and about the size on disk."""
+    licence: str
+    hub_id: str | None
+    folder: str | None
+    """Where it is installed; None if it is not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundNetwork:
+    """One network of a folder or file."""
+
+    part: str
+    num_weights: int
+    layout: str
+    """Whose names the weights have: those of diffusers, or of the Wan team."""
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What a folder or file is."""
+
+    path: str
+    kind: str
+    """What sort of folder or file it is."""
+    model: str | None
+    """The published model of these sizes."""
+    does: str | None
+    """What it makes from what, if it can be run."""
+    networks: tuple[FoundNetwork, ...]
+    problem: str | None
+    """Why it cannot be run as it is."""
+
+
+def known_models() -> list[KnownModel]:
+    """List what Kinema knows, the installed ones and the shipped ones with their folders."""
+    return [_known(name, preset) for name, preset in PRESETS.items() if name not in HIDDEN]
+
+
+def _known(name: str, preset: ModelPreset) -> KnownModel:
+    shipped = SHIPPED / name if (SHIPPED / name / "model_index.json").exists() else None
+    folder = shipped or (installed(preset.hub_id) if preset.hub_id is not None else None)
+    reads_frames = preset.reads_frames or (folder is not None and _reads_frames(folder))
+    return KnownModel(
+        name=name,
+        does=abilities(
+            condition_channels=preset.dit.in_channels - preset.dit.out_channels,
+            needs_last=preset.dit.image_positions is not None,
+            reads_image_tokens=preset.image is not None,
+            reads_frames=reads_frames,
+        ),
+        weights_bytes=_BYTES * count_weights(preset),
+        licence=preset.licence,
+        hub_id=preset.hub_id,
+        folder=None if folder is None else str(folder),
+    )
+
+
+def _reads_frames(folder: Path) -> bool:
+    return bool(read_json(folder / "model_index.json").get("expand_timesteps", False))
+
+
+def abilities(*, condition_channels: int, needs_last: bool, reads_image_tokens: bool, reads_frames: bool) -> str:
+    """Say in words what a model makes from what."""
+    if needs_last:
+        return "first and last picture to video"
+    if condition_channels:
+        return "picture to video" if reads_image_tokens else "picture, or first and last picture, to video"
+    return "text or picture to video" if reads_frames else "text to video"
+
+
+def count_weights(preset: ModelPreset) -> int:
+    """Count the weights of all networks of a model, without memory for any."""
+    with torch.device("meta"):
+        parts: list[nn.Module] = [DiT(preset.dit), VideoVAE(preset.vae), TextEncoder(preset.text)]
+        if preset.image is not None:
+            parts.append(ImageEncoder(preset.image))
+    counts = [sum(weight.numel() for weight in part.parameters()) for part in parts]
+    return sum(counts) + (counts[0] if preset.boundary is not None else 0)
+
+
+def inspect_model(path: Path) -> Inspection:
+    """Say what a folder or file is, and whether it can be run, without reading any number of it.
+
+    Raises CheckpointError where there is nothing that Kinema knows.
+    """
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist; give a folder, or a file of weights")
+    is_pipeline = path.is_dir() and (path / "model_index.json").exists()
+    found = inspect_weights(path)
+    networks = tuple(
+        FoundNetwork(
+            part=part,
+            num_weights=sum(torch.Size(entry.shape).numel() for entry in what.tensors.entries.values()),
+            layout="diffusers" if what.layout == "diffusers" else "Wan",
+            files=tuple(str(file) for file in what.tensors.files),
+        )
+        for part, what in found.parts.items()
+    )
+    does: str | None = None
+    preset: str | None = None
+    problem: str | None = None
+    try:
+        model = load_model(path, "meta")
+    except CheckpointError as error:
+        problem = str(error)
+    else:
+        does = abilities(
+            condition_channels=model.condition_channels,
+            needs_last=model.dit.config.image_positions is not None,
+            reads_image_tokens=model.image is not None,
+            reads_frames=model.reads_frames,
+        )
+        if model.causal is not None:
+            does += ", block by block without end"
+        has_experts = model.dit_low is not None
+        preset = next(
+            (
+                name
+                for name, other in PRESETS.items()
+                if other.dit == model.dit.config and (other.boundary is not None) == has_experts
+            ),
+            None,
+        )
+    wrapper = found.parts["transformer"].tensors.wrapper if "transformer" in found.parts else None
+    kind = "a pipeline folder, as diffusers has it" if is_pipeline else "a folder in the original Wan layout"
+    if path.is_file():
+        kind = f"a file of weights{f', {wrapper} of a training run' if wrapper else ''}"
+    return Inspection(path=str(path), kind=kind, model=preset, does=does, networks=networks, problem=problem)
