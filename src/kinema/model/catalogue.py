@@ -1,7 +1,10 @@
 """What there is to run: the known models, what each can do and needs, and what a folder or file holds."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -104,12 +107,16 @@ def abilities(*, condition_channels: int, needs_last: bool, reads_image_tokens: 
 
 def count_weights(preset: ModelPreset) -> int:
     """Count the weights of all networks of a model, without memory for any."""
+    transformers = _count(DiT, preset.dit) * (1 if preset.boundary is None else 2)
+    image = 0 if preset.image is None else _count(ImageEncoder, preset.image)
+    return transformers + _count(VideoVAE, preset.vae) + _count(TextEncoder, preset.text) + image
+
+
+@functools.cache
+def _count(network: Callable[[Any], nn.Module], config: object) -> int:
+    """Weights of one network, which several models share."""
     with torch.device("meta"):
-        parts: list[nn.Module] = [DiT(preset.dit), VideoVAE(preset.vae), TextEncoder(preset.text)]
-        if preset.image is not None:
-            parts.append(ImageEncoder(preset.image))
-    counts = [sum(weight.numel() for weight in part.parameters()) for part in parts]
-    return sum(counts) + (counts[0] if preset.boundary is not None else 0)
+        return sum(weight.numel() for weight in network(config).parameters())
 
 
 def inspect_model(path: Path) -> Inspection:

@@ -47,7 +47,8 @@ def installed(hub_id: str, *, cache: Path | None = None) -> Path | None:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(hub_id, local_files_only=True, cache_dir=cache))
+        kept = snapshot_download(hub_id, allow_patterns=list(FILES), local_files_only=True, cache_dir=cache)
+        folder = Path(kept)
     except (LocalEntryNotFoundError, HFValidationError):
         return None
     return folder if (folder / "model_index.json").exists() else None
