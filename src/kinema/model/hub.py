@@ -24,8 +24,8 @@ _BLOCK_BYTES = 1 << 22
 def fetch(hub_id: str, *, endpoint: str | None = None, cache: Path | None = None) -> Path:
     """Fetch a published model, or what of it is not here yet, and return its folder.
 
-    Files that are whole are not fetched again, and a connection that breaks off is taken up where it broke. `endpoint`
-    is a mirror of the hub. Raises SpecError for an id that cannot be fetched.
+    Files that are whole are not fetched again. `endpoint` is a mirror of the hub. Raises SpecError for an id that
+    cannot be fetched.
     """
     from huggingface_hub import snapshot_download
 
