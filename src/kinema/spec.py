@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from kinema.config import from_json, to_dict
 from kinema.errors import SpecError
@@ -105,7 +106,7 @@ class VideoSpec:
         _require_changes(self.changes)
         for path, weight in self.loras:
             _require_text("lora", path, example="style.safetensors")
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+            if not _is_number(weight):
                 raise SpecError(f"the weight of {path} is {weight!r}; it takes a number, such as 0.8")
         _require_integer("frames", self.frames, 1, MAX_FRAMES)
         for name in ("width", "height"):
@@ -225,7 +226,11 @@ def _require_number(name: str, value: object, *, zero: bool) -> None:
     if value is None:
         return
     accepted = "a number from 0 up" if zero else "a number above 0"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_number(value):
         raise SpecError(f"{name}={value!r} does not fit; it takes {accepted}")
     if value < 0 or (value == 0 and not zero):
         raise SpecError(f"{name}={value:g} does not fit; it takes {accepted}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)

@@ -1,5 +1,6 @@
 """Clips out of files: the packets as they are where a clip begins and ends at key frames, else one transcode."""
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -117,9 +118,13 @@ def _transcode(path: Path, spans: Sequence[Span], folder: Path) -> Iterator[tupl
         stream = container.streams.video[0]
         for span in spans:
             target = folder / f"{span.first:08d}.mp4"
-            wanted = itertools.dropwhile(lambda picture, span=span: picture.index < span.first, pictures)
+            wanted = itertools.dropwhile(functools.partial(_is_before, span.first), pictures)
             _encode(target, stream, itertools.islice(wanted, span.last - span.first))
             yield span, target, "transcoded"
+
+
+def _is_before(first: int, picture: Picture) -> bool:
+    return picture.index < first
 
 
 def _encode(target: Path, stream: VideoStream, pictures: Iterator[Picture]) -> None:

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -52,7 +53,9 @@ def iter_pictures(video: str | Path | bytes) -> Iterator[Picture]:
     """
     name = Path(video).name if isinstance(video, str | Path) else "the clip"
     try:
-        with av.open(io.BytesIO(video) if isinstance(video, bytes) else str(video), metadata_errors="replace") as file:
+        with av.open(
+            io.BytesIO(video) if isinstance(video, bytes) else str(video), "r", metadata_errors="replace"
+        ) as file:
             if not file.streams.video:
                 raise MediaError(f"{name} holds no video")
             yield from _decode(file, file.streams.video[0], name)
@@ -85,7 +88,8 @@ def _decode(file: av.container.InputContainer, stream: VideoStream, name: str) -
             continue
         for frame in frames:
             assert isinstance(frame, av.VideoFrame)
-            time_s = frame.time if frame.time is not None else index / rate
+            stamp = cast("float | None", frame.time)  # PyAV promises one, but broken files have none
+            time_s = index / rate if stamp is None else stamp
             if time_s <= last:  # stamps that stand still or go back, as broken files have
                 time_s = last + 1 / rate
             yield Picture(index, time_s, frame, damaged or frame.is_corrupt)

@@ -119,7 +119,8 @@ class _Child:
                 if said is None:
                     self._began = time.monotonic()
                 else:
-                    outcome = Outcome(*said, attempt)
+                    status, value, reason = said
+                    outcome = Outcome(status, value, reason, attempt)
         except (EOFError, OSError):
             self._process.join()
             outcome = Outcome("set apart", None, f"its process died ({self._process.exitcode})", attempt)

@@ -20,6 +20,7 @@ from kinema.data.engine import Job, StageResult, outcome_row, pending, work_thro
 from kinema.data.ingest import Found
 from kinema.data.lineage import fingerprint
 from kinema.data.pool import Outcome, check_failures, run_all, run_threads
+from kinema.data.probe import COLUMNS as PROBED
 from kinema.data.recipe import STAGES, DataRecipe, check_stages
 from kinema.data.sidecar import read_sidecars
 from kinema.data.store import Row, Store, Table, outcome_columns, quoted
@@ -68,7 +69,7 @@ def _ingest(store: Store, recipe: DataRecipe) -> StageResult:
     store.upsert("files", fresh, pa.schema([ingest.COLUMNS.field("uri")]))
     _forget(store, sorted(known - listed))
     jobs = [Job(each.uri, fingerprint("ingest", ingest.VERSION, _plain(each)), each) for each in found]
-    schema = pa.schema([field for field in (*ingest.IDENTITY, *ingest.PROBED) if field.name != "duplicate_of"])
+    schema = pa.schema([field for field in (*ingest.IDENTITY, *PROBED) if field.name != "duplicate_of"])
     result = work_through(
         store, "files", "ingest", jobs, ingest.ingest_file, schema, partial(run_all, limits=recipe.limits)
     )

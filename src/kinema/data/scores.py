@@ -76,7 +76,7 @@ def measure(pictures: Sequence[Frame], times: Sequence[float]) -> dict[str, Any]
     ]
     return {
         "motion": float(np.median(speeds)) if speeds else 0.0,
-        "camera": camera_motion(flows, spans, side),
+        "camera": camera_motion(flows, spans.tolist(), side),
         "sharpness": float(np.median([cv2.Laplacian(gray, cv2.CV_64F).var() for gray in grays])),
         "brightness": float(levels.mean()) / 255,
         "contrast": float(np.mean([gray.std() for gray in grays])) / 255,

@@ -26,8 +26,8 @@ def read_sidecars(path: Path, span: tuple[float, float] | None = None) -> list[s
             beside = path.with_suffix(ending)
             if beside.is_file() and (found := read(beside)):
                 return found
-        if (beside := path.with_suffix(".srt")).is_file() and (found := _cues(beside, span)):
-            return [found]
+        if (beside := path.with_suffix(".srt")).is_file() and (cues := _cues(beside, span)):
+            return [cues]
         for name in _LISTS:
             if (path.parent / name).is_file() and (found := _listed(path.parent / name, path)):
                 return found

@@ -51,7 +51,7 @@ class Desk:
         _require_completed(source)
         seed = source.spec.seed if asked.seed is None else _seed(asked.seed)
         spec = VideoSpec(**{**_fields(source.spec), "prompt": asked.prompt, "seed": seed})
-        request = {name: source.request[name] for name in ("model", "size") if name in source.request}
+        request: dict[str, Any] = {name: source.request[name] for name in ("model", "size") if name in source.request}
         request["seconds"] = _plain(_seconds(spec))
         return NewJob(
             owner=owner, kind="remix", spec=spec, request=request, parent=source.id, video_s=_seconds(spec) or 0.0

@@ -70,6 +70,7 @@ class Worker:
         """Load all models, and tell the store what they can make."""
         for name in self.models:
             pipeline = ResumablePipeline.load(name, self._device, self._dtype)
+            assert isinstance(pipeline, ResumablePipeline)
             self._pipelines[name] = pipeline
             solvers = SOLVERS if pipeline.model.causal is None else SCHEDULES
             offered = Capabilities(
