@@ -151,7 +151,7 @@ def test_the_commands_in_the_documentation_exist() -> None:
 
 def test_every_room_has_its_page() -> None:
     rooms = {path.stem for path in (ROOT / "src" / "kinema").iterdir() if path.suffix == ".py" or path.is_dir()}
-    rooms -= {"__init__", "__pycache__", "weights"}
+    rooms -= {"__init__", "__main__", "__pycache__", "weights"}
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     assert rooms - pages == set()

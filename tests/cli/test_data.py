@@ -15,7 +15,8 @@ def test_a_recipe_becomes_a_data_set_that_can_be_asked(tmp_path: Path, capsys: p
     (tmp_path / "footage/a.txt").write_text("a ramp slides")
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
-        f"[[sources]]\npath = '{tmp_path / 'footage'}'\n[limits]\nworkers = 0\n[keep]\nmin_sharpness = 0.0\n"
+        f"[[sources]]\npath = '{tmp_path / 'footage'}'\n[limits]\nworkers = 0\n"
+        "[keep]\nmin_sharpness = 0.0\nmin_motion = 0.0\n"
     )
     out = str(tmp_path / "d")
     assert cli.main(["data", "run", str(recipe), "--out", out]) == 0

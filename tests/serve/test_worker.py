@@ -162,6 +162,7 @@ def test_deleted_jobs_leave_no_file(shop: Shop, monkeypatch: pytest.MonkeyPatch)
     assert shop.artefacts.names(f"jobs/{job.id}") == []
 
 
+@pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning")  # the child has no use of it
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # the fork is on purpose
 def test_a_job_survives_kill_9_of_its_worker(shop: Shop) -> None:
     job = shop.add(steps=400)

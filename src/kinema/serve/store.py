@@ -131,7 +131,11 @@ class Store:
         self.engine = engine
         self.folder = folder
         """The folder of a SQLite store; None on PostgreSQL."""
-        self._migrate()
+        try:
+            self._migrate()
+        except JobError:
+            self.close()
+            raise
 
     @classmethod
     def open(cls, location: str | Path) -> "Store":
