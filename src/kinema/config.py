@@ -18,10 +18,10 @@ from kinema.errors import SpecError
 T = TypeVar("T")
 
 
-def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice that a mistyped name most likely meant, or None when nothing is close."""
+def nearest(name: str, choices: Iterable[str], likeness: float = 0.5) -> str | None:
+    """The choice that a mistyped name most likely meant, or None when nothing is so like it (1 is equal)."""
     lowered = {choice.lower(): choice for choice in choices}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=likeness)
     return lowered[found[0]] if found else None
 
 

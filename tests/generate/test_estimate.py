@@ -42,7 +42,17 @@ def test_the_rate_of_this_machine_is_plausible():
     assert 1e8 < matrix_rate(torch.device("cpu"), torch.float32) < 1e15
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.123, "0.12 s"), (75.0, "75 s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.123, "about 0.12 s and"),
+        (5.0, "about 5 s"),
+        (75.0, "about 75 s"),
+        (170.0, "about 2.8 minutes"),
+        (9000.0, "about 2.5 hours"),
+        (1e9, "about 12,000 days"),
+    ],
+)
 def test_an_estimate_reads_as_one_line(seconds, text):
     line = Estimate(flops=2 * 10**12, seconds=seconds, memory_bytes=10**9, weight_bytes=10**8).describe()
     assert text in line

@@ -15,6 +15,11 @@ def test_a_prompt_of_known_words_needs_no_warning():
     assert KNOWN.warning("The RED box, rolls!") is None
 
 
+def test_a_word_that_is_like_no_other_gets_no_suggestion():
+    warning = Vocabulary(words=("camera", "bumps")).warning("a zebra jumps")
+    assert warning == "the model has never seen 'a', 'zebra', 'jumps' (did you mean 'bumps'?)"
+
+
 def test_a_warning_names_each_unseen_word_once_and_what_the_model_knows():
     warning = KNOWN.warning("a dragon and a dragon on 2 balls")
     assert warning is not None

@@ -15,6 +15,8 @@ from torch.utils.flop_counter import flop_registry
 EFFICIENCY = 0.3
 """Share of the rate of one large matrix product that a whole generation reaches; see `docs/generate.md`."""
 
+_UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "s"))
+
 _PROBE_SIDE = 1024
 _PROBE_S = 0.1
 
@@ -42,7 +44,17 @@ class Estimate:
 
     def describe(self) -> str:
         """One line for people."""
-        return f"about {self.seconds:.2g} s and {self.memory_bytes / 1e9:.2g} GB ({self.flops / 1e12:.3g} TFLOP)"
+        size, unit = next(
+            (self.seconds / length, unit) for length, unit in _UNITS if self.seconds >= 2 * length or length == 1
+        )
+        memory = _rounded(self.memory_bytes / 1e9, 2)
+        return f"about {_rounded(size, 2)} {unit} and {memory} GB ({_rounded(self.flops / 1e12, 3)} TFLOP)"
+
+
+def _rounded(value: float, digits: int) -> str:
+    """A number as people write it: 0.12, 75, 12,000."""
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if rounded >= 10 ** (digits - 1) else f"{rounded:g}"
 
 
 def count_work(compute: Callable[[], object]) -> Work:

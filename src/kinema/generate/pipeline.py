@@ -126,7 +126,7 @@ class Pipeline:
             return torch.cat(list(self._blocks(spec, self.model.causal, tracker, noise)), dim=2)
         assert spec.steps is not None
         assert spec.shift is not None
-        with _explained(spec):
+        with explained(spec):
             tracker.begin("text", 1)
             network = self.network(spec)
             tracker.advance()
@@ -227,12 +227,12 @@ class Pipeline:
 
     def _stream(self, spec: VideoSpec, tracker: Tracker) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
         if self.model.causal is not None:
-            with _explained(spec):
+            with explained(spec):
                 for frames in self.model.vae.decode_stream(self._blocks(spec, self.model.causal, tracker)):
                     yield to_pixels(frames[0])
             return
         latent = self.latents(spec, tracker=tracker)
-        with _explained(spec):
+        with explained(spec):
             tracker.begin("decode", -(-latent.shape[2] // self._frames_per_chunk(spec)))
             for frames in self.decode(latent, spec):
                 tracker.advance()
@@ -323,13 +323,13 @@ def to_pixels(frames: Float[Tensor, "f h w 3"]) -> UInt8[np.ndarray, "f h w 3"]:
 
 
 @contextlib.contextmanager
-def _explained(spec: VideoSpec) -> Iterator[None]:
+def explained(spec: VideoSpec) -> Iterator[None]:
     """Turn running out of memory into an error that says what to make smaller."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         is_memory = not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError)
-        if not is_memory and "alloc" not in str(error):
+        if not is_memory and not any(sign in str(error) for sign in ("alloc", "Storage size calculation overflowed")):
             raise
         raise DeviceMemoryError(
             f"the device has too little memory for {spec.frames} frames of {spec.width}x{spec.height}; "

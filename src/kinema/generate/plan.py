@@ -7,8 +7,9 @@ import torch
 
 from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name
 from kinema.generate.estimate import EFFICIENCY, Estimate, Work, count_work, matrix_rate
-from kinema.generate.pipeline import Pipeline
+from kinema.generate.pipeline import Pipeline, explained
 from kinema.generate.record import Record
+from kinema.generate.vocabulary import Vocabulary
 from kinema.model import CausalConfig, load_model
 from kinema.spec import VideoSpec
 
@@ -46,7 +47,8 @@ class Plan:
     @functools.cached_property
     def estimate(self) -> Estimate:
         """What making it will cost, counted operation by operation and timed by a short probe of the device."""
-        works = self._works()
+        with explained(self.spec):
+            works = self._works()
         flops = sum(work.flops * times for work, times in works)
         model = self.outline.model
         parts = [*model.experts, model.vae, model.text, *([model.image] if model.image is not None else [])]
@@ -66,7 +68,7 @@ class Plan:
         if causal is not None:
             return self._causal_works(causal)
         network = self.outline.network(self.spec)
-        latent = self.outline.noise(self.spec).to(_META)
+        latent = self._noise()
         times = torch.ones(latent.shape[0], latent.shape[2], device=_META)
         evaluations = 2 * self.spec.steps - 1 if self.spec.solver == "heun" else self.spec.steps
         return [
@@ -75,14 +77,20 @@ class Plan:
             (count_work(lambda: list(self.outline.decode(latent, self.spec))), 1),
         ]
 
+    def _noise(self) -> torch.Tensor:
+        """What the noise looks like, "1 c t y x", without its numbers: for a large video they would fill the memory."""
+        vae = self.outline.model.vae
+        shape = self.spec.shape.to_latent(vae.stride)
+        return torch.empty(1, vae.config.z_dim, shape.frames, shape.height, shape.width, device=_META)
+
     def _causal_works(self, causal: CausalConfig) -> list[tuple[Work, int]]:
         """The text, one block, and what it decodes to; the first block looks back on nothing: a little low."""
-        noise = self.outline.noise(self.spec)
+        noise = self._noise()
         rollout = self.outline.rollout(self.spec, causal)
         length = min(causal.block, noise.shape[2])
         blocks = rollout.blocks(length, lambda start, frames, _: noise[:, :, start : start + frames])
         times = -(-noise.shape[2] // causal.block)
-        latent = noise[:, :, :length].to(_META)
+        latent = noise[:, :, :length]
         return [
             (count_work(lambda: self.outline.network(self.spec)), 1),
             (count_work(lambda: list(blocks)), times),
@@ -97,5 +105,7 @@ def make_plan(request: VideoSpec, *, device: str | None = None, dtype: str | Non
     """
     chosen = choose_device(device)
     number_type = choose_dtype(dtype, chosen)
-    outline = Pipeline(load_model(request.model, _META, number_type), name=request.model)
+    model = load_model(request.model, _META, number_type)
+    vocabulary = Vocabulary.load(model.folder) if model.folder else None
+    outline = Pipeline(model, name=request.model, vocabulary=vocabulary)
     return Plan(spec=outline.resolve(request), device=chosen, dtype=dtype_name(number_type), outline=outline)

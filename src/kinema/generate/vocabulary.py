@@ -58,7 +58,7 @@ class Vocabulary:
         return f"the model has never seen {named}" + (f" - it knows {known}" if known else "")
 
     def _named(self, word: str) -> str:
-        close = nearest(word, self.words) if len(word) > 3 else None
+        close = nearest(word, self.words, likeness=0.75) if len(word) > 3 else None
         return f"{word!r}" + (f" (did you mean {close!r}?)" if close else "")
 
 
