@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from kinema import media
 from kinema.cli.main import main
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.record import METADATA_KEY, Record
+from kinema.generate.vocabulary import Vocabulary
 
 PROMPT = "a red ball rolls"
 FAST = ("--steps", "2", "--frames", "5", "--size", "32x32", "--device", "cpu", "--dtype", "float32")
@@ -50,6 +52,17 @@ def test_a_prompt_becomes_a_file_named_after_it(make: Any) -> None:
     assert "a-red-ball-rolls.mp4  32x32, 5 frames at 8 per second" in err
     assert "kinema generate --from a-red-ball-rolls.mp4" in err
     assert media.probe("a-red-ball-rolls.mp4").frames == 5
+
+
+def test_a_name_with_brackets_and_spaces_is_shown_as_it_is(make: Any) -> None:
+    _, _, err = make(*FAST, "--out", "[red] ball.mp4")
+    assert "[red] ball.mp4  32x32" in err
+    assert "kinema generate --from '[red] ball.mp4'" in err
+
+
+def test_quiet_says_nothing_where_nothing_is_wrong(make: Any) -> None:
+    assert make(*FAST, "--quiet") == (0, "", "")
+    assert Path("a-red-ball-rolls.mp4").exists()
 
 
 def test_a_second_video_of_a_prompt_takes_another_name(make: Any) -> None:
@@ -132,8 +145,16 @@ def test_a_dry_run_shows_the_request_and_its_cost_and_makes_nothing(make: Any, t
     assert plan["outputs"] == ["a-red-ball-rolls.mp4"]
     assert plan["estimate"]["flops"] > 1e6
     assert plan["estimate"]["memory_bytes"] > plan["estimate"]["weight_bytes"] > 1000
-    assert "cost" in make(*FAST, "--dry-run")[1]
+    shown = make(*FAST, "--dry-run")[1]
+    assert "cost" in shown
+    assert "[]" not in shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_a_size_that_fits_no_machine_says_what_it_would_take(make: Any) -> None:
+    code, out, _ = make(*FAST, "--size", "64000x64000", "--dry-run", "--json")
+    assert code == 0
+    assert json.loads(out)["estimate"]["memory_bytes"] > 1e11
 
 
 def test_the_cost_grows_with_steps_guidance_and_size(make: Any) -> None:
@@ -155,10 +176,17 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
     (("--size", "30x32"), 2, "width=30 does not fit.*use .* or 32"),
     (("--size", "big"), 2, "WIDTHxHEIGHT, such as"),
     (("--fps", "0"), 2, "fps=0 does not fit"),
+    (("--fps", "0.0001"), 2, "fps=0.0001 does not fit.*from 0.01"),
+    (("--seconds", "1e308", "--fps", "1000"), 2, "seconds=1e.308 does not fit"),
+    (("--frames", "1000001"), 2, "frames=1000001.*to 1000000"),
+    (("--size", "1000000x64"), 2, "width=1000000.*to 65536"),
+    (("--negative", "a\0b"), 2, "negative.*no text in UTF-8"),
     (("--steps", "0"), 2, "steps=0"),
     (("--steps", "many"), 2, "--steps is 'many'; it takes a whole number"),
     (("--seed", "-1"), 2, "seed=-1"),
     (("--count", "0"), 2, "count=0"),
+    (("--count", "1000000000"), 2, "count=1000000000.*from 1 to 10000"),
+    (("--seed", str(2**63 - 1), "--count", "2"), 2, "seed=9223372036854775808"),
     (("--solver", "unipcc"), 2, "did you mean 'unipc'"),
     (("--dtype", "bfloat"), 2, "did you mean 'bfloat16'"),
     (("--device", "gpu"), 2, "cuda"),
@@ -215,13 +243,23 @@ def test_a_prompt_over_the_limit_is_refused_with_its_count(make: Any) -> None:
 
 
 @pytest.mark.usefixtures("no_work")
+def test_words_that_the_model_has_never_seen_are_named_in_a_warning(
+    make: Any, tiny_model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "taught")
+    Vocabulary.from_captions(["a red ball rolls"], {"shapes": ("ball",)}).save(tmp_path / "taught")
+    code, _, err = make("--dry-run", prompt="a red dragon rolls", model="taught")
+    assert code == 0
+    assert err == "kinema: warning: the model has never seen 'dragon' - it knows shapes: ball\n"
+    assert make("--dry-run", model="taught")[2] == ""
+
+
+@pytest.mark.usefixtures("no_work")
 def test_an_unknown_model_is_answered_with_the_nearest(make: Any) -> None:
     _refused(make(model="minni"), 2, "did you mean 'mini'")
 
 
 def test_a_broken_model_folder_is_named(make: Any, tiny_model: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(tiny_model, tmp_path / "broken")
     weights = next((tmp_path / "broken" / "transformer").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-100])

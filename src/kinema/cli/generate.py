@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -46,6 +47,7 @@ _SPEC_FLAGS = (
     "shift",
 )
 _SLUG_CHARACTERS = 40
+_MOST = 10_000  # videos of one command
 _MODELS = flags.hint("the model's")
 
 
@@ -119,8 +121,8 @@ class Generate:
 def run(argv: Sequence[str]) -> int:
     """Run the command with the arguments that follow its name; returns the exit code."""
     options = flags.parse(Generate, argv, "generate")
-    if options.count < 1:
-        raise SpecError(f"count={options.count} makes nothing; use a number from 1 up")
+    if not 1 <= options.count <= _MOST:
+        raise SpecError(f"count={options.count} does not fit; it takes a whole number from 1 to {_MOST}")
     before = _read_record(options.from_) if options.from_ else None
     request = _request(options, before)
     _check_outputs(options)
@@ -129,6 +131,7 @@ def run(argv: Sequence[str]) -> int:
 
     dtype = options.dtype or (before.dtype if before else None)
     plan = make_plan(request, device=options.device, dtype=dtype)
+    dataclasses.replace(plan.spec, seed=plan.spec.seed + options.count - 1)  # refuses a last seed that is too large
     paths = _outputs(options, plan.spec)
     for warning in [*plan.warnings(), *(_changes(before, plan.record()) if before else [])]:
         logger.warning(warning)
@@ -225,6 +228,7 @@ def _generate(plan: "Plan", paths: list[Path], as_json: bool) -> None:
     """Make the videos one after the other, each straight into its file."""
     console = Console(stderr=True)
     results = []
+    is_heard = logger.isEnabledFor(logging.WARNING)  # --quiet wants errors only
     with _bars(console) as bars:
         loading = bars.add_task("load", total=1)
         began = time.monotonic()
@@ -236,11 +240,11 @@ def _generate(plan: "Plan", paths: list[Path], as_json: bool) -> None:
             _write(pipeline, spec, path, _ShowProgress(bars, label))
             took_s, began = time.monotonic() - began, time.monotonic()
             results.append(_result(path, spec, took_s))
-            if not as_json:
-                bars.console.print(_summary(results[-1]), highlight=False, soft_wrap=True)
+            if not as_json and is_heard:
+                bars.console.print(_summary(results[-1]), highlight=False, markup=False, soft_wrap=True)
     if as_json:
         print(json.dumps({"videos": results, "warnings": list(plan.warnings())}, ensure_ascii=False))
-    else:
+    elif is_heard:
         print(_next(paths[-1], plan.spec), file=sys.stderr)
 
 
@@ -259,7 +263,7 @@ def _bars(console: Console) -> Bars:
         TimeRemainingColumn(compact=True),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or not logger.isEnabledFor(logging.WARNING),
     )
 
 
@@ -302,7 +306,8 @@ def _summary(result: dict[str, Any]) -> str:
 
 
 def _next(path: Path, spec: VideoSpec) -> str:
-    return f"next: --seed {spec.seed + 1} for another take, or the same again: kinema generate --from {path}"
+    again = shlex.join(["kinema", "generate", "--from", str(path)])
+    return f"next: --seed {spec.seed + 1} for another take, or the same again: {again}"
 
 
 def _show_plan(plan: "Plan", paths: list[Path], as_json: bool) -> None:
@@ -317,7 +322,7 @@ def _show_plan(plan: "Plan", paths: list[Path], as_json: bool) -> None:
         print(json.dumps({**shown, "warnings": list(plan.warnings())}, ensure_ascii=False))
         return
     for name, value in [*to_dict(plan.spec).items(), ("device", plan.device), ("dtype", plan.dtype)]:
-        if value not in (None, ""):
+        if value not in (None, "", []):
             print(f"{name:>10}  {value}")
     for path in paths:
         print(f"{'output':>10}  {path}")
