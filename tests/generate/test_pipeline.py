@@ -105,9 +105,9 @@ def test_guidance_is_one_batch_of_two_and_none_at_scale_one(pipe: Pipeline, monk
     batches = []
     forward = pipe.model.dit.forward
 
-    def counted(latent: Any, *rest: Any) -> Any:
+    def counted(latent: Any, *rest: Any, **named: Any) -> Any:
         batches.append(len(latent))
-        return forward(latent, *rest)
+        return forward(latent, *rest, **named)
 
     monkeypatch.setattr(pipe.model.dit, "forward", counted)
     pipe(dataclasses.replace(SPEC, guidance=3.0))
@@ -154,7 +154,7 @@ def test_a_cancelled_generation_stops_between_steps(pipe: Pipeline) -> None:
 
 
 def test_a_device_without_memory_is_explained(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    def exhausted(*_: Any) -> Any:
+    def exhausted(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(pipe.model.dit, "forward", exhausted)
@@ -163,7 +163,7 @@ def test_a_device_without_memory_is_explained(pipe: Pipeline, monkeypatch: pytes
 
 
 def test_other_failures_of_the_network_stay_what_they_are(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(pipe.model.dit, "forward", broken)

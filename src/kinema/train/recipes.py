@@ -14,7 +14,7 @@ from kinema.train.config import (
 )
 
 RECIPES: dict[str, Recipe] = {
-    # Two CPU cores, five hours; the shipped weights saw a third of the transformer's clips, and their card has the scores.
+    # Two CPU cores, five hours; the shipped weights saw a third of the transformer's clips.
     "mini": Recipe(
         preset="mini",
         corpus=CorpusConfig(clips=16_256),
