@@ -76,6 +76,11 @@ def test_a_prompt_without_a_command_is_told_where_to_go(capsys: pytest.CaptureFi
         (errors.DeviceMemoryError("too large"), 7, "too large"),
         (errors.DirectorError("no answer"), 8, "no answer"),
         (errors.KinemaError("other"), 1, "other"),
+        (
+            errors.SpecError("a/b could not be fetched (no network\n  Try again.)"),
+            2,
+            "a/b could not be fetched (no network Try again.)",
+        ),
         (MemoryError(), 7, "out of memory; ask for fewer frames or a smaller size"),
         (KeyboardInterrupt(), 130, "stopped; no unfinished file is left under its final name"),
         (

@@ -158,7 +158,7 @@ def _message(error: BaseException) -> str:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return f"{where}the disk is full; nothing was left under the final name"
         return f"{where}{error.strerror or error}"
-    return str(error)
+    return " ".join(line.strip() for line in str(error).splitlines())  # other libraries' words may come in several
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a signal handler
