@@ -1,6 +1,8 @@
+import pytest
 import torch
 
-from kinema.train.config import ConditioningShares
+from kinema.errors import SpecError
+from kinema.train.config import ConditioningShares, FlowStage, OptimConfig, Phase
 from kinema.train.flow import caption_of, draw_clean
 from kinema.world.scene import sample_scene
 
@@ -34,3 +36,13 @@ def test_captions_are_worded_anew_and_dropped_in_the_share_asked_for():
     assert len(set(captions)) > 100
     assert abs(captions.count("") / 400 - 0.25) < 0.07
     assert captions == [caption_of(scene, seed, 0.25).text for seed in range(400)]
+
+
+def test_a_phase_of_latents_cannot_be_cut():
+    with pytest.raises(SpecError, match="crop=32"):
+        FlowStage(
+            clips=8,
+            batch_size=1,
+            optim=OptimConfig(learning_rate=1e-3),
+            phases=(Phase(until=0.5, frames=1, batch_size=1, crop=32),),
+        )

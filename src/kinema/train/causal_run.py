@@ -6,63 +6,47 @@ Like `run.py`, every stage leaves its result in the run's folder, and the same c
 import copy
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from kinema import config as config_io
 from kinema.errors import SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.model import DiT, Model, load_model
 from kinema.train.config import CausalRecipe, StageConfig
 from kinema.train.consistency import ConsistencyTask
-from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.flow import Sampler
-from kinema.train.folder import RunFolder
 from kinema.train.forcing import Forcing, ForcingTask
 from kinema.train.latents import Latents, encode_corpus
 from kinema.train.run import Score, scored_prompts
+from kinema.train.staged import StagedRun
 from kinema.train.stages import CAUSAL_STAGES
-from kinema.train.trainer import train
 
 logger = logging.getLogger(__name__)
 
 
-class CausalRun:
+class CausalRun(StagedRun):
     """One recipe in one folder; `init` takes the place of the recipe's own model to start from."""
 
+    stages = CAUSAL_STAGES
+
     def __init__(self, recipe: CausalRecipe, folder: Path, score: Score, init: str | None = None) -> None:
+        super().__init__(recipe, folder)
         self.recipe = recipe
-        self.folder = folder
-        self._files = RunFolder(folder)
         self._score = score
         self._init = load_model(init or recipe.init, torch.device("cpu"), torch.float32)
         if self._init.causal is not None:
             raise SpecError(f"{init or recipe.init} is a causal model already; start from one that sees whole clips")
         self._dtype = getattr(torch, recipe.forcing.precision)
 
-    def run(self, stages: Sequence[str] = CAUSAL_STAGES) -> Path:
-        """Run the stages, in their order, and return the folder of the model. Raises DataError where one is missing."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        config_io.save_json(self.recipe, self.folder / "config.json")
-        for stage in CAUSAL_STAGES:
-            if stage in stages:
-                logger.info("stage %s", stage)
-                getattr(self, stage)()
-        return self.folder / "model"
-
-    def corpus(self) -> None:
-        """Render the clips."""
-        render_corpus(self.recipe.corpus, self.folder / "corpus")
-
     def latents(self) -> None:
         """Encode the clips with the autoencoder of the model to start from."""
         target = self.folder / "latents.npy"
         if not target.exists():
             vae = copy.deepcopy(self._init.vae).to(self._dtype)
-            encode_corpus(vae, Corpus(self.folder / "corpus"), target)
+            encode_corpus(vae, self._corpus, target)
 
     def forcing(self) -> None:
         """Teach the transformer to look back only."""
@@ -93,18 +77,13 @@ class CausalRun:
             network.to(torch.bfloat16)
         self._files.save_model(model)
 
-    def _train(self, task: ForcingTask | ConsistencyTask, config: StageConfig, name: str) -> None:
-        averaged = copy.deepcopy(task.networks)
-        train(task, config, self.folder / name, averaged)
-        self._files.save_weights(averaged, name)
-
     def _forcing(self, config: StageConfig) -> Forcing:
-        latents = Latents(self._files.need("latents.npy", "latents"), Corpus(self.folder / "corpus"))
+        latents = Latents(self._files.need("latents.npy", "latents"), self._corpus)
         patch = self._init.dit.config.patch_size
         return Forcing(self._init.text, self._init.tokenizer, latents, self.recipe.causal, patch, config)
 
     def _sampler(self, model_of: Callable[[DiT], Model]) -> Sampler:
-        prompts = scored_prompts(Corpus(self.folder / "corpus"), self._init.tokenizer)
+        prompts = scored_prompts(self._corpus, self._init.tokenizer)
 
         def sample(averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
             dit = averaged["dit"]

@@ -90,8 +90,6 @@ class StageConfig:
     """Arithmetic of the forward and backward passes; weights and optimizer stay in float32."""
     compile: bool = False
     """Whether to compile the networks: a minute or two at the start, faster steps after it."""
-    phases: tuple[Phase, ...] = ()
-    """Lengths of the clips over time: single frames first teach pictures quickly. Empty: whole clips throughout."""
     validate_every: int = 4_000
     """Clips between two validations."""
     sample_every: int = 16_000
@@ -105,6 +103,14 @@ class StageConfig:
             if getattr(self, name) < 1:
                 raise SpecError(f"{name}={getattr(self, name)} is no run; give a number of at least 1")
 
+
+@dataclass(frozen=True, kw_only=True)
+class PhasedStage(StageConfig):
+    """A stage that may begin with short and small clips."""
+
+    phases: tuple[Phase, ...] = ()
+    """Lengths of the clips over time: single frames first teach pictures quickly. Empty: whole clips throughout."""
+
     def phase(self, clips_seen: int, frames: int) -> Phase:
         """Give the phase of the step after `clips_seen`; after the last one, whole clips of `frames`."""
         for phase in self.phases:
@@ -114,7 +120,7 @@ class StageConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VAEStage(StageConfig):
+class VAEStage(PhasedStage):
     """Training of the video autoencoder."""
 
     kl_weight: float = 1e-4
@@ -134,7 +140,7 @@ class ConditioningShares:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowStage(StageConfig):
+class FlowStage(PhasedStage):
     """Joint training of the diffusion transformer and the text encoder."""
 
     times: TimeSampling = field(default_factory=lambda: TimeSampling(shift=3.0))
@@ -143,6 +149,13 @@ class FlowStage(StageConfig):
     """Share of the captions replaced by the empty prompt, for classifier-free guidance."""
     conditioning: ConditioningShares = field(default_factory=ConditioningShares)
     """How often clean frames are given."""
+
+    def __post_init__(self) -> None:
+        """Refuse what only the autoencoder's phases have."""
+        super().__post_init__()
+        crops = [phase.crop for phase in self.phases if phase.crop is not None]
+        if crops:
+            raise SpecError(f"a phase has crop={crops[0]}, but latents are not cut; leave it out of flow.phases")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from kinema.diffusion.schedule import shifted_times
 from kinema.model.dit import DiT
 from kinema.train.config import ConsistencyStage
 from kinema.train.flow import Sampler
-from kinema.train.forcing import Forcing
+from kinema.train.forcing import Forcing, Network
 
 
 class ConsistencyTask:
@@ -24,6 +24,7 @@ class ConsistencyTask:
         self, student: DiT, teacher: DiT, forcing: Forcing, config: ConsistencyStage, sampler: Sampler
     ) -> None:
         self.networks = nn.ModuleDict({"dit": student})
+        self._student = torch.compile(student) if config.compile else student
         self._teacher = teacher
         self._forcing = forcing
         self._config = config
@@ -40,7 +41,7 @@ class ConsistencyTask:
         num_blocks = self._forcing.num_blocks(data.shape[2])
         steps = torch.randint(self._config.grid_steps, (len(data), num_blocks), generator=generator)
         noise = torch.randn(data.shape, generator=generator)
-        return self._distance(self.networks["dit"], data, text, noise, steps), {}
+        return self._distance(self._student, data, text, noise, steps), {}
 
     @torch.no_grad()
     def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:
@@ -58,7 +59,7 @@ class ConsistencyTask:
         """Generate block by block from validation prompts, in few steps; what comes back is the sampler's score."""
         return self._sampler(averaged, path)
 
-    def _distance(self, student: nn.Module, data: Tensor, text: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+    def _distance(self, student: Network, data: Tensor, text: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         frames = data.shape[2]
         high, low = (self._forcing.spread(self._grid[steps + i], frames) for i in (0, 1))
         noisy = interpolate(data, noise, high)
@@ -70,13 +71,13 @@ class ConsistencyTask:
         width = self._config.huber
         return ((difference.square().mean(dim=(1, 3, 4)) + width**2).sqrt() - width).mean()
 
-    def _predict(self, student: nn.Module, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
+    def _predict(self, student: Network, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
         velocity = self._forcing.velocity(student, data, noisy, times, text).float()
         return data_from_velocity(noisy, velocity, times)
 
     def _guided(self, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
         """The teacher's velocity under guidance, both halves in one batch."""
-        empty = self._forcing.embed([""]).expand_as(text)
+        empty = self._forcing.empty.expand_as(text)
         data, noisy, times = (torch.cat([part, part]) for part in (data, noisy, times))
         both = self._forcing.velocity(self._teacher, data, noisy, times, torch.cat([text, empty]))
         prompt, negative = both.float().chunk(2)

@@ -1,4 +1,4 @@
-"""The folder of a run: what one stage leaves there for the next, whole or not at all."""
+"""A run in its folder: stages in their order, and what one leaves there for the next, whole or not at all."""
 
 import shutil
 from dataclasses import dataclass

@@ -4,6 +4,7 @@ A clip and its noisy copy go through together, with a mask that shows each noisy
 (`causal.teacher_forcing_mask`), so one pass trains all blocks, and sees what generation block by block will see.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from kinema.train.config import ForcingStage, StageConfig
 from kinema.train.flow import TIME_BINS, Sampler, caption_of, embed_captions
 from kinema.train.latents import Latents
 from kinema.train.order import batch_indices, step_seed
+
+Network = Callable[..., Tensor]
+"""The transformer, compiled or not."""
 
 
 class Forcing:
@@ -38,16 +42,19 @@ class Forcing:
         self._latents = latents
         self._causal = causal
         self._config = config
-        self.dtype = getattr(torch, config.precision)
+        self._dtype = getattr(torch, config.precision)
+        self._bias = functools.cache(self._make_bias)
 
-    def velocity(self, dit: Callable[..., Tensor], data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
+    def velocity(self, dit: Network, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
         """Give the velocity of `noisy` at `times` (`b t`), each block seeing the blocks of `data` before it."""
         frames = data.shape[2]
-        tokens = (data.shape[3] // self._patch[1]) * (data.shape[4] // self._patch[2])
-        bias = attention_bias(teacher_forcing_mask(frames, self._causal), tokens, self.dtype)
+        bias = self._bias(frames, (data.shape[3] // self._patch[1]) * (data.shape[4] // self._patch[2]))
         both = torch.cat([data, noisy], dim=2)
         both_times = torch.cat([torch.full_like(times, self._causal.context_noise), times], dim=1)
         return dit(both, both_times, text, frames=[*range(frames)] * 2, bias=bias)[:, :, frames:]
+
+    def _make_bias(self, frames: int, tokens: int) -> Tensor:
+        return attention_bias(teacher_forcing_mask(frames, self._causal), tokens, self._dtype)
 
     def batch(self, clips_seen: int, drop: float) -> tuple[Tensor, Tensor]:
         """Give the latents of the step after `clips_seen`, and their embedded captions."""
@@ -71,6 +78,11 @@ class Forcing:
     def embed(self, captions: list[str]) -> Tensor:
         """Encode captions with the frozen text encoder."""
         return embed_captions(self._text, self._tokenizer, captions)
+
+    @functools.cached_property
+    def empty(self) -> Tensor:
+        """The embedded empty prompt, `1 k d`: what guidance leads away from."""
+        return self.embed([""])
 
     def spread(self, values: Tensor, frames: int) -> Tensor:
         """Give every frame the value of its block: `b blocks` to `b t`."""

@@ -21,10 +21,10 @@ from kinema.model.presets import PRESETS
 from kinema.model.text import TextEncoder
 from kinema.model.vae import VideoVAE
 from kinema.train.config import Recipe
-from kinema.train.corpus import Corpus, render_corpus
+from kinema.train.corpus import Corpus
 from kinema.train.flow import FlowTask, caption_of
-from kinema.train.folder import RunFolder
 from kinema.train.latents import Latents, encode_corpus, measure_statistics
+from kinema.train.staged import StagedRun
 from kinema.train.stages import STAGES
 from kinema.train.tokenizer import train_tokenizer
 from kinema.train.trainer import train
@@ -40,31 +40,18 @@ SCORED_PROMPTS = 24
 """Videos of a sheet of samples."""
 
 
-class Run:
+class Run(StagedRun):
     """One recipe in one folder; `init` is a model to go on from instead of random weights."""
 
+    stages = STAGES
+
     def __init__(self, recipe: Recipe, folder: Path, score: Score, init: str | None = None) -> None:
+        super().__init__(recipe, folder)
         self.recipe = recipe
-        self.folder = folder
-        self._files = RunFolder(folder)
         self.preset = PRESETS[recipe.preset]
         self._dtype = getattr(torch, recipe.vae.precision)
         self._score = score
         self._init: Model | None = load_model(init, torch.device("cpu"), torch.float32) if init else None
-
-    def run(self, stages: Sequence[str] = STAGES) -> Path:
-        """Run the stages, in their order, and return the folder of the model. Raises DataError where one is missing."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        config_io.save_json(self.recipe, self.folder / "config.json")
-        for stage in STAGES:
-            if stage in stages:
-                logger.info("stage %s", stage)
-                getattr(self, stage)()
-        return self.folder / "model"
-
-    def corpus(self) -> None:
-        """Render the clips."""
-        render_corpus(self.recipe.corpus, self.folder / "corpus")
 
     def tokenizer(self) -> None:
         """Train the tokenizer on three captions of every scene, or take the one of the model to go on from."""
@@ -74,7 +61,7 @@ class Run:
         if self._init is not None:
             trained = self._init.tokenizer.tokenizer
         else:
-            scenes = Corpus(self.folder / "corpus").scenes
+            scenes = self._corpus.scenes
             captions = (caption_of(scene, seed).text for scene in scenes for seed in range(3))
             trained = train_tokenizer(captions, self.preset.text.vocab_size, self.preset.max_tokens)
         trained.save_pretrained(target)
@@ -87,7 +74,7 @@ class Run:
         vae = VideoVAE(self.preset.vae)
         if self._init is not None:
             vae.load_state_dict(self._init.vae.state_dict())
-        task = VAETask(vae, Corpus(self.folder / "corpus"), self.recipe.vae)
+        task = VAETask(vae, self._corpus, self.recipe.vae)
         averaged = copy.deepcopy(task.networks)
         train(task, self.recipe.vae, self.folder / "vae", averaged)
         self._files.save_weights(averaged["vae"], "vae")
@@ -97,7 +84,7 @@ class Run:
         target = self.folder / "latents.npy"
         if target.exists():
             return
-        corpus = Corpus(self.folder / "corpus")
+        corpus = self._corpus
         vae = VideoVAE(self.preset.vae)
         self._files.load_weights(vae, "vae")
         vae.eval().to(self._dtype)
@@ -119,18 +106,15 @@ class Run:
         if self._init is not None:
             dit.load_state_dict(self._init.dit.state_dict())
             text.load_state_dict(self._init.text.state_dict())
-        corpus = Corpus(self.folder / "corpus")
-        latents = Latents(self._files.need("latents.npy", "latents"), corpus)
+        latents = Latents(self._files.need("latents.npy", "latents"), self._corpus)
         vae, tokenizer = self._load_vae(), self._load_tokenizer()
-        prompts = scored_prompts(corpus, tokenizer)
+        prompts = scored_prompts(self._corpus, tokenizer)
 
         def sample(averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
             return self._score(Pipeline(self._model(averaged, vae), name=str(self.folder)), prompts, path)
 
         task = FlowTask(dit, text, tokenizer, latents, vae.stride, self.recipe.flow, sample)
-        averaged = copy.deepcopy(task.networks)
-        train(task, self.recipe.flow, self.folder / "flow", averaged)
-        self._files.save_weights(averaged, "flow")
+        self._train(task, self.recipe.flow, "flow")
 
     def export(self) -> None:
         """Write the model folder, in bfloat16, with the words that the captions use."""

@@ -1,0 +1,53 @@
+"""A recipe run stage by stage in one folder: what all kinds of runs have in common."""
+
+import copy
+import functools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from kinema import config as config_io
+from kinema.train.config import CausalRecipe, Recipe, StageConfig
+from kinema.train.corpus import Corpus, render_corpus
+from kinema.train.folder import RunFolder
+from kinema.train.trainer import Task, train
+
+logger = logging.getLogger(__name__)
+
+
+class StagedRun:
+    """Runs the methods named in `stages`, in their order; each skips what is in the folder already."""
+
+    stages: ClassVar[tuple[str, ...]]
+    """Names of the stages, each a method without arguments."""
+
+    def __init__(self, recipe: Recipe | CausalRecipe, folder: Path) -> None:
+        self.folder = folder
+        self._files = RunFolder(folder)
+        self._common = recipe
+
+    def run(self, stages: Sequence[str] | None = None) -> Path:
+        """Run the stages, all unless told, and return the model's folder. Raises DataError where one is missing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config_io.save_json(self._common, self.folder / "config.json")
+        for stage in self.stages:
+            if stages is None or stage in stages:
+                logger.info("stage %s", stage)
+                getattr(self, stage)()
+        return self.folder / "model"
+
+    def corpus(self) -> None:
+        """Render the clips."""
+        render_corpus(self._common.corpus, self.folder / "corpus")
+
+    @functools.cached_property
+    def _corpus(self) -> Corpus:
+        """The rendered clips; their scenes take seconds to read."""
+        return Corpus(self.folder / "corpus")
+
+    def _train(self, task: Task, config: StageConfig, name: str) -> None:
+        """Train, and leave the averaged weights as NAME.safetensors."""
+        averaged = copy.deepcopy(task.networks)
+        train(task, config, self.folder / name, averaged)
+        self._files.save_weights(averaged, name)
