@@ -99,8 +99,7 @@ def _dataclass(cls: type, data: Any, place: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     for key in data:
         if key not in fields:
-            message = unknown(f"field of {cls.__name__}", str(key), fields)
-            raise SpecError(message.replace(repr(str(key)), repr(_join(place, str(key))), 1))
+            raise SpecError(unknown(f"field of {cls.__name__}", str(key), fields, shown=_join(place, str(key))))
     hints = typing.get_type_hints(cls)
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -123,7 +123,8 @@ class Pipeline:
         """Make the latents of a resolved request, normalised, float32; `noise` replaces what the seed would draw."""
         tracker = tracker or Tracker()
         if self.model.causal is not None:
-            return torch.cat(list(self._blocks(spec, self.model.causal, tracker, noise)), dim=2)
+            with explained(spec):
+                return torch.cat(list(self._blocks(spec, self.model.causal, tracker, noise)), dim=2)
         assert spec.steps is not None
         assert spec.shift is not None
         with explained(spec):
@@ -204,7 +205,7 @@ class Pipeline:
             predicted: Tensor = dit(latent.to(self.dtype), times, text, steps=steps)
             return predicted.float()
 
-        return velocity if guidance == 1 else classifier_free(velocity, velocity, guidance)
+        return classifier_free(velocity, velocity, guidance)
 
     def _guidances(self, spec: VideoSpec) -> tuple[float, ...]:
         """The guidance of each transformer."""
@@ -219,17 +220,20 @@ class Pipeline:
             return None
         return condition_channels(self.model.vae, read_pictures(spec, self.stride), spec.shape, self.device)
 
-    @torch.inference_mode()
     def decode(self, latent: Float[Tensor, "1 c t y x"], spec: VideoSpec) -> Iterator[Float[Tensor, "f h w 3"]]:
         """Turn the latents of a resolved request into frames in [-1, 1], a few latent frames at a time."""
-        for frames in self.model.vae.decode_stream(latent.split(self._frames_per_chunk(spec), dim=2)):
+        return self._decode(latent.split(self._frames_per_chunk(spec), dim=2))
+
+    @torch.inference_mode()
+    def _decode(self, latents: Iterable[Tensor]) -> Iterator[Float[Tensor, "f h w 3"]]:
+        for frames in self.model.vae.decode_stream(latents):
             yield frames[0]
 
     def _stream(self, spec: VideoSpec, tracker: Tracker) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
         if self.model.causal is not None:
             with explained(spec):
-                for frames in self.model.vae.decode_stream(self._blocks(spec, self.model.causal, tracker)):
-                    yield to_pixels(frames[0])
+                for frames in self._decode(self._blocks(spec, self.model.causal, tracker)):
+                    yield to_pixels(frames)
             return
         latent = self.latents(spec, tracker=tracker)
         with explained(spec):

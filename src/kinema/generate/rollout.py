@@ -106,9 +106,7 @@ class Rollout:
 
     def _solve(self, start: int, length: int, noise: DrawNoise, on_step: OnStep | None) -> Tensor:
         latent = noise(start, length, 0).to(self._dit.patch_embed.weight.device)
-        velocity = (
-            self._velocity if self._guidance == 1 else classifier_free(self._velocity, self._velocity, self._guidance)
-        )
+        velocity = classifier_free(self._velocity, self._velocity, self._guidance)
         if self._solver == "consistency":
             return consistency(velocity, latent, self._schedule, lambda step: noise(start, length, step), on_step)
         return SOLVERS[self._solver](velocity, latent, self._schedule, on_step)  # type: ignore[index]
