@@ -23,27 +23,57 @@ if TYPE_CHECKING:
         SpecError,
     )
     from kinema.generate.pipeline import Pipeline
-    from kinema.spec import VideoSpec
+    from kinema.spec import (
+        Blend,
+        Card,
+        Cut,
+        Extend,
+        Join,
+        KeyFrame,
+        KeyFrames,
+        Loop,
+        Remix,
+        Replace,
+        Storyboard,
+        Vary,
+        VideoSpec,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Blend",
+    "Card",
     "CheckpointError",
+    "Cut",
     "DataError",
     "DeviceMemoryError",
     "DirectorError",
+    "Extend",
     "JobCancelled",
     "JobError",
     "JobNotFound",
+    "Join",
+    "KeyFrame",
+    "KeyFrames",
     "KinemaError",
+    "Loop",
     "MediaError",
     "Pipeline",
+    "Remix",
+    "Replace",
     "SpecError",
+    "Storyboard",
+    "Vary",
     "VideoSpec",
     "__version__",
 ]
 
-_ROOMS = {"Pipeline": "kinema.generate.pipeline", "VideoSpec": "kinema.spec"}
+_EDITS = (
+    *("Blend", "Card", "Cut", "Extend", "Join", "KeyFrame", "KeyFrames"),
+    *("Loop", "Remix", "Replace", "Storyboard", "Vary"),
+)
+_ROOMS = {"Pipeline": "kinema.generate.pipeline", **dict.fromkeys(["VideoSpec", *_EDITS], "kinema.spec")}
 """The module that each public name comes from; the names not listed are errors."""
 
 

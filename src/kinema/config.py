@@ -25,12 +25,15 @@ def nearest(name: str, choices: Iterable[str], likeness: float = 0.5) -> str | N
     return lowered[found[0]] if found else None
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
-    """The message for a name that does not exist: `unknown solver 'eular'; did you mean 'euler'? (...)`."""
+def unknown(kind: str, name: str, choices: Iterable[str], *, shown: str | None = None) -> str:
+    """The message for a name that does not exist: `unknown solver 'eular'; did you mean 'euler'? (...)`.
+
+    `shown` is what the message calls it, where that is more than the name: the whole path of a field.
+    """
     known = sorted(choices)
     close = nearest(name, known)
     meant = f"; did you mean {close!r}?" if close else ";"
-    return f"unknown {kind} {name!r}{meant} known: {', '.join(known) or 'none'}"
+    return f"unknown {kind} {(shown or name)!r}{meant} known: {', '.join(known) or 'none'}"
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -132,6 +135,11 @@ def _union(options: Sequence[Any], value: Any, place: str) -> Any:
     options = [option for option in options if option is not type(None)]
     if len(options) == 1:
         return _value(options[0], value, place)
+    if isinstance(value, Mapping):  # dataclasses that say in a field `kind` which of them they are
+        named = [option for option in options if value.get("kind") == getattr(option, "kind", value)]
+        options = named or options
+        if len(options) == 1:
+            return _value(options[0], value, place)
     for option in sorted(options, key=lambda option: option is not type(value)):
         try:
             return _value(option, value, place)

@@ -77,6 +77,8 @@ class Pipeline:
 
         Raises SpecError for a size, length, solver, image or prompt that this model cannot use, and names what it can.
         """
+        if spec.edit is not None:
+            raise SpecError(f"{spec.edit.kind} cannot be made yet; ask for a video from a prompt")
         resolved = dataclasses.replace(spec, model=self.name).resolve(self.model.defaults, self.stride)
         solvers = SCHEDULES if self.model.causal is not None else SOLVERS
         if resolved.solver not in solvers:

@@ -19,7 +19,7 @@ DEFAULTS = ModelDefaults(
 def test_resolving_leaves_nothing_open_but_the_image() -> None:
     resolved = VideoSpec(prompt="a ball").resolve(DEFAULTS, STRIDE)
     left_open = {field.name for field in dataclasses.fields(resolved) if getattr(resolved, field.name) is None}
-    assert left_open <= {"seconds", "image", "last_image", "guidance_low", "step_cache"}
+    assert left_open <= {"seconds", "image", "last_image", "guidance_low", "step_cache", "edit", "fit"}
     for field in dataclasses.fields(DEFAULTS):
         assert getattr(resolved, field.name) == getattr(DEFAULTS, field.name)
     assert resolved.shape == VideoShape(17, 64, 64)

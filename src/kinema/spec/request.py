@@ -1,14 +1,15 @@
-"""What a person can ask for, as plain data that JSON, the command line and the server share."""
+"""One request for one video, and what a model makes when the request does not say."""
 
 import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from typing import TypeGuard
 
 from kinema.config import from_json, to_dict
 from kinema.errors import SpecError
 from kinema.shapes import Stride, VideoShape
+from kinema.spec.checks import is_number, require_integer, require_number, require_text
+from kinema.spec.edits import Edit, Fit, Join, KeyFrames, Storyboard
 
 MAX_SEED = 2**63 - 1
 MAX_STEPS = 1000
@@ -92,46 +93,73 @@ class VideoSpec:
     """Files of LoRAs, each with its weight, that are added to the model."""
     changes: tuple[tuple[float, str], ...] = ()
     """What to show from which second on, after `prompt`: for models that make video block by block."""
+    edit: Edit | None = None
+    """What to do with videos and pictures that are there already."""
+    fit: Fit | None = None
+    """How pictures and videos of other proportions come into the frame; None = they are refused."""
 
     def __post_init__(self) -> None:
         """Refuse what no model could do."""
-        _require_text("prompt", self.prompt, example="a red ball rolls to the right")
-        _require_text("model", self.model, example="mini")
+        is_asked = not isinstance(self.edit, Join)
+        require_text("prompt", self.prompt, example="a red ball rolls to the right", empty=not is_asked)
+        require_text("model", self.model, example="mini")
         if self.image is not None:
-            _require_text("image", self.image, example="first.png")
+            require_text("image", self.image, example="first.png")
         if self.negative is not None:
-            _require_text("negative", self.negative, example="blurry", empty=True)
+            require_text("negative", self.negative, example="blurry", empty=True)
         if self.seconds is not None and self.frames is not None:
             raise SpecError(f"seconds={self.seconds:g} and frames={self.frames} both set the length; give one of them")
         _require_changes(self.changes)
         for path, weight in self.loras:
-            _require_text("lora", path, example="style.safetensors")
-            if not _is_number(weight):
+            require_text("lora", path, example="style.safetensors")
+            if not is_number(weight):
                 raise SpecError(f"the weight of {path} is {weight!r}; it takes a number, such as 0.8")
-        _require_integer("frames", self.frames, 1, MAX_FRAMES)
+        require_integer("frames", self.frames, 1, MAX_FRAMES)
         for name in ("width", "height"):
-            _require_integer(name, getattr(self, name), 1, MAX_SIDE)
-        _require_integer("steps", self.steps, 1, MAX_STEPS)
-        _require_integer("seed", self.seed, 0, MAX_SEED)
+            require_integer(name, getattr(self, name), 1, MAX_SIDE)
+        require_integer("steps", self.steps, 1, MAX_STEPS)
+        require_integer("seed", self.seed, 0, MAX_SEED)
         if self.last_image is not None:
-            _require_text("last_image", self.last_image, example="last.png")
+            require_text("last_image", self.last_image, example="last.png")
             if self.image is None:
                 raise SpecError(f"last_image={self.last_image!r} needs a picture to start from; give image too")
         for name in ("seconds", "guidance", "guidance_low", "step_cache"):
-            _require_number(name, getattr(self, name), zero=True)
+            require_number(name, getattr(self, name), zero=True)
         for name in ("fps", "shift"):
-            _require_number(name, getattr(self, name), zero=False)
+            require_number(name, getattr(self, name), zero=False)
+        if self.fit not in (None, "crop", "pad", "stretch"):
+            raise SpecError(f"fit={self.fit!r} does not fit; use crop, pad or stretch")
+        if self.edit is not None:
+            self._check_edit(self.edit)
+
+    def _check_edit(self, edit: Edit) -> None:
+        """Refuse a second way of saying what the edit says."""
+        if self.changes:
+            raise SpecError(f"changes and {edit.kind} both change the video; use a storyboard for prompts that change")
+        if isinstance(edit, KeyFrames | Storyboard):
+            return
+        if self.seconds is not None:
+            raise SpecError(f"{edit.kind} takes its length from the video; drop seconds={self.seconds:g}")
+        if self.image is not None or self.last_image is not None:
+            raise SpecError(f"{edit.kind} works on a video, not on a picture; drop image and last_image")
 
     def resolve(self, defaults: ModelDefaults, stride: Stride) -> "VideoSpec":
-        """This request with nothing left open but `image`; `seconds` has become `frames`, and rates are floats.
+        """This request with nothing left open but files; `seconds` has become `frames`, and rates are floats.
+
+        An edit of a video leaves `frames` and `fps` open where they are: only who reads the video knows them.
 
         `stride` is that of whole tokens (`Stride.with_patch`). Raises SpecError, naming the nearest that fit, for
         a length or a size that the model cannot make. Resolving a resolved spec changes nothing.
         """
-        fps = float(defaults.fps if self.fps is None else self.fps)
-        frames = defaults.frames if self.frames is None else self.frames
+        is_known = self.edit is None or isinstance(self.edit, KeyFrames | Storyboard)
+        fps = None if self.fps is None else float(self.fps)
+        frames = self.frames
+        if is_known:
+            fps = defaults.fps if fps is None else fps
+            frames = defaults.frames if frames is None else frames
         if self.seconds is not None:
-            frames = _frames_of(self.seconds, fps, stride)
+            assert fps is not None
+            frames = frames_of(self.seconds, fps, stride)
         resolved = dataclasses.replace(
             self,
             negative=defaults.negative if self.negative is None else self.negative,
@@ -146,9 +174,11 @@ class VideoSpec:
             solver=defaults.solver if self.solver is None else self.solver,
             shift=float(defaults.shift if self.shift is None else self.shift),
         )
-        resolved.shape.to_latent(stride)
-        late = [second for second, _ in self.changes if second * fps > frames - 1]
+        dataclasses.replace(resolved, frames=frames or 1).shape.to_latent(stride)
+        late = [second for second, _ in self.changes if fps and frames and second * fps > frames - 1]
         if late:
+            assert fps is not None
+            assert frames is not None
             raise SpecError(
                 f"the prompt changes at {late[0]:g} s, but the video ends at {(frames - 1) / fps:g} s; "
                 "make it longer (seconds), or change the prompt earlier"
@@ -173,7 +203,7 @@ class VideoSpec:
         return from_json(cls, text)
 
 
-def _frames_of(seconds: float, fps: float, stride: Stride) -> int:
+def frames_of(seconds: float, fps: float, stride: Stride) -> int:
     """How many frames last so long, to the millisecond, or a SpecError with the lengths nearby that clips can have."""
     if seconds * fps >= MAX_FRAMES:
         raise SpecError(
@@ -196,41 +226,8 @@ def _frames_of(seconds: float, fps: float, stride: Stride) -> int:
 def _require_changes(changes: tuple[tuple[float, str], ...]) -> None:
     before = 0.0
     for second, prompt in changes:
-        _require_number("second", second, zero=False)
-        _require_text("prompt", prompt, example="the ball stops")
+        require_number("second", second, zero=False)
+        require_text("prompt", prompt, example="the ball stops")
         if second <= before:
             raise SpecError(f"prompts change at {second:g} s after {before:g} s; give them in their order")
         before = second
-
-
-def _require_text(name: str, value: object, *, example: str, empty: bool = False) -> None:
-    if not isinstance(value, str):
-        raise SpecError(f"{name} is {value!r}; it takes text, such as {example!r}")
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise SpecError(f"{name} is {value!r}, which is no text in UTF-8 without null characters, such as {example!r}")
-    if not value.strip() and not empty:
-        raise SpecError(f"{name} is empty; it takes text, such as {example!r}")
-
-
-def _require_integer(name: str, value: object, smallest: int, largest: int | None) -> None:
-    if value is None:
-        return
-    accepted = f"a whole number from {smallest} " + ("up" if largest is None else f"to {largest}")
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise SpecError(f"{name}={value!r} does not fit; it takes {accepted}")
-    if value < smallest or (largest is not None and value > largest):
-        raise SpecError(f"{name}={value} does not fit; it takes {accepted}")
-
-
-def _require_number(name: str, value: object, *, zero: bool) -> None:
-    if value is None:
-        return
-    accepted = "a number from 0 up" if zero else "a number above 0"
-    if not _is_number(value):
-        raise SpecError(f"{name}={value!r} does not fit; it takes {accepted}")
-    if value < 0 or (value == 0 and not zero):
-        raise SpecError(f"{name}={value:g} does not fit; it takes {accepted}")
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)

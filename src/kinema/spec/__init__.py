@@ -1,0 +1,46 @@
+"""What a person can ask for, as plain data that JSON, the command line and the server share."""
+
+from kinema.spec.edits import (
+    Blend,
+    Card,
+    Cut,
+    Edit,
+    Extend,
+    Fit,
+    Join,
+    KeyFrame,
+    KeyFrames,
+    Loop,
+    Remix,
+    Replace,
+    Storyboard,
+    Vary,
+    edit_files,
+    with_files,
+)
+from kinema.spec.request import MAX_FRAMES, MAX_SEED, MAX_SIDE, MAX_STEPS, ModelDefaults, VideoSpec
+
+__all__ = [
+    "MAX_FRAMES",
+    "MAX_SEED",
+    "MAX_SIDE",
+    "MAX_STEPS",
+    "Blend",
+    "Card",
+    "Cut",
+    "Edit",
+    "Extend",
+    "Fit",
+    "Join",
+    "KeyFrame",
+    "KeyFrames",
+    "Loop",
+    "ModelDefaults",
+    "Remix",
+    "Replace",
+    "Storyboard",
+    "Vary",
+    "VideoSpec",
+    "edit_files",
+    "with_files",
+]
