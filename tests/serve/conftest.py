@@ -76,7 +76,7 @@ def open_place(serve: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
         running = serve(*args)
 
         client = openai.OpenAI(base_url=f"{running.url}/v1", api_key=token, max_retries=0)
-        http = httpx2.Client(base_url=running.url)
+        http = httpx2.Client(base_url=running.url, timeout=120)
         opened.append(Place(running, Double(running.store, running.artefacts), client, http))
         return opened[-1]
 

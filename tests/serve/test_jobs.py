@@ -325,3 +325,16 @@ def test_what_was_queued_is_there_after_reopening(tmp_path: Path) -> None:
     again = Store.open(tmp_path)
     assert Jobs(again).get(job.id) == job
     again.close()
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    first = Store.open(tmp_path)
+    job = Jobs(first).submit(NewJob(spec=VideoSpec(prompt="a red ball")))[0]
+    with first.write() as db:
+        for name in ("webhook_endpoints", "webhook_deliveries", "files"):
+            db.exec_driver_sql(f"DROP TABLE {name}")
+        db.exec_driver_sql("UPDATE schema_version SET version = 1")
+    first.close()
+    again = Store.open(tmp_path)
+    assert Jobs(again).cancel(job.id).status == "cancelled"
+    again.close()

@@ -52,12 +52,18 @@ class Serve:
     """The API keys that are accepted."""
     make_key: Annotated[str | None, flags.text("NAME"), flags.hint()] = None
     """Add a key of that name to --keys, print it, and stop; it is shown this once."""
+    policy: Annotated[Path | None, flags.path("FILE"), flags.hint("the one that comes with Kinema")] = None
+    """What must not be asked for; the file can be edited while the server runs."""
+    make_policy: Annotated[Path | None, flags.path("FILE"), flags.hint()] = None
+    """Write the policy that comes with Kinema to a file, for editing, and stop."""
     max_queued: Annotated[int, flags.whole("N"), flags.hint("1000")] = 1000
     """Jobs that may wait; one more is refused with 429."""
     keep_days: Annotated[float, flags.number("D"), flags.hint("30")] = 30.0
     """How long finished videos are kept."""
     lease: Annotated[float, flags.number("S"), flags.hint("30")] = 30.0
     """Seconds of silence after which a worker has lost its job."""
+    allow_network: Annotated[str | None, flags.text("NETWORK,..."), flags.hint("public addresses only")] = None
+    """Private networks that webhooks may reach, such as 10.0.0.0/8."""
     device: Annotated[str | None, flags.text("D"), flags.hint("a GPU if there is one, else cpu")] = None
     """Where to compute: cpu, cuda, cuda:1."""
     dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
@@ -73,6 +79,9 @@ def run(argv: Sequence[str]) -> int:
     options = flags.parse(Serve, argv, "serve")
     if options.make_key is not None:
         _make_key(options)
+        return 0
+    if options.make_policy is not None:
+        _make_policy(options.make_policy)
         return 0
     settings = _settings(options)
     keys = _keys(options)
@@ -114,8 +123,18 @@ def _settings(options: Serve) -> "ServeSettings":
     if not 0 < options.port < 65536:
         raise SpecError(f"--port is {options.port}; it takes a whole number from 1 to 65535")
     queue = QueueSettings(lease_s=options.lease, max_queued=options.max_queued, keep_s=86400 * options.keep_days)
-    models = tuple(name.strip() for name in options.model.split(",") if name.strip())
-    return ServeSettings(models=models, aliases=_aliases(options.alias), queue=queue)
+    models = _names(options.model)
+    return ServeSettings(
+        models=models,
+        aliases=_aliases(options.alias),
+        queue=queue,
+        policy=_policy(options.policy),
+        allowed_networks=_names(options.allow_network),
+    )
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def _aliases(text: str | None) -> dict[str, str]:
@@ -149,6 +168,24 @@ def _make_key(options: Serve) -> None:
     save_json(ring, options.keys)
     options.keys.chmod(0o600)
     print(token)
+
+
+def _make_policy(path: Path) -> None:
+    from kinema.serve.moderation import DEFAULT_POLICY
+
+    if path.exists():
+        raise SpecError(f"--make-policy {path} is there already; give a new name")
+    path.write_bytes(DEFAULT_POLICY.read_bytes())
+
+
+def _policy(path: Path | None) -> str | None:
+    """The place of a policy that can be read. Raises SpecError."""
+    if path is None:
+        return None
+    from kinema.serve.moderation import PolicyFile
+
+    PolicyFile(path)
+    return str(path.absolute())
 
 
 def _is_loopback(host: str) -> bool:

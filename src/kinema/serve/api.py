@@ -8,6 +8,7 @@ from kinema.serve.artefacts import Artefacts
 from kinema.serve.faults import Fault
 from kinema.serve.jobs import Jobs
 from kinema.serve.keys import Key, KeyRing
+from kinema.serve.moderation import PolicyFile
 from kinema.serve.requests import Desk
 from kinema.serve.settings import ServeSettings
 from kinema.serve.store import Store
@@ -23,6 +24,7 @@ class Api:
     jobs: Jobs
     desk: Desk
     keys: KeyRing
+    policy: PolicyFile
 
 
 @dataclass(frozen=True, kw_only=True)

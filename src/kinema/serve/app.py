@@ -1,22 +1,28 @@
 """The HTTP application. It holds no model: what it accepts becomes a job, and a worker makes it."""
 
+import contextlib
 import json
 import logging
 import time
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import kinema
-from kinema.serve import api_health, api_models, api_videos
+from kinema.serve import api_health, api_models, api_moderations, api_videos, api_webhooks
 from kinema.serve.api import Api
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.faults import error_body, install_faults
 from kinema.serve.jobs import Jobs
 from kinema.serve.keys import KeyRing
+from kinema.serve.moderation import PolicyFile
+from kinema.serve.outward import Outward
 from kinema.serve.requests import Desk
+from kinema.serve.sender import Sender
 from kinema.serve.settings import ServeSettings
 from kinema.serve.store import Store
 
@@ -29,18 +35,31 @@ def make_app(
     """Make the application over a store."""
     settings = settings or ServeSettings()
     jobs = Jobs(store, settings.queue)
-    app = FastAPI(title="Kinema", version=kinema.__version__, description="Type a prompt, get a video.")
+    policy = PolicyFile(settings.policy)
+    sender = Sender(store, Outward(allowed=settings.allowed_networks), settings.queue.keep_s)
+
+    @contextlib.asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        sender.start()
+        yield
+        await run_in_threadpool(sender.stop)
+
+    about = "Type a prompt, get a video."
+    app = FastAPI(title="Kinema", version=kinema.__version__, description=about, lifespan=running)
     app.state.api = Api(
         settings=settings,
         store=store,
         artefacts=artefacts,
         jobs=jobs,
-        desk=Desk(settings=settings, jobs=jobs, artefacts=artefacts),
+        desk=Desk(settings=settings, jobs=jobs, artefacts=artefacts, policy=policy),
         keys=keys or KeyRing(),
+        policy=policy,
     )
     app.include_router(api_health.router)
     app.include_router(api_models.router)  # before the videos: /v1/videos/models is no video
+    app.include_router(api_moderations.router)
     app.include_router(api_videos.router)
+    app.include_router(api_webhooks.router)
     install_faults(app)
     app.add_middleware(RequestIds)
     return app

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from kinema.errors import JobNotFound, KinemaError, MediaError, SpecError
 from kinema.serve.job import KeyReused, QueueFull
+from kinema.serve.moderation import Blocked
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ def as_fault(error: Exception) -> Fault:
         return Fault(429, str(error), code=error.code, headers=headers)
     if isinstance(error, KeyReused):
         return Fault(422, str(error), code="idempotency_key_reused", headers={"x-should-retry": "false"})
+    if isinstance(error, Blocked):
+        return Fault(400, str(error), code="moderation_blocked", param="prompt", headers={"x-should-retry": "false"})
     if isinstance(error, JobNotFound):
         return Fault(404, str(error), code="not_found")
     if isinstance(error, SpecError | MediaError):

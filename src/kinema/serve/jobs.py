@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from kinema.errors import JobNotFound
 from kinema.serve.job import ENDED, Event, Job, KeyReused, NewJob, QueueFull
+from kinema.serve.outbox import EVENT_TYPES, announce
 from kinema.serve.settings import Limits, QueueSettings
 from kinema.serve.store import EVENTS, IDEMPOTENCY, JOBS, WORKERS, Store
 
@@ -43,6 +44,8 @@ def body_hash(body: Any) -> str:
 def note(db: sa.Connection, job_id: str, kind: str, at: float, **data: Any) -> None:
     """Write down that something happened to a job, in the transaction that makes it happen."""
     db.execute(EVENTS.insert().values(job_id=job_id, type=kind, at=at, data=json.dumps(data, ensure_ascii=False)))
+    if kind in EVENT_TYPES:
+        announce(db, job_id, kind, at)
 
 
 class Jobs:

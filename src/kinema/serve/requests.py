@@ -14,6 +14,7 @@ from kinema.serve.faults import Fault
 from kinema.serve.forms import Upload
 from kinema.serve.job import Job, NewJob
 from kinema.serve.jobs import Jobs
+from kinema.serve.moderation import PolicyFile
 from kinema.serve.schema import SORA_SIZES, ChangeVideo, CreateVideo, ExtendVideo, Reference
 from kinema.serve.settings import SORA_NAMES, ServeSettings
 from kinema.spec import VideoSpec
@@ -28,11 +29,13 @@ class Desk:
     settings: ServeSettings
     jobs: Jobs
     artefacts: Artefacts
+    policy: PolicyFile
 
     def create(self, asked: CreateVideo, owner: str) -> NewJob:
         """A new video. Raises Fault and SpecError."""
         if asked.characters:
             raise Fault(400, "no model here knows characters; leave them out", code="unsupported", param="characters")
+        self._moderate(asked)
         name, model = self._model(asked.model)
         width, height = self._size(asked, name, model)
         image = self._picture(asked.input_reference)
@@ -48,6 +51,7 @@ class Desk:
 
     def remix(self, source: Job, asked: ChangeVideo, owner: str) -> NewJob:
         """The same video with other words: same noise, size and length, unless another seed is asked for."""
+        self._moderate(asked)
         _require_completed(source)
         seed = source.spec.seed if asked.seed is None else _seed(asked.seed)
         spec = VideoSpec(**{**_fields(source.spec), "prompt": asked.prompt, "seed": seed})
@@ -59,6 +63,7 @@ class Desk:
 
     def extend(self, source: Job, asked: ExtendVideo, owner: str) -> NewJob:
         """The video with more at its end; `seconds` is its new length. Raises Fault and SpecError."""
+        self._moderate(asked)
         _require_completed(source)
         assert source.result is not None
         total, before = asked.seconds, source.result.seconds
@@ -95,6 +100,10 @@ class Desk:
         if not isinstance(video_id, str) or not video_id:
             raise Fault(400, 'video is missing; send {"video": {"id": "video_..."}}', code="missing", param="video")
         return self.jobs.get(video_id, owner)
+
+    def _moderate(self, asked: CreateVideo | ChangeVideo) -> None:
+        """Refuse what the policy does, before anything else is done."""
+        self.policy.policy.require_allowed(asked.prompt, asked.moderation)
 
     def _model(self, asked: str | None) -> tuple[str, Capabilities | None]:
         name = self.settings.model_of(asked)

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+EventType = Literal["video.completed", "video.failed", "video.cancelled"]
+
 SORA_SIZES = ("1280x720", "720x1280", "1024x1792", "1792x1024", "1920x1080", "1080x1920")
 
 
@@ -38,6 +40,7 @@ class CreateVideo(BaseModel):
     solver: str | None = None
     shift: float | None = Field(None, validation_alias=AliasChoices("flow_shift", "shift"))
     priority: Literal["low", "normal"] = "normal"
+    moderation: Literal["auto", "low"] = "auto"
     user: Any = None
     safety_identifier: Any = None
     metadata: Any = None
@@ -53,9 +56,66 @@ class ChangeVideo(BaseModel):
     video: Any = None
     model: str | None = None
     seed: int | None = None
+    moderation: Literal["auto", "low"] = "auto"
 
 
 class ExtendVideo(ChangeVideo):
     """`POST /v1/videos/extensions`."""
 
     seconds: float = Field(gt=0)
+
+
+class ModeratedPart(BaseModel):
+    """A part of a mixed input."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["text", "image_url"]
+    text: str | None = None
+    image_url: Any = None
+
+
+class NewWebhook(BaseModel):
+    """`POST /v1/webhook_endpoints`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(min_length=1, max_length=2000)
+    event_types: list[EventType] = Field(min_length=1, max_length=10)
+    name: str = Field(min_length=1, max_length=255)
+
+
+class UpdateWebhook(BaseModel):
+    """`POST /v1/webhook_endpoints/{id}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str | None = Field(None, min_length=1, max_length=2000)
+    event_types: list[EventType] | None = Field(None, min_length=1, max_length=10)
+    name: str | None = Field(None, min_length=1, max_length=255)
+
+
+class RotateSecret(BaseModel):
+    """`POST /v1/webhook_endpoints/{id}/rotate_secret`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keep_old_secret_active_for_24_hours: bool = False
+
+
+class TestWebhook(BaseModel):
+    """`POST /v1/webhook_endpoints/{id}/test`."""
+
+    __test__ = False
+    model_config = ConfigDict(extra="forbid")
+
+    event_type: EventType
+
+
+class Moderate(BaseModel):
+    """`POST /v1/moderations`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: str | list[str] | list[ModeratedPart]
+    model: str | None = None

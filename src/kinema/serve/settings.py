@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from kinema.errors import SpecError
+from kinema.serve.outward import Outward
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,10 @@ class ServeSettings:
     """Longest video of one request."""
     max_extended_s: float = 120.0
     """Longest video that extensions may add up to."""
+    policy: str | None = None
+    """File with the policy of what must not be asked for; None = the one that comes with Kinema."""
+    allowed_networks: tuple[str, ...] = ()
+    """Private networks that webhooks and fetched pictures may reach, such as 10.0.0.0/8."""
 
     def __post_init__(self) -> None:
         """Refuse aliases that lead nowhere."""
@@ -74,6 +79,7 @@ class ServeSettings:
         for alias, model in self.aliases.items():
             if model not in self.models:
                 raise SpecError(f"alias {alias}={model} leads to no served model; served: {', '.join(self.models)}")
+        Outward(allowed=self.allowed_networks)
 
     def model_of(self, name: str | None) -> str | None:
         """The served model of a name, an alias, or None for the default; None when there is no such model."""

@@ -113,11 +113,73 @@ MODELS = Table(
 )
 """What each model can make, as a worker found it: the API process loads no model."""
 
+WEBHOOKS = Table(
+    "webhook_endpoints",
+    METADATA,
+    Column("seq", _SERIAL, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("owner", String(64), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("event_types", Text, nullable=False),  # JSON list
+    Column("secret", String(64), nullable=False),
+    Column("old_secret", String(64)),
+    Column("old_until", Float),  # until then messages are signed with both
+    Column("is_disabled", Boolean, nullable=False, default=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Index("webhook_endpoints_by_owner", "owner", "seq"),
+    sqlite_autoincrement=True,
+)
+
+DELIVERIES = Table(
+    "webhook_deliveries",
+    METADATA,
+    Column("seq", _SERIAL, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),  # the receiver sees it, the same at every try
+    Column("endpoint_id", String(64), nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("body", Text, nullable=False),  # the bytes that are signed and sent
+    Column("status", String(16), nullable=False),  # waiting, delivered, failed
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("created_at", Float, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("http_status", Integer),
+    Column("error", Text),
+    Index("webhook_deliveries_by_turn", "status", "next_at"),
+    Index("webhook_deliveries_by_endpoint", "endpoint_id", "seq"),
+    sqlite_autoincrement=True,
+)
+"""The outbox: written in the transaction that ends a job, emptied by `sender.Sender`."""
+
+FILES = Table(
+    "files",
+    METADATA,
+    Column("seq", _SERIAL, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("owner", String(64), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("filename", String(255), nullable=False),  # shown again, never part of a path
+    Column("media_type", String(64), nullable=False),
+    Column("num_bytes", _SERIAL, nullable=False),
+    Column("artefact", String(255), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Index("files_by_owner", "owner", "seq"),
+    sqlite_autoincrement=True,
+)
+
 VERSION = Table("schema_version", METADATA, Column("version", Integer, primary_key=True))
 
 Migration = Callable[[sa.Connection], None]
 
-MIGRATIONS: tuple[Migration, ...] = ()
+
+def _add_webhooks_and_files(db: sa.Connection) -> None:
+    METADATA.create_all(db, tables=[WEBHOOKS, DELIVERIES, FILES])
+
+
+MIGRATIONS: tuple[Migration, ...] = (_add_webhooks_and_files,)
 """Step i takes a store from version i + 1 to i + 2; a new store is made whole, at the newest version."""
 
 
