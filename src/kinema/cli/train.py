@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a model by a recipe: corpus, tokenizer, vae, latents, flow, export.
+    """Train a model by a recipe: corpus, tokenizer, vae, latents, grounding, flow, export.
 
     A stage whose result is there is skipped, and one that was interrupted goes on where it stopped, bit for bit.
     """
@@ -32,6 +32,8 @@ class Train:
     """Which stages to run, with commas between them."""
     init: Annotated[str | None, flags.text("NAME|FOLDER"), flags.hint("random weights")] = None
     """A model whose weights and tokenizer to go on from, such as mini."""
+    device: Annotated[str | None, flags.text("D"), flags.hint("a GPU if there is one, else cpu")] = None
+    """Where to train: cpu or cuda."""
     from_: Annotated[Path | None, flags.path("FILE"), flags.hint(name="from")] = None
     """Replay the config.json of another run instead of naming a recipe."""
     change: Annotated[
@@ -68,12 +70,13 @@ def run(argv: Sequence[str]) -> int:
         return 0
 
     from kinema.evaluate.samples import score_samples
+    from kinema.generate.device import choose_device
     from kinema.train.causal_run import CausalRun
     from kinema.train.run import Run
 
     folder = options.out or Path("runs") / (options.recipe or "replay")
     run = CausalRun if isinstance(recipe, CausalRecipe) else Run
-    model = run(recipe, folder, score_samples, options.init).run(stages)  # type: ignore[arg-type]  # each its own
+    model = run(recipe, folder, score_samples, options.init, choose_device(options.device)).run(stages)  # type: ignore[arg-type]  # each its own
     if "export" in stages:
         print(
             f"The model is in {model}. Try: kinema generate 'a red ball rolls to the right' --model {model}",

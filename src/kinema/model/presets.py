@@ -143,7 +143,14 @@ PRESETS: dict[str, ModelPreset] = {
     # Trained here and shipped; measured scores in weights/mini/README.md.
     "mini": ModelPreset(
         dit=DiTConfig(
-            num_heads=4, head_dim=64, num_layers=8, ffn_dim=1024, in_channels=32, out_channels=32, text_dim=256
+            num_heads=4,
+            head_dim=64,
+            num_layers=8,
+            ffn_dim=1024,
+            in_channels=32,
+            out_channels=32,
+            text_dim=256,
+            patch_size=(1, 1, 1),
         ),
         vae=VAEConfig(
             base_dim=32, z_dim=32, dim_mult=(1, 2, 4), num_res_blocks=1, temporal_downsample=(True, True), patch_size=2

@@ -32,11 +32,18 @@ class CausalRun(StagedRun):
 
     stages = CAUSAL_STAGES
 
-    def __init__(self, recipe: CausalRecipe, folder: Path, score: Score, init: str | None = None) -> None:
-        super().__init__(recipe, folder)
+    def __init__(
+        self,
+        recipe: CausalRecipe,
+        folder: Path,
+        score: Score,
+        init: str | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        super().__init__(recipe, folder, device)
         self.recipe = recipe
         self._score = score
-        self._init = load_model(init or recipe.init, torch.device("cpu"), torch.float32)
+        self._init = load_model(init or recipe.init, self.device, torch.float32)
         if self._init.causal is not None:
             raise SpecError(f"{init or recipe.init} is a causal model already; start from one that sees whole clips")
         self._dtype = getattr(torch, recipe.forcing.precision)
@@ -54,7 +61,7 @@ class CausalRun(StagedRun):
             return
         config = self.recipe.forcing
         task = ForcingTask(copy.deepcopy(self._init.dit), self._forcing(config), config, self._sampler(self._slow))
-        self._train(task, config, "forcing")
+        self._train(task, config, "forcing", keep=("dit",))
 
     def consistency(self) -> None:
         """Teach it to do so in few steps, without guidance."""
@@ -66,7 +73,7 @@ class CausalRun(StagedRun):
         teacher.requires_grad_(False)
         student = copy.deepcopy(teacher).requires_grad_(True)
         task = ConsistencyTask(student, teacher, self._forcing(config), config, self._sampler(self._fast))
-        self._train(task, config, "consistency")
+        self._train(task, config, "consistency", keep=("dit",))
 
     def export(self) -> None:
         """Write the model folder, in bfloat16."""
@@ -78,7 +85,7 @@ class CausalRun(StagedRun):
         self._files.save_model(model)
 
     def _forcing(self, config: StageConfig) -> Forcing:
-        latents = Latents(self._files.need("latents.npy", "latents"), self._corpus)
+        latents = Latents(self._files.need("latents.npy", "latents"), self._corpus, self.device)
         patch = self._init.dit.config.patch_size
         return Forcing(self._init.text, self._init.tokenizer, latents, self.recipe.causal, patch, config)
 

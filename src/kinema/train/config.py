@@ -140,6 +140,16 @@ class ConditioningShares:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroundingConfig:
+    """A second task of the transformer while it trains: to tell where each object is (see `grounding.py`)."""
+
+    block: int
+    """Number of the block, from 0, whose tokens must tell."""
+    weight: float = 0.25
+    """Weight of that cross-entropy, in nats per token, against the error of the velocity."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FlowStage(PhasedStage):
     """Joint training of the diffusion transformer and the text encoder."""
 
@@ -149,6 +159,8 @@ class FlowStage(PhasedStage):
     """Share of the captions replaced by the empty prompt, for classifier-free guidance."""
     conditioning: ConditioningShares = field(default_factory=ConditioningShares)
     """How often clean frames are given."""
+    grounding: GroundingConfig | None = None
+    """The second task; None = none."""
 
     def __post_init__(self) -> None:
         """Refuse what only the autoencoder's phases have."""

@@ -11,6 +11,7 @@ from kinema.model.dit import DiT
 from kinema.train.config import ConsistencyStage
 from kinema.train.flow import Sampler
 from kinema.train.forcing import Forcing, Network
+from kinema.train.precision import autocast, device_of
 
 
 class ConsistencyTask:
@@ -39,19 +40,21 @@ class ConsistencyTask:
         """Pseudo-Huber distance between predictions of the data at both ends of one step of the teacher's path."""
         data, text = self._forcing.batch(clips_seen, 0.0)
         num_blocks = self._forcing.num_blocks(data.shape[2])
-        steps = torch.randint(self._config.grid_steps, (len(data), num_blocks), generator=generator)
-        noise = torch.randn(data.shape, generator=generator)
+        steps = torch.randint(
+            self._config.grid_steps, (len(data), num_blocks), generator=generator, device=data.device
+        )
+        noise = torch.randn(data.shape, generator=generator, device=data.device)
         return self._distance(self._student, data, text, noise, steps), {}
 
     @torch.no_grad()
     def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:
         """The same distance on fixed clips and noise, at every eighth of the path."""
         total = []
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.precision == "bfloat16"):
+        with autocast(device_of(averaged), self._config.precision):
             data, text, noise = self._forcing.validation(16)
             blocks = (len(data), self._forcing.num_blocks(data.shape[2]))
             for step in range(0, self._config.grid_steps, max(1, self._config.grid_steps // 8)):
-                steps = torch.full(blocks, step)
+                steps = torch.full(blocks, step, device=data.device)
                 total.append(self._distance(averaged["dit"], data, text, noise, steps).item())
         return {"validation_loss": sum(total) / len(total)}
 
@@ -61,7 +64,8 @@ class ConsistencyTask:
 
     def _distance(self, student: Network, data: Tensor, text: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         frames = data.shape[2]
-        high, low = (self._forcing.spread(self._grid[steps + i], frames) for i in (0, 1))
+        grid = self._grid.to(data.device)
+        high, low = (self._forcing.spread(grid[steps + i], frames) for i in (0, 1))
         noisy = interpolate(data, noise, high)
         with torch.no_grad():
             velocity = self._guided(data, noisy, high, text)

@@ -73,7 +73,11 @@ class Corpus:
         return range(self.config.clips, self.config.clips + self.config.validation_clips)
 
     def frames(
-        self, indices: Sequence[int], num_frames: int | None = None, first: Sequence[int] | None = None
+        self,
+        indices: Sequence[int],
+        num_frames: int | None = None,
+        first: Sequence[int] | None = None,
+        device: torch.device | str = "cpu",
     ) -> Tensor:
         """Give clips as float `b f h w 3` in [-1, 1]; `num_frames` from frame `first[i]` of clip i, or all."""
         length = num_frames or self.config.frames
@@ -82,7 +86,7 @@ class Corpus:
             self._shards[index // SHARD][index % SHARD, start : start + length]
             for index, start in zip(indices, starts, strict=True)
         ]
-        return torch.from_numpy(np.stack(clips)).float() / 127.5 - 1.0
+        return torch.from_numpy(np.stack(clips)).to(device).float() / 127.5 - 1.0
 
 
 def iter_batches(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:

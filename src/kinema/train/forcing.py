@@ -19,6 +19,7 @@ from kinema.train.config import ForcingStage, StageConfig
 from kinema.train.flow import TIME_BINS, Sampler, caption_of, embed_captions
 from kinema.train.latents import Latents
 from kinema.train.order import batch_indices, step_seed
+from kinema.train.precision import autocast, device_of
 
 Network = Callable[..., Tensor]
 """The transformer, compiled or not."""
@@ -54,7 +55,7 @@ class Forcing:
         return dit(both, both_times, text, frames=[*range(frames)] * 2, bias=bias)[:, :, frames:]
 
     def _make_bias(self, frames: int, tokens: int) -> Tensor:
-        return attention_bias(teacher_forcing_mask(frames, self._causal), tokens, self._dtype)
+        return attention_bias(teacher_forcing_mask(frames, self._causal), tokens, self._dtype).to(device_of(self._text))
 
     def batch(self, clips_seen: int, drop: float) -> tuple[Tensor, Tensor]:
         """Give the latents of the step after `clips_seen`, and their embedded captions."""
@@ -72,7 +73,7 @@ class Forcing:
         size = min(size, self._latents.num_validation)
         data, scenes = self._latents.validation(list(range(size)))
         captions = [caption_of(scene, index, 0.0, self._tokenizer).text for index, scene in enumerate(scenes)]
-        return data, self.embed(captions), torch.randn(data.shape, generator=torch.Generator().manual_seed(0))
+        return data, self.embed(captions), torch.randn(data.shape, generator=torch.Generator().manual_seed(0)).to(data.device)
 
     @torch.no_grad()
     def embed(self, captions: list[str]) -> Tensor:
@@ -113,9 +114,9 @@ class ForcingTask:
         frames = data.shape[2]
         num_blocks = self._forcing.num_blocks(frames)
         drawn = self._config.times.sample(len(data) * num_blocks, generator)
-        order = torch.randperm(len(drawn), generator=generator)  # stratified times of one clip would be neighbours
+        order = torch.randperm(len(drawn), generator=generator, device=drawn.device)  # stratified times of one clip would be neighbours
         times = self._forcing.spread(drawn[order].view(len(data), num_blocks), frames)
-        noise = torch.randn(data.shape, generator=generator)
+        noise = torch.randn(data.shape, generator=generator, device=data.device)
         velocity = self._forcing.velocity(self._dit, data, interpolate(data, noise, times), times, text)
         return flow_matching_loss(velocity, data, noise), {}
 
@@ -123,10 +124,10 @@ class ForcingTask:
     def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:
         """Loss at each of `TIME_BINS`, on fixed clips, captions and noise."""
         losses = {}
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.precision == "bfloat16"):
+        with autocast(device_of(averaged), self._config.precision):
             data, text, noise = self._forcing.validation()
             for value in TIME_BINS:
-                times = torch.full((len(data), data.shape[2]), value)
+                times = torch.full((len(data), data.shape[2]), value, device=data.device)
                 noisy = interpolate(data, noise, times)
                 velocity = self._forcing.velocity(averaged["dit"], data, noisy, times, text)
                 losses[f"validation_loss_at_{value}"] = clip_losses(velocity, data, noise).mean().item()

@@ -10,6 +10,7 @@ from torch import Tensor
 from kinema.errors import DataError
 from kinema.model.vae import VideoVAE
 from kinema.train.corpus import Corpus, iter_batches
+from kinema.train.precision import device_of
 from kinema.world.scene import Scene, mirror
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,9 @@ BATCH = 16
 def measure_statistics(vae: VideoVAE, corpus: Corpus) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Give mean and standard deviation of each channel of the raw latents, over the corpus' first clips."""
     indices = range(min(STATISTICS_CLIPS, corpus.config.clips))
-    raw = torch.cat([vae.encode_moments(corpus.frames(part))[0].float() for part in iter_batches(indices, BATCH)])
+    device = device_of(vae)
+    parts = (corpus.frames(part, device=device) for part in iter_batches(indices, BATCH))
+    raw = torch.cat([vae.encode_moments(frames)[0].float() for frames in parts])
     channels = raw.transpose(0, 1).flatten(1).double()
     return tuple(channels.mean(dim=1).tolist()), tuple(channels.std(dim=1).tolist())
 
@@ -31,11 +34,12 @@ def measure_statistics(vae: VideoVAE, corpus: Corpus) -> tuple[tuple[float, ...]
 def encode_corpus(vae: VideoVAE, corpus: Corpus, path: Path) -> None:
     """Write the normalised latents of all clips, then of their mirror images, to `path` (float16 `clip c t y x`)."""
     total = len(corpus.scenes)
+    device = device_of(vae)
     partial = path.with_suffix(".partial")
     array: np.memmap | None = None
     for start in range(0, total, BATCH):
-        frames = corpus.frames(range(start, min(start + BATCH, total)))
-        both = vae.encode(torch.cat([frames, frames.flip(3)])).float().half().numpy()
+        frames = corpus.frames(range(start, min(start + BATCH, total)), device=device)
+        both = vae.encode(torch.cat([frames, frames.flip(3)])).half().cpu().numpy()
         if array is None:
             shape = (2 * total, *both.shape[1:])
             array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
@@ -52,8 +56,11 @@ def encode_corpus(vae: VideoVAE, corpus: Corpus, path: Path) -> None:
 class Latents:
     """Latents and scenes by index: a training index counts clips and then their mirror images."""
 
-    def __init__(self, path: Path, corpus: Corpus) -> None:
-        self._array = np.load(path, mmap_mode="r")
+    def __init__(self, path: Path, corpus: Corpus, device: torch.device | str = "cpu") -> None:
+        """Read them from the disk as they are asked for, or hold all of them on a `device` other than the CPU."""
+        stored = np.load(path, mmap_mode="r")
+        self._stored = stored
+        self._held = None if torch.device(device).type == "cpu" else torch.from_numpy(stored[:]).to(device)
         self._scenes = corpus.scenes
         self._clips = corpus.config.clips
         self.frames = corpus.config.frames
@@ -72,4 +79,5 @@ class Latents:
     def _read(self, places: list[int]) -> tuple[Tensor, list[Scene]]:
         total = len(self._scenes)
         scenes = [self._scenes[place] if place < total else mirror(self._scenes[place - total]) for place in places]
-        return torch.from_numpy(self._array[places]).float(), scenes
+        data = torch.from_numpy(self._stored[places]) if self._held is None else self._held[places]
+        return data.float(), scenes

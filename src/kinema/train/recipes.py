@@ -7,6 +7,7 @@ from kinema.train.config import (
     CorpusConfig,
     FlowStage,
     ForcingStage,
+    GroundingConfig,
     OptimConfig,
     Phase,
     Recipe,
@@ -40,8 +41,8 @@ RECIPES: dict[str, Recipe] = {
             checkpoint_every=9_000,
         ),
         flow=FlowStage(
-            clips=400_000,
-            batch_size=64,
+            clips=200_000,
+            batch_size=24,
             optim=OptimConfig(
                 learning_rate=1e-3,
                 muon_learning_rate=2e-3,
@@ -49,10 +50,10 @@ RECIPES: dict[str, Recipe] = {
                 warmup_clips=4_000,
                 ema_decay=0.998,
             ),
-            phases=(Phase(until=0.15, frames=1, batch_size=128),),
-            validate_every=12_000,
-            sample_every=48_000,
-            checkpoint_every=6_000,
+            grounding=GroundingConfig(block=3),
+            validate_every=4_000,
+            sample_every=16_000,
+            checkpoint_every=2_000,
         ),
     ),
     # One GPU, under half an hour.  # not measured

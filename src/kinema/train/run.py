@@ -1,4 +1,4 @@
-"""A recipe from beginning to end: corpus, tokenizer, vae, latents, flow, export.
+"""A recipe from beginning to end: corpus, tokenizer, vae, latents, grounding, flow, export.
 
 Every stage leaves its result in the run's folder and is skipped when that is there already, so that running the same
 command again continues where the last one stopped.
@@ -23,6 +23,7 @@ from kinema.model.vae import VideoVAE
 from kinema.train.config import Recipe
 from kinema.train.corpus import Corpus
 from kinema.train.flow import FlowTask, caption_of
+from kinema.train.grounding import Truth, measure_truth
 from kinema.train.latents import Latents, encode_corpus, measure_statistics
 from kinema.train.staged import StagedRun
 from kinema.train.stages import STAGES
@@ -45,8 +46,15 @@ class Run(StagedRun):
 
     stages = STAGES
 
-    def __init__(self, recipe: Recipe, folder: Path, score: Score, init: str | None = None) -> None:
-        super().__init__(recipe, folder)
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        score: Score,
+        init: str | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        super().__init__(recipe, folder, device)
         self.recipe = recipe
         self.preset = PRESETS[recipe.preset]
         self._dtype = getattr(torch, recipe.vae.precision)
@@ -74,7 +82,7 @@ class Run(StagedRun):
         vae = VideoVAE(self.preset.vae)
         if self._init is not None:
             vae.load_state_dict(self._init.vae.state_dict())
-        task = VAETask(vae, self._corpus, self.recipe.vae)
+        task = VAETask(vae.to(self.device), self._corpus, self.recipe.vae)
         averaged = copy.deepcopy(task.networks)
         train(task, self.recipe.vae, self.folder / "vae", averaged)
         self._files.save_weights(averaged["vae"], "vae")
@@ -87,7 +95,7 @@ class Run(StagedRun):
         corpus = self._corpus
         vae = VideoVAE(self.preset.vae)
         self._files.load_weights(vae, "vae")
-        vae.eval().to(self._dtype)
+        vae.eval().to(self.device, self._dtype)
         mean, std = (
             (self._init.vae.config.latents_mean, self._init.vae.config.latents_std)
             if self._init is not None
@@ -95,7 +103,13 @@ class Run(StagedRun):
         )
         config = dataclasses.replace(self.preset.vae, latents_mean=mean, latents_std=std)
         config_io.save_json(config, self.folder / "vae.json")
-        encode_corpus(self._load_vae().to(self._dtype), corpus, target)
+        encode_corpus(self._load_vae().to(self.device, self._dtype), corpus, target)
+
+    def grounding(self) -> None:
+        """Find what each part of each clip shows, for recipes that ask for it."""
+        target = self.folder / "coverage.npy"
+        if self.recipe.flow.grounding is not None and not target.exists():
+            measure_truth(self._corpus, self._load_vae().stride.with_patch(self.preset.dit.patch_size), target)
 
     def flow(self) -> None:
         """Train the diffusion transformer and the text encoder."""
@@ -106,15 +120,19 @@ class Run(StagedRun):
         if self._init is not None:
             dit.load_state_dict(self._init.dit.state_dict())
             text.load_state_dict(self._init.text.state_dict())
-        latents = Latents(self._files.need("latents.npy", "latents"), self._corpus)
-        vae, tokenizer = self._load_vae(), self._load_tokenizer()
+        dit, text = dit.to(self.device), text.to(self.device)
+        latents = Latents(self._files.need("latents.npy", "latents"), self._corpus, self.device)
+        vae, tokenizer = self._load_vae().to(self.device), self._load_tokenizer()
         prompts = scored_prompts(self._corpus, tokenizer)
 
         def sample(averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
             return self._score(Pipeline(self._model(averaged, vae), name=str(self.folder)), prompts, path)
 
-        task = FlowTask(dit, text, tokenizer, latents, vae.stride, self.recipe.flow, sample)
-        self._train(task, self.recipe.flow, "flow")
+        truth = None
+        if self.recipe.flow.grounding is not None:
+            truth = Truth(self._files.need("coverage.npy", "grounding"), self._corpus, self.device)
+        task = FlowTask(dit, text, tokenizer, latents, vae.stride, self.recipe.flow, sample, truth)
+        self._train(task, self.recipe.flow, "flow", keep=("dit", "text"))
 
     def export(self) -> None:
         """Write the model folder, in bfloat16, with the words that the captions use."""

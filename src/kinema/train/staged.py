@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import torch
+from torch import nn
+
 from kinema import config as config_io
 from kinema.train.config import CausalRecipe, Recipe, StageConfig
 from kinema.train.corpus import Corpus, render_corpus
@@ -22,8 +25,9 @@ class StagedRun:
     stages: ClassVar[tuple[str, ...]]
     """Names of the stages, each a method without arguments."""
 
-    def __init__(self, recipe: Recipe | CausalRecipe, folder: Path) -> None:
+    def __init__(self, recipe: Recipe | CausalRecipe, folder: Path, device: torch.device | None = None) -> None:
         self.folder = folder
+        self.device = device or torch.device("cpu")
         self._files = RunFolder(folder)
         self._common = recipe
 
@@ -46,8 +50,8 @@ class StagedRun:
         """The rendered clips; their scenes take seconds to read."""
         return Corpus(self.folder / "corpus")
 
-    def _train(self, task: Task, config: StageConfig, name: str) -> None:
-        """Train, and leave the averaged weights as NAME.safetensors."""
+    def _train(self, task: Task, config: StageConfig, name: str, keep: Sequence[str]) -> None:
+        """Train, and leave the averaged weights of the networks to `keep` as NAME.safetensors."""
         averaged = copy.deepcopy(task.networks)
         train(task, config, self.folder / name, averaged)
-        self._files.save_weights(averaged, name)
+        self._files.save_weights(nn.ModuleDict({part: averaged[part] for part in keep}), name)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kinema.config import unknown
 from kinema.errors import SpecError
 
-STAGES = ("corpus", "tokenizer", "vae", "latents", "flow", "export")
+STAGES = ("corpus", "tokenizer", "vae", "latents", "grounding", "flow", "export")
 
 CAUSAL_STAGES = ("corpus", "latents", "forcing", "consistency", "export")
 """The stages of a recipe that makes a streaming model of a finished one."""

@@ -20,6 +20,7 @@ from kinema.train.ema import EMA
 from kinema.train.journal import Journal
 from kinema.train.optim import build_optimizers, learning_rate_share, set_learning_rate
 from kinema.train.order import step_seed
+from kinema.train.precision import autocast, device_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def train(task: Task, config: StageConfig, folder: Path, averaged: nn.ModuleDict
     `averaged` is a copy of `task.networks` that receives the moving average. Raises DataError when the gradient is not
     finite.
     """
+    device = device_of(task.networks)
     named = dict(task.networks.named_parameters())
     optimizers = build_optimizers(named.items(), config.optim)
     ema = EMA(named, config.optim.ema_decay)
@@ -61,9 +63,9 @@ def train(task: Task, config: StageConfig, folder: Path, averaged: nn.ModuleDict
     logs: dict[str, Tensor] = {}
     while clips_seen < config.clips:
         # Forward and backward: everything random comes from the seed of this step.
-        generator = torch.Generator().manual_seed(step_seed(config.seed, "step", clips_seen))
+        generator = torch.Generator(device).manual_seed(step_seed(config.seed, "step", clips_seen))
         batch_size = task.batch_size(clips_seen)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with autocast(device, config.precision):
             loss, parts = task.loss(clips_seen, generator)
         torch.autograd.backward(loss)
 
@@ -82,7 +84,7 @@ def train(task: Task, config: StageConfig, folder: Path, averaged: nn.ModuleDict
         # Bookkeeping.
         before, clips_seen, step = clips_seen, clips_seen + batch_size, step + 1
         for name, value in {"loss": loss, "gradient_norm": norm, **parts}.items():
-            logs[name] = logs.get(name, torch.zeros(())) + value.detach() / LOG_EVERY_STEPS
+            logs[name] = logs.get(name, torch.zeros((), device=device)) + value.detach() / LOG_EVERY_STEPS
         if step % LOG_EVERY_STEPS == 0:
             rate = LOG_EVERY_STEPS * batch_size / (time.monotonic() - started)
             numbers = {name: value.item() for name, value in logs.items()}

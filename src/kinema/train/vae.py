@@ -11,6 +11,7 @@ from kinema.model.vae import VideoVAE
 from kinema.train.config import VAEStage
 from kinema.train.corpus import Corpus, iter_batches
 from kinema.train.order import batch_indices
+from kinema.train.precision import autocast, device_of
 
 SAMPLED = 4
 
@@ -34,14 +35,15 @@ class VAETask:
         num_frames, batch_size = phase.frames, phase.batch_size
         indices = batch_indices(self._corpus.config.clips, self._config.seed, clips_seen, batch_size)
         last_start = self._corpus.config.frames - num_frames
-        first = torch.randint(last_start + 1, (batch_size,), generator=generator).tolist()
-        frames = self._corpus.frames(indices, num_frames, first)
+        first = torch.randint(last_start + 1, (batch_size,), generator=generator, device=generator.device).tolist()
+        frames = self._corpus.frames(indices, num_frames, first, generator.device)
         # Mirrored clips are as true as the others, and cost nothing.
-        is_mirrored = torch.rand(batch_size, generator=generator) < 0.5
+        is_mirrored = torch.rand(batch_size, generator=generator, device=generator.device) < 0.5
         frames = torch.where(is_mirrored[:, None, None, None, None], frames.flip(3), frames)
         if phase.crop is not None:
             top, left = (
-                int(torch.randint(side - phase.crop + 1, (), generator=generator)) for side in frames.shape[2:4]
+                int(torch.randint(side - phase.crop + 1, (), generator=generator, device=generator.device))
+                for side in frames.shape[2:4]
             )
             frames = frames[:, :, top : top + phase.crop, left : left + phase.crop]
         output = self._forward(frames, generator)
@@ -74,5 +76,6 @@ class VAETask:
     def _reconstruct(self, averaged: nn.ModuleDict, indices: Sequence[int]) -> Tensor:
         vae = averaged["vae"]
         assert isinstance(vae, VideoVAE)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._config.precision == "bfloat16"):
-            return vae.decode(vae.encode(self._corpus.frames(indices))).float()
+        device = device_of(vae)
+        with autocast(device, self._config.precision):
+            return vae.decode(vae.encode(self._corpus.frames(indices, device=device))).float().cpu()

@@ -25,8 +25,9 @@ from kinema.world.film import develop, to_srgb_bytes
 from kinema.world.scene import Scene
 from kinema.world.shadow import local_offset, skylight, sunlight
 from kinema.world.sky import DAYLIGHT, sun_direction
-from kinema.world.solids import Vector, intersect, normal
+from kinema.world.solids import Vector, normal
 from kinema.world.surface import pattern, shade
+from kinema.world.trace import trace
 from kinema.world.trajectory import Trajectory
 from kinema.world.view import View
 
@@ -170,7 +171,7 @@ def _draw_bodies(scene: Scene, view: View, bodies: list[Body], picture: Tensor, 
     _, num_frames, height, width = picture.shape
     samples = side * side
     depth = torch.full((num_frames * height * width * samples,), math.inf, device=picture.device)
-    seen = [_trace(view, body, side, num_frames) for body in bodies]
+    seen = [trace(view, body, side, num_frames) for body in bodies]
     hits = [hit for hit in seen if hit is not None]
     for index, near, *_ in hits:
         depth[index] = torch.minimum(depth[index], near)
@@ -193,34 +194,6 @@ def _draw_bodies(scene: Scene, view: View, bodies: list[Body], picture: Tensor, 
         pixel = index // samples
         colours[:, place[pixel] * samples + (index - pixel * samples)] = colour
     flat[:, pixels] = colours.view(3, -1, samples).mean(-1)
-
-
-def _trace(view: View, body: Body, side: int, num_frames: int) -> tuple[Tensor, Tensor, Vector, Tensor] | None:
-    """Find the samples that show a body: their numbers, depths, rays in the body's frame, and frames."""
-    window = window_of(view, body.corners(), 0.0, num_frames)
-    if window is None:
-        return None
-    device = window.rows.device
-    cell = torch.arange(side, device=device)
-    # A rotated grid: no two rays of a pixel share a row or a column.
-    x = ((cell[:, None] + (cell + 0.5) / side) / side).flatten()
-    y = ((cell + (side - 0.5 - cell[:, None]) / side) / side).flatten()
-    u = view.across(window.columns[..., None] + x)
-    v = view.upward(window.rows[..., None] + y)
-    turned = tuple(to_local(body.axes, axis) for axis in (view.forward, view.right, view.up))
-    forward, right, up = (tuple(part[..., None] for part in axis) for axis in turned)
-    dx, dy, dz = ((forward[i] + v * up[i]) + u * right[i] for i in range(3))
-    start = local_offset(body.centre, body.axes, view.eye)
-    origin = (start[0][..., None], start[1][..., None], start[2][..., None])
-    near = intersect(body.shape, body.radius, body.half, origin, (dx, dy, dz)).flatten()
-    hit = near.isfinite().nonzero().flatten()
-    samples = side * side
-    rows, columns = window.rows.shape[1], window.columns.shape[2]
-    pixel = hit // samples
-    frame = pixel // (rows * columns)
-    index = window.index(view).flatten()[pixel] * samples + (hit - pixel * samples)
-    ray = (dx.flatten()[hit], dy.flatten()[hit], dz.flatten()[hit])
-    return index, near[hit], ray, frame
 
 
 def _shade_hits(

@@ -1,0 +1,127 @@
+"""Grounding: what the transformer knows halfway through must tell where each object is, of which look, and what it does.
+
+The error of the velocity is mostly texture and noise; that a thing is a cone, and not a ball, is a small part of it, and
+is learnt late. So a small head reads the tokens of a middle block and predicts what each cell of the true clip shows,
+which the world knows exactly. This is REPA (Yu et al. 2024, arXiv 2410.06940) with the truth in the place of another
+network's features. The head is not part of the model.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kinema.model.dit import DiT
+from kinema.shapes import Stride, VideoShape
+from kinema.train.corpus import Corpus
+from kinema.world.coverage import coverage
+from kinema.world.physics import simulate
+from kinema.world.scene import ACTIONS, COLOURS, MATERIALS, SHAPES, Scene
+
+logger = logging.getLogger(__name__)
+
+NUM_ATTRIBUTES = len(SHAPES) + len(COLOURS) + len(MATERIALS) + len(ACTIONS)
+MOST_OBJECTS = 4
+RARE = -3.0
+"""Bias that the head starts with: a cell shows a given attribute in about one case of twenty."""
+
+
+class GroundingHead(nn.Module):
+    """Reads tokens of a middle block: logits of the share of each token's cell that shows each attribute."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.hidden = nn.Linear(width, width)
+        self.out = nn.Linear(width, NUM_ATTRIBUTES)
+        nn.init.constant_(self.out.bias, RARE)
+
+    def forward(self, tokens: Float[Tensor, "b t s d"]) -> Float[Tensor, "b t s attributes"]:
+        """Map tokens to logits."""
+        return self.out(F.gelu(self.hidden(self.norm(tokens))))
+
+
+class Heard:
+    """The output of one block in the latest pass."""
+
+    tokens: Tensor
+
+
+@contextmanager
+def listening(dit: DiT, block: int) -> Iterator[Heard]:
+    """Keep the tokens that block number `block`, from 0, gives while the context lasts."""
+    heard = Heard()
+
+    def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001 - what hooks are called with
+        heard.tokens = output
+
+    handle = dit.blocks[block].register_forward_hook(keep)
+    try:
+        yield heard
+    finally:
+        handle.remove()
+
+
+def grounding_loss(
+    logits: Float[Tensor, "b t s attributes"], truth: Float[Tensor, "b attributes t y x"]
+) -> Float[Tensor, ""]:
+    """Cross-entropy of the shares, in nats per token: summed over attributes, averaged over tokens and clips."""
+    wanted = truth.flatten(3).permute(0, 2, 3, 1)
+    return F.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="none").sum(-1).mean()
+
+
+class Truth:
+    """What each cell of each clip of a corpus shows."""
+
+    def __init__(self, path: Path, corpus: Corpus, device: torch.device) -> None:
+        self._shares = np.load(path, mmap_mode="r")  # clip o t y x
+        self._clips = corpus.config.clips
+        self._device = device
+
+    def training(self, indices: Sequence[int], scenes: Sequence[Scene]) -> Float[Tensor, "b attributes t y x"]:
+        """Give the share of each cell that shows each attribute, for training indices as `Latents` counts them."""
+        is_mirrored = torch.tensor([index >= self._clips for index in indices])
+        shares = torch.from_numpy(self._shares[[index % self._clips for index in indices]])  # b o t y x
+        shares = torch.where(is_mirrored[:, None, None, None, None], shares.flip(-1), shares).to(self._device)
+        attributes = torch.stack([attributes_of(scene) for scene in scenes]).to(self._device)  # b o attributes
+        return torch.einsum("boa,botyx->batyx", attributes, shares.float() / 255.0)
+
+
+def attributes_of(scene: Scene) -> Float[Tensor, "o attributes"]:
+    """Mark the shape, colour and material of each object, and the action of the one that acts, with 1."""
+    marks = torch.zeros(MOST_OBJECTS, NUM_ATTRIBUTES)
+    for row, thing in zip(marks, scene.objects, strict=False):
+        row[SHAPES.index(thing.shape)] = 1.0
+        row[len(SHAPES) + COLOURS.index(thing.colour)] = 1.0
+        row[len(SHAPES) + len(COLOURS) + MATERIALS.index(thing.material)] = 1.0
+    marks[0, len(SHAPES) + len(COLOURS) + len(MATERIALS) + ACTIONS.index(scene.action)] = 1.0
+    return marks
+
+
+def measure_truth(corpus: Corpus, stride: Stride, path: Path) -> None:
+    """Write the share of each cell that shows each object, in 255ths, to `path` (uint8 `clip o t y x`).
+
+    A cell is one latent of the autoencoder's `stride` times the transformer's patch; a latent frame that stands for
+    several frames has their mean.
+    """
+    form = corpus.config
+    latent = VideoShape(form.frames, form.height, form.width).to_latent(stride)
+    shares = np.zeros((len(corpus.scenes), MOST_OBJECTS, latent.frames, latent.height, latent.width), np.uint8)
+    for number, scene in enumerate(corpus.scenes):
+        trajectory = simulate(scene, form.frames, form.fps)
+        seen = coverage(scene, trajectory, form.frames, latent.height, latent.width, form.width / form.height)
+        first, others = seen[:, :1], seen[:, 1:].unflatten(1, (-1, stride.time)).mean(2)
+        shares[number, : len(seen)] = (255.0 * torch.cat([first, others], dim=1)).round().byte().numpy()
+        if number % 1024 == 0:
+            logger.info("located the objects of %d of %d clips", number, len(corpus.scenes))
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, shares)
+    partial.rename(path)
