@@ -40,9 +40,7 @@ class ConsistencyTask:
         """Pseudo-Huber distance between predictions of the data at both ends of one step of the teacher's path."""
         data, text = self._forcing.batch(clips_seen, 0.0)
         num_blocks = self._forcing.num_blocks(data.shape[2])
-        steps = torch.randint(
-            self._config.grid_steps, (len(data), num_blocks), generator=generator, device=data.device
-        )
+        steps = torch.randint(self._config.grid_steps, (len(data), num_blocks), generator=generator, device=data.device)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
         return self._distance(self._student, data, text, noise, steps), {}
 

@@ -73,7 +73,11 @@ class Forcing:
         size = min(size, self._latents.num_validation)
         data, scenes = self._latents.validation(list(range(size)))
         captions = [caption_of(scene, index, 0.0, self._tokenizer).text for index, scene in enumerate(scenes)]
-        return data, self.embed(captions), torch.randn(data.shape, generator=torch.Generator().manual_seed(0)).to(data.device)
+        return (
+            data,
+            self.embed(captions),
+            torch.randn(data.shape, generator=torch.Generator().manual_seed(0)).to(data.device),
+        )
 
     @torch.no_grad()
     def embed(self, captions: list[str]) -> Tensor:
@@ -114,7 +118,9 @@ class ForcingTask:
         frames = data.shape[2]
         num_blocks = self._forcing.num_blocks(frames)
         drawn = self._config.times.sample(len(data) * num_blocks, generator)
-        order = torch.randperm(len(drawn), generator=generator, device=drawn.device)  # stratified times of one clip would be neighbours
+        order = torch.randperm(
+            len(drawn), generator=generator, device=drawn.device
+        )  # stratified times of one clip would be neighbours
         times = self._forcing.spread(drawn[order].view(len(data), num_blocks), frames)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
         velocity = self._forcing.velocity(self._dit, data, interpolate(data, noise, times), times, text)
