@@ -131,3 +131,12 @@ def test_a_config_that_cannot_be_read_is_named(tmp_path, content, word):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(CheckpointError, match=rf"config.json.*{word}"):
         read_json(path)
+
+
+@pytest.mark.parametrize(
+    "header", [[1, 2], {"a": 3}, {"a": {"dtype": "F32"}}, {"a": {"dtype": "F32", "data_offsets": "x"}}]
+)
+def test_a_header_that_describes_no_tensors_is_named(folder, header):
+    data = json.dumps(header).encode()
+    (folder / "weights.safetensors").write_bytes(struct.pack("<Q", len(data)) + data + bytes(64))
+    assert "weights.safetensors has a header that describes no tensors" in _refusal(folder)

@@ -152,6 +152,30 @@ def test_a_preset_without_weights_says_where_to_get_them():
         load_model("wan2.1-1.3b")
 
 
+def test_a_mistyped_folder_is_not_asked_of_the_hub(saved, monkeypatch):
+    monkeypatch.chdir(saved.parent.parent)
+    _hub(monkeypatch, lambda *_, **__: pytest.fail("the hub was asked"))
+    here = saved.parent.name
+    with pytest.raises(SpecError, match=rf"unknown folder in {here} '{here}/modle'; did you mean 'model'"):
+        load_model(f"{here}/modle")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "says"),
+    [
+        ("transformer/config.json", {"num_layers": "six"}, "six"),
+        ("vae/config.json", {"z_dim": [4]}, "config.json"),
+        ("model_index.json", {"transformer": "WanTransformer3DModel"}, "takes a library and a class"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_an_error_that_names_the_file(saved, file, change, says):
+    path = saved / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(CheckpointError, match=re.escape(path.name)) as caught:
+        load_model(saved)
+    assert says in str(caught.value)
+
+
 def _hub(monkeypatch, download):
     monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=download))
 

@@ -8,6 +8,7 @@ import torch
 from kinema import config as config_io
 from kinema.errors import DataError
 from kinema.generate.pipeline import Pipeline
+from kinema.lock import only_run
 from kinema.spec import VideoSpec
 from kinema.train.config import Recipe
 from kinema.train.corpus import Corpus
@@ -84,3 +85,9 @@ def test_a_stage_without_the_ones_before_it_says_which_is_missing(tmp_path):
     with pytest.raises(DataError, match=r"run the (corpus stage|stage)"):
         Run(RECIPES["tiny"], tmp_path, score).run(["export"])
     assert STAGES[-1] == "export"
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_a_finished_one_is_not(folder):
+    with only_run(folder), pytest.raises(DataError, match="another run is working on"):
+        Run(RECIPES["tiny"], folder, score).run(["export"])
+    Run(RECIPES["tiny"], folder, score).run(["export"])

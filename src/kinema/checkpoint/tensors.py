@@ -135,11 +135,18 @@ def _safetensors(path: Path) -> Iterator[Entry]:
         raise CheckpointError(f"{path} is not a safetensors file ({error}); fetch it again") from error
     if header is None:
         raise CheckpointError(f"{path} is cut off within its header, before the first tensor; fetch it again")
-    entries = [(name, entry) for name, entry in header.items() if name != "__metadata__"]
-    for name, entry in sorted(entries, key=lambda item: item[1]["data_offsets"][0]):
-        if entry["data_offsets"][1] > size - 8 - length:
-            raise CheckpointError(f"{path} is cut off: tensor {name} ends beyond the file; fetch it again")
-        yield Entry(path, name, tuple(entry["shape"]), entry["dtype"])
+    try:
+        found = [
+            (int(entry["data_offsets"][1]), Entry(path, name, tuple(map(int, entry["shape"])), str(entry["dtype"])))
+            for name, entry in header.items()
+            if name != "__metadata__"
+        ]
+    except (AttributeError, TypeError, KeyError, IndexError, ValueError):
+        raise CheckpointError(f"{path} has a header that describes no tensors; fetch it again") from None
+    for end, entry in sorted(found, key=lambda item: item[0]):
+        if end > size - 8 - length:
+            raise CheckpointError(f"{path} is cut off: tensor {entry.stored_name} ends beyond the file; fetch it again")
+        yield entry
 
 
 def _read_safetensors(path: Path, wanted: Mapping[str, str]) -> Iterator[tuple[str, Tensor]]:

@@ -98,16 +98,14 @@ def run(argv: Sequence[str]) -> int:
     if options.as_json:
         print(json.dumps(report))
     else:
-        _show(report, console)
+        _show(report, Console())
     print(f"Look at {page}", file=sys.stderr)
     return 0
 
 
 def _show(report: dict[str, Any], console: Console) -> None:
     adherence, parser, vae, video = (report[part] for part in ("adherence", "parser", "vae", "video"))
-    scores = Table(
-        "share of what prompts state that is seen", "seen", "held out", "free words", "parser on truth", "shuffled"
-    )
+    scores = Table("stated and seen, %", "seen", "held out", "free words", "true clips", "shuffled")
     for axis in parser["truth_by_axis"]:
         columns = (
             *(adherence[name] for name in ("seen", "held_out", "free")),
@@ -131,4 +129,5 @@ def _show(report: dict[str, Any], console: Console) -> None:
 def _percent(interval: dict[str, float] | None) -> str:
     if interval is None:
         return ""
-    return f"{interval['mean']:.1%} ({interval['low']:.1%} to {interval['high']:.1%})"
+    numbers = (100.0 * interval[name] for name in ("mean", "low", "high"))
+    return "{:.0f} ({:.0f}-{:.0f})".format(*numbers)

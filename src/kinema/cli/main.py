@@ -147,7 +147,7 @@ def _report(error: BaseException, *, show_traceback: bool) -> int:
 
 def _message(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return "stopped; no unfinished file is left under its final name"
+        return str(error) or "stopped; no unfinished file is left under its final name"
     if isinstance(error, ModuleNotFoundError):
         missing = (error.name or "").partition(".")[0]
         return f"this command needs {missing}, which is not installed; pip install 'kinema[{EXTRAS[missing]}]'"

@@ -76,7 +76,10 @@ def run(argv: Sequence[str]) -> int:
 
     folder = options.out or Path("runs") / (options.recipe or "replay")
     run = CausalRun if isinstance(recipe, CausalRecipe) else Run
-    model = run(recipe, folder, score_samples, options.init, choose_device(options.device)).run(stages)  # type: ignore[arg-type]  # each its own
+    try:
+        model = run(recipe, folder, score_samples, options.init, choose_device(options.device)).run(stages)  # type: ignore[arg-type]  # each its own
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; the same command goes on from the last checkpoint") from None
     if "export" in stages:
         print(
             f"The model is in {model}. Try: kinema generate 'a red ball rolls to the right' --model {model}",

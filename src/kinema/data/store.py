@@ -6,7 +6,6 @@ batch beside the table and then publishes it in one step, so a process killed at
 """
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -17,6 +16,7 @@ import lance
 import pyarrow as pa
 
 from kinema.errors import DataError
+from kinema.lock import only_run
 
 FORMAT = 1
 """Version of the layout; a data set of a newer one is refused."""
@@ -53,13 +53,7 @@ class Store:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other runs out; raises DataError at once when there is one. A killed run holds no lock."""
-        with (self.folder / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise DataError(
-                    f"another run is working on {self.folder}; wait for it, or name another --out"
-                ) from None
+        with only_run(self.folder):
             yield
 
     def has(self, table: Table) -> bool:

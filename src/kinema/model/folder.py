@@ -12,7 +12,7 @@ from kinema.checkpoint.detect import WEIGHT_ENDINGS, inspect_weights
 from kinema.checkpoint.layouts import CLIP_TRANSFORMERS, TEXT_TRANSFORMERS, dit_diffusers
 from kinema.checkpoint.sampler import ScheduleConfig, SolverName, schedule_from_config
 from kinema.checkpoint.weights import load_weights, read_json, save_weights, write_json
-from kinema.config import from_dict, to_dict, unknown
+from kinema.config import from_dict, nearest, to_dict, unknown
 from kinema.errors import CheckpointError, SpecError
 from kinema.model.causal import CausalConfig
 from kinema.model.clip import ImageEncoder
@@ -102,7 +102,13 @@ def _load_pipeline(folder: Path, device: torch.device | str, dtype: torch.dtype)
     index = read_json(folder / "model_index.json")
 
     def has(part: str) -> bool:
-        return (index.get(part) or [None])[0] is not None
+        named = index.get(part) or [None]
+        if not isinstance(named, list):
+            raise CheckpointError(
+                f"{folder / 'model_index.json'}: {part} is {named!r}; it takes a library and a class, such as "
+                '["diffusers", "WanTransformer3DModel"]'
+            )
+        return named[0] is not None
 
     if not has("transformer"):
         raise CheckpointError(f"{folder}: model_index.json names no transformer; Kinema needs one for high noise")
@@ -261,6 +267,8 @@ def _find(name: str) -> Path:
     if path.is_dir() or (path.is_file() and path.suffix in WEIGHT_ENDINGS):
         return path
     if HUB_ID.fullmatch(name) and not name.startswith("."):
+        if path.parent.is_dir():
+            raise SpecError(unknown(f"folder in {path.parent}", path.name, _folders(path.parent), shown=name))
         return fetch(name)
     preset = PRESETS.get(name)
     if preset is not None and preset.hub_id is not None and (here := installed(preset.hub_id)) is not None:
@@ -270,9 +278,16 @@ def _find(name: str) -> Path:
         has = f"Kinema ships weights for {', '.join(sorted(shipped)) or 'no model'}"
         get = f"; or fetch it: kinema models get {name}" if PRESETS[name].hub_id else ""
         raise SpecError(f"{name} is an architecture without weights here; {has}; give a folder or a hub id of it{get}")
+    close = nearest(name, [*shipped, *PRESETS])
     raise SpecError(
-        f"{unknown('model', name, shipped | set(PRESETS))}; or give a folder, or a hub id such as owner/name"
+        f"unknown model {name!r}{f'; did you mean {close!r}?' if close else ''}; Kinema ships "
+        f"{', '.join(sorted(shipped)) or 'no model'}; `kinema models` lists those that can be fetched; "
+        "or give a folder, or a hub id such as owner/name"
     )
+
+
+def _folders(parent: Path) -> list[str]:
+    return [path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
 def _load_part(folder: Path, network: Any, config_of: Any, device: torch.device | str, dtype: torch.dtype) -> Any:
@@ -280,6 +295,7 @@ def _load_part(folder: Path, network: Any, config_of: Any, device: torch.device 
     path = folder / "config.json"
     try:
         config = config_of(read_json(path))
+        config = from_dict(type(config), to_dict(config))  # which says what has the wrong type
     except (SpecError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     with torch.device("meta"):

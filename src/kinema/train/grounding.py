@@ -1,9 +1,9 @@
-"""Grounding: what the transformer knows halfway through must tell where each object is, of which look, and what it does.
+"""Grounding: halfway through, the transformer must know where each object is, how it looks and what it does.
 
-The error of the velocity is mostly texture and noise; that a thing is a cone, and not a ball, is a small part of it, and
-is learnt late. So a small head reads the tokens of a middle block and predicts what each cell of the true clip shows,
-which the world knows exactly. This is REPA (Yu et al. 2024, arXiv 2410.06940) with the truth in the place of another
-network's features. The head is not part of the model.
+The error of the velocity is mostly texture and noise; that a thing is a cone, and not a ball, is a small part of it,
+and is learnt late. So a small head reads the tokens of a middle block and predicts what each cell of the true clip
+shows, which the world knows exactly. This is REPA (Yu et al. 2024, arXiv 2410.06940) with the truth in the place of
+another network's features. The head is not part of the model.
 """
 
 import logging

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from kinema import config as config_io
+from kinema.lock import only_run
 from kinema.train.config import CausalRecipe, Recipe, StageConfig
 from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.folder import RunFolder
@@ -32,13 +33,17 @@ class StagedRun:
         self._common = recipe
 
     def run(self, stages: Sequence[str] | None = None) -> Path:
-        """Run the stages, all unless told, and return the model's folder. Raises DataError where one is missing."""
+        """Run the stages, all unless told, and return the model's folder.
+
+        Raises DataError where one is missing, and where another run is working in the folder.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        config_io.save_json(self._common, self.folder / "config.json")
-        for stage in self.stages:
-            if stages is None or stage in stages:
-                logger.info("stage %s", stage)
-                getattr(self, stage)()
+        with only_run(self.folder):
+            config_io.save_json(self._common, self.folder / "config.json")
+            for stage in self.stages:
+                if stages is None or stage in stages:
+                    logger.info("stage %s", stage)
+                    getattr(self, stage)()
         return self.folder / "model"
 
     def corpus(self) -> None:

@@ -12,8 +12,8 @@ from kinema.world.view import View
 def trace(view: View, body: Body, side: int, num_frames: int) -> tuple[Tensor, Tensor, Vector, Tensor] | None:
     """Find the samples, side x side per pixel, that a body may show in: None where it is out of the picture.
 
-    Gives their numbers in the flattened "f h w sample" pictures, their depths along the rays (in units of their length),
-    the rays in the body's frame, and the frames.
+    Gives their numbers in the flattened "f h w sample" pictures, their depths in units of their ray's length, the rays
+    in the body's frame, and the frames.
     """
     window = window_of(view, body.corners(), 0.0, num_frames)
     if window is None:

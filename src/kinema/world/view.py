@@ -28,7 +28,7 @@ class View:
 
     @classmethod
     def of(cls, path: CameraPath, height: int, width: int, device: torch.device, aspect: float | None = None) -> "View":
-        """Take a camera path for pictures of the given size in pixels; `aspect` is theirs where pixels are not square."""
+        """Take a camera path for pictures of a size in pixels; `aspect` is theirs where pixels are not square."""
         half_width, half_height = path.half_extent(width / height if aspect is None else aspect)
 
         def vector(values: object) -> Vector:
