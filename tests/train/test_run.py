@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from kinema import config as config_io
+from kinema.data.lock import only_run
 from kinema.errors import DataError
 from kinema.generate.pipeline import Pipeline
-from kinema.lock import only_run
 from kinema.spec import VideoSpec
 from kinema.train.config import Recipe
 from kinema.train.corpus import Corpus

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import lance
 import pyarrow as pa
 
+from kinema.data.lock import only_run
 from kinema.errors import DataError
-from kinema.lock import only_run
 
 FORMAT = 1
 """Version of the layout; a data set of a newer one is refused."""
