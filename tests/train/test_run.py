@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kinema import config as config_io
-from kinema.data.lock import only_run
+from kinema.checkpoint.lock import only_run
 from kinema.errors import DataError
 from kinema.generate.pipeline import Pipeline
 from kinema.spec import VideoSpec

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import lance
 import pyarrow as pa
 
-from kinema.data.lock import only_run
+from kinema.checkpoint.lock import only_run
 from kinema.errors import DataError
 
 FORMAT = 1

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kinema import config as config_io
-from kinema.data.lock import only_run
+from kinema.checkpoint.lock import only_run
 from kinema.train.config import CausalRecipe, Recipe, StageConfig
 from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.folder import RunFolder
