@@ -71,3 +71,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = Model(dit=dit, vae=vae, text=text, tokenizer=Tokenizer(fast), defaults=preset.defaults)
     save_model(model, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_causal_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same model as one that makes video block by block; read it only."""
+    import dataclasses
+
+    from kinema.model import CausalConfig, load_model, save_model
+
+    model = load_model(tiny_model)
+    model.causal = CausalConfig(block=1, window=3, sink=1, positions="relative")
+    model.defaults = dataclasses.replace(model.defaults, guidance=1.0, solver="consistency", shift=5.0)
+    model.scheduler = {}
+    folder = tmp_path_factory.mktemp("models") / "tiny-causal"
+    save_model(model, folder)
+    return folder

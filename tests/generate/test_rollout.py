@@ -11,21 +11,15 @@ from kinema.errors import JobCancelled, SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.plan import make_plan
 from kinema.media import write_video
-from kinema.model import CausalConfig, load_model, save_model
+from kinema.model import CausalConfig
 from kinema.spec import VideoSpec
 
 SPEC = VideoSpec(prompt="a red ball rolls", frames=17, width=32, height=32, steps=2, seed=1)
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = load_model(tiny_model)
-    model.causal = CausalConfig(block=1, window=3, sink=1, positions="relative")
-    model.defaults = dataclasses.replace(model.defaults, guidance=1.0, solver="consistency", shift=5.0)
-    model.scheduler = {}
-    path = tmp_path_factory.mktemp("causal") / "tiny-causal"
-    save_model(model, path)
-    return path
+def folder(tiny_causal_model: Path) -> Path:
+    return tiny_causal_model
 
 
 @pytest.fixture(scope="module")

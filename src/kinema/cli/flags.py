@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,6 +65,14 @@ def number(metavar: str) -> Any:
 def hint(default: str = "", name: str | None = None) -> Any:
     """What the help says that leaving the flag out means; and the flag's name, where Python cannot spell it."""
     return tyro.conf.arg(name=name, help_behavior_hint=f"(default: {default})" if default else "")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read WIDTHxHEIGHT; raises SpecError for anything else."""
+    found = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())  # noqa: RUF001 - the sign that people paste
+    if found is None:
+        raise SpecError(f"size={text!r} is not a size; it takes WIDTHxHEIGHT, such as 96x64")
+    return int(found[1]), int(found[2])
 
 
 def _too_many(argv: Sequence[str], left: Sequence[str], command: str) -> str:

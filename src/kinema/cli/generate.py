@@ -157,7 +157,7 @@ def _request(options: Generate, before: "Record | None") -> VideoSpec:
     given["changes"] = options.at or None
     given["loras"] = tuple(map(_parse_lora, options.lora)) or None
     if options.size is not None:
-        given["width"], given["height"] = _parse_size(options.size)
+        given["width"], given["height"] = flags.parse_size(options.size)
     given = {name: value for name, value in given.items() if value is not None}
     if before is None:
         return VideoSpec(**{"prompt": "", **given})
@@ -173,13 +173,6 @@ def _parse_lora(text: str) -> tuple[str, float]:
         return (path, float(weight)) if colon else (text, 1.0)
     except ValueError:
         return text, 1.0
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())  # noqa: RUF001 - the sign that people paste
-    if found is None:
-        raise SpecError(f"size={text!r} is not a size; it takes WIDTHxHEIGHT, such as 96x64")
-    return int(found[1]), int(found[2])
 
 
 def _changes(before: "Record", now: "Record") -> Iterator[str]:

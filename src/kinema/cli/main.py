@@ -30,6 +30,7 @@ from kinema.log import configure
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("kinema.cli.generate:run", "make a video, or a picture, from a prompt"),
+    "stream": ("kinema.cli.stream:run", "make video without end, and show it while it is made"),
     "data": ("kinema.cli.data:run", "curate footage into a data set that trains"),
     "train": ("kinema.cli.train:run", "train the parts of a model, and go on where a run stopped"),
     "serve": ("kinema.cli.serve:run", "the Videos API on this machine, with a worker behind it"),

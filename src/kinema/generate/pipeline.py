@@ -21,11 +21,12 @@ from kinema.generate.image import read_first_frame
 from kinema.generate.noise import video_noise
 from kinema.generate.progress import IsCancelled, OnProgress, Tracker
 from kinema.generate.record import Record
-from kinema.generate.rollout import Rollout
+from kinema.generate.rollout import DrawNoise, Rollout
 from kinema.generate.state import FrameVelocity, LatentState
+from kinema.generate.stream import Stream, to_pixels
 from kinema.generate.video import Video
 from kinema.generate.vocabulary import Vocabulary
-from kinema.model import CausalConfig, DiT, Model, TextKV, load_model
+from kinema.model import CAUSAL_PRESETS, CausalConfig, DiT, Model, TextKV, load_model
 from kinema.model.lora import Merged, is_for, merge, read_lora
 from kinema.model.step_cache import StepCache
 from kinema.spec import VideoSpec
@@ -53,14 +54,18 @@ class Pipeline:
         self._text: tuple[tuple[str | None, ...], tuple[TextKV, ...]] | None = None
 
     @classmethod
-    def load(cls, name: str = "mini", device: str | None = None, dtype: str | None = None) -> "Pipeline":
+    def load(
+        cls, name: str = "mini", device: str | None = None, dtype: str | None = None, causal: str | None = None
+    ) -> "Pipeline":
         """Load a model by name, folder or hub id, on the best device, in its fastest number type unless told.
 
-        Raises SpecError for an unknown name, device or dtype, saying which there are, and CheckpointError for a damaged
-        folder.
+        `causal` names one of CAUSAL_PRESETS: how a model that makes video block by block looks back. Raises SpecError
+        for an unknown name, device or dtype, saying which there are, and CheckpointError for a damaged folder.
         """
         chosen = choose_device(device)
         model = load_model(name, chosen, choose_dtype(dtype, chosen))
+        if causal is not None:
+            model = looking_back(model, causal)
         return cls(model, name=name, vocabulary=Vocabulary.load(model.folder) if model.folder else None)
 
     def __call__(
@@ -234,8 +239,7 @@ class Pipeline:
     def _stream(self, spec: VideoSpec, tracker: Tracker) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
         if self.model.causal is not None:
             with explained(spec):
-                for frames in self._decode(self._blocks(spec, self.model.causal, tracker)):
-                    yield to_pixels(frames)
+                yield from self._open_stream(spec, self.model.causal, tracker)
             return
         latent = self.latents(spec, tracker=tracker)
         with explained(spec):
@@ -244,7 +248,58 @@ class Pipeline:
                 tracker.advance()
                 yield to_pixels(frames)
 
-    @torch.inference_mode()
+    def open_stream(
+        self, spec: VideoSpec, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None
+    ) -> Stream:
+        """Begin a video of which the end is open, unless the request says a length; for causal models.
+
+        The stream can be told other words, kept, rewound and forked. Raises what `stream` raises, and SpecError for a
+        model that makes all frames at once, or that needs a length.
+        """
+        causal = self.model.causal
+        if causal is None:
+            raise SpecError(f"{self.name} makes all frames at once; stream a causal model, or use kinema generate")
+        if spec.frames is not None or spec.seconds is not None:
+            return self._open_stream(self.resolve(spec), causal, Tracker(on_progress, is_cancelled))
+        if causal.window is None:
+            names = " or ".join(CAUSAL_PRESETS)
+            raise SpecError(f"{self.name} looks back on all there was: give seconds, or a window (preset {names})")
+        resolved = self.resolve(dataclasses.replace(spec, changes=()))
+        endless = dataclasses.replace(resolved, changes=spec.changes, frames=None)
+        return self._open_stream(endless, causal, Tracker(None, is_cancelled))
+
+    def _open_stream(self, spec: VideoSpec, causal: CausalConfig, tracker: Tracker) -> Stream:
+        """Begin a resolved request; without `frames` it has no end."""
+        assert spec.steps is not None
+        sized = dataclasses.replace(spec, frames=spec.frames or 1)
+        given = {} if spec.image is None else {0: self._first_latent(sized, tracker)}
+        tracker.begin("text", 1)
+        frames = None if spec.frames is None else sized.shape.to_latent(self.model.vae.stride).frames
+        stream = Stream(
+            lambda: self.rollout(sized, causal),
+            self.model.vae,
+            self._draw(sized),
+            lambda prompt: self._guided_text(sized, prompt)[0],
+            spec=spec,
+            num_latents=frames,
+            given=given,
+            on_step=lambda *_: tracker.advance(),
+        )
+        tracker.advance()
+        tracker.begin("denoise", spec.steps * -(-((frames or 1) - len(given)) // causal.block))
+        return stream
+
+    def _draw(self, spec: VideoSpec, noise: Tensor | None = None) -> DrawNoise:
+        """What draws the noise of any part of a resolved request; `noise` replaces what blocks start from."""
+        shape, channels = spec.shape.to_latent(self.model.vae.stride), self.model.vae.config.z_dim
+
+        def draw(start: int, length: int, step: int) -> Tensor:
+            if noise is not None and step == 0:
+                return noise[:, :, start : start + length]
+            return video_noise(spec.seed, channels, dataclasses.replace(shape, frames=length), start, step=step)
+
+        return draw
+
     def _blocks(
         self, spec: VideoSpec, causal: CausalConfig, tracker: Tracker, noise: Tensor | None = None
     ) -> Iterator[Float[Tensor, "1 c t y x"]]:
@@ -254,16 +309,9 @@ class Pipeline:
         rollout = self.rollout(spec, causal)
         tracker.advance()
         given = {} if spec.image is None else {0: self._first_latent(spec, tracker)}
-        shape, channels = spec.shape.to_latent(self.model.vae.stride), self.model.vae.config.z_dim
-
-        def draw(start: int, length: int, step: int) -> Tensor:
-            if noise is not None and step == 0:
-                return noise[:, :, start : start + length]
-            part = dataclasses.replace(shape, frames=length)
-            return video_noise(spec.seed, channels, part, start, step=step)
-
-        tracker.begin("denoise", spec.steps * -(-(shape.frames - len(given)) // causal.block))
-        yield from rollout.blocks(shape.frames, draw, given, lambda *_: tracker.advance())
+        frames = spec.shape.to_latent(self.model.vae.stride).frames
+        tracker.begin("denoise", spec.steps * -(-(frames - len(given)) // causal.block))
+        yield from rollout.blocks(frames, self._draw(spec, noise), given, lambda *_: tracker.advance())
 
     def _changes(self, spec: VideoSpec) -> Iterator[tuple[int, TextKV]]:
         """Give the later prompts of a resolved request, each with the first latent frame that may show it."""
@@ -309,6 +357,19 @@ class Pipeline:
         return max(1, DECODE_PIXELS // per_latent_frame)
 
 
+def looking_back(model: Model, preset: str) -> Model:
+    """Return the model as one that looks back so; if it was not causal, with the steps of Self-Forcing's kin.
+
+    Raises SpecError for a name that is none of CAUSAL_PRESETS.
+    """
+    if preset not in CAUSAL_PRESETS:
+        raise SpecError(unknown("preset", preset, CAUSAL_PRESETS))
+    causal, defaults = CAUSAL_PRESETS[preset], model.defaults
+    if model.causal is None:
+        defaults = dataclasses.replace(defaults, steps=4, guidance=1.0, solver="consistency", shift=5.0)
+    return dataclasses.replace(model, causal=causal, defaults=defaults)
+
+
 def hand_over(high: FrameVelocity, low: FrameVelocity, boundary: float) -> FrameVelocity:
     """Let one network answer for noisy latents and another from `boundary` down (Wan2.2's two experts).
 
@@ -320,12 +381,6 @@ def hand_over(high: FrameVelocity, low: FrameVelocity, boundary: float) -> Frame
         return (high if is_high else low)(latent, times)
 
     return velocity
-
-
-def to_pixels(frames: Float[Tensor, "f h w 3"]) -> UInt8[np.ndarray, "f h w 3"]:
-    """Turn frames in [-1, 1] into RGB bytes."""
-    pixels: np.ndarray = ((frames.float() + 1) * 127.5).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
-    return pixels
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import torch
 
 from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name
 from kinema.generate.estimate import EFFICIENCY, Estimate, Work, count_work, matrix_rate
-from kinema.generate.pipeline import Pipeline, explained
+from kinema.generate.pipeline import Pipeline, explained, looking_back
 from kinema.generate.record import Record
 from kinema.generate.vocabulary import Vocabulary
 from kinema.model import CausalConfig, load_model
@@ -28,10 +28,12 @@ class Plan:
     """Number type of the networks."""
     outline: Pipeline
     """The model without its weights."""
+    causal: str | None = None
+    """How it looks back, by a name of CAUSAL_PRESETS; None = as its folder says."""
 
     def load(self) -> Pipeline:
         """Load the model for real. Raises CheckpointError for a damaged folder."""
-        return Pipeline.load(self.spec.model, str(self.device), self.dtype)
+        return Pipeline.load(self.spec.model, str(self.device), self.dtype, self.causal)
 
     def record(self) -> Record:
         """What will be written into the file."""
@@ -88,17 +90,23 @@ class Plan:
         noise = self._noise()
         rollout = self.outline.rollout(self.spec, causal)
         length = min(causal.block, noise.shape[2])
-        blocks = rollout.blocks(length, lambda start, frames, _: noise[:, :, start : start + frames])
+
+        def block() -> None:
+            rollout.generate(lambda start, frames, _: noise[:, :, start : start + frames], length)
+            rollout.finalize(lambda start, frames, _: noise[:, :, start : start + frames])
+
         times = -(-noise.shape[2] // causal.block)
         latent = noise[:, :, :length]
         return [
             (count_work(lambda: self.outline.network(self.spec)), 1),
-            (count_work(lambda: list(blocks)), times),
+            (count_work(block), times),
             (count_work(lambda: list(self.outline.decode(latent, self.spec))), times),
         ]
 
 
-def make_plan(request: VideoSpec, *, device: str | None = None, dtype: str | None = None) -> Plan:
+def make_plan(
+    request: VideoSpec, *, device: str | None = None, dtype: str | None = None, causal: str | None = None
+) -> Plan:
     """Check a request against its model and resolve it, reading the model's configuration and tokenizer only.
 
     Raises what `Pipeline.load` and `Pipeline.resolve` raise, but for damaged weights.
@@ -107,5 +115,9 @@ def make_plan(request: VideoSpec, *, device: str | None = None, dtype: str | Non
     number_type = choose_dtype(dtype, chosen)
     model = load_model(request.model, _META, number_type)
     vocabulary = Vocabulary.load(model.folder) if model.folder else None
+    if causal is not None:
+        model = looking_back(model, causal)
     outline = Pipeline(model, name=request.model, vocabulary=vocabulary)
-    return Plan(spec=outline.resolve(request), device=chosen, dtype=dtype_name(number_type), outline=outline)
+    return Plan(
+        spec=outline.resolve(request), device=chosen, dtype=dtype_name(number_type), outline=outline, causal=causal
+    )

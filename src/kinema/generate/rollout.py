@@ -1,6 +1,7 @@
 """Video block by block: a causal model makes a block, remembers it, and goes on, for as long as is wanted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -9,14 +10,30 @@ from torch import Tensor
 
 from kinema.diffusion import SOLVERS, OnStep, Schedule, classifier_free, consistency, interpolate
 from kinema.errors import SpecError
-from kinema.model import CausalConfig, DiT, TextKV
+from kinema.model import CacheState, CausalConfig, DiT, TextKV
 
 DrawNoise = Callable[[int, int, int], Tensor]
 """(first frame, number of frames, step) -> noise `1 c t y x`; step 0 is what a block starts from."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RolloutState:
+    """All that a rollout stands on after a block; what goes on from it cannot tell that it ever stopped."""
+
+    cache: CacheState
+    """Keys and values of what was seen."""
+    made: Mapping[int, Tensor]
+    """The latent frames that are remembered, "1 c 1 y x", by their number."""
+    text: TextKV
+    """What is shown."""
+    next_text: TextKV | None
+    """What will be shown from the next block on, if something else."""
+    num_frames: int
+    """Latent frames of the video that are finished."""
+
+
 class Rollout:
-    """One video in the making: `blocks` gives latents as they are finished; memory does not grow with them.
+    """One video in the making: `initialize`, then `generate` and `finalize` for each block; memory does not grow.
 
     Without guidance a block costs one network call per step and one that remembers it; guidance doubles the batch.
     Source: Self-Forcing (arXiv 2506.08009), algorithm 2.
@@ -32,16 +49,18 @@ class Rollout:
         solver: str,
         guidance: float,
         size: tuple[int, int],
-        max_frames: int,
+        max_frames: int | None,
     ) -> None:
         """`texts` are shown each from its latent frame on, the first one from 0; `size` is latent rows and columns.
 
-        A text holds the prompt and, unless `guidance` is 1, the negative prompt.
+        A text holds the prompt and, unless `guidance` is 1, the negative prompt. `max_frames` is the length in latent
+        frames, which only a model without a window must know.
         """
         self._dit = dit
         self._config = config
         self._texts = dict(texts)
         self._text = self._texts[0]
+        self._next_text: TextKV | None = None
         self._schedule = schedule
         self._solver = solver
         self._guidance = guidance
@@ -52,13 +71,15 @@ class Rollout:
         )
         self._cache = self._new_cache()
         self._made: dict[int, Tensor] = {}
+        self._open: Tensor | None = None
+        self.num_frames = 0
+        """Latent frames that are finished and remembered."""
 
     @property
     def num_bytes(self) -> int:
         """Memory of what is remembered."""
         return self._cache.num_bytes
 
-    @torch.inference_mode()
     def blocks(
         self,
         num_frames: int,
@@ -68,24 +89,82 @@ class Rollout:
     ) -> Iterator[Float[Tensor, "1 c t y x"]]:
         """Make `num_frames` latent frames, normalised, float32; `given` are the first ones, which are known.
 
+        A block is given before it is remembered, so nobody waits for that; the last one never is. Raises what
+        `initialize` raises.
+        """
+        yield from self.initialize(given or {}, noise)
+        while self.num_frames < num_frames:
+            block = self.generate(noise, num_frames - self.num_frames, on_step)
+            yield block
+            if self.num_frames + block.shape[2] >= num_frames:
+                return
+            self.finalize(noise)
+
+    @torch.inference_mode()
+    def initialize(
+        self, given: Mapping[int, Float[Tensor, "1 c y x"]], noise: DrawNoise
+    ) -> list[Float[Tensor, "1 c t y x"]]:
+        """Remember the latent frames that are `given`, by their number, and give them back as blocks.
+
         Raises SpecError for given frames that are not the first, or that end amid a block.
         """
-        given = given or {}
-        if sorted(given) != list(range(len(given))) or len(given) % self._config.block:
+        block = self._config.block
+        if sorted(given) != list(range(len(given))) or len(given) % block:
             raise SpecError(
                 f"latent frames {sorted(given)} are given; a causal model goes on from its first frames, in whole "
-                f"blocks of {self._config.block}"
+                f"blocks of {block}"
             )
-        for start in range(0, num_frames, self._config.block):
-            length = min(self._config.block, num_frames - start)
-            self._switch(range(start, start + length), noise)
-            self._cache.open(length)
-            if start in given:
-                block = torch.stack([given[start + i] for i in range(length)], dim=2).float()
-            else:
-                block = self._solve(start, length, noise, on_step)
-            self._remember(start, block, noise)
-            yield block
+        blocks = []
+        for start in range(0, len(given), block):
+            self._switch(range(start, start + block), noise)
+            self._cache.open(block)
+            self._open = torch.stack([given[start + i] for i in range(block)], dim=2).float()
+            blocks.append(self._open)
+            self.finalize(noise)
+        return blocks
+
+    @torch.inference_mode()
+    def generate(
+        self, noise: DrawNoise, most: int | None = None, on_step: OnStep | None = None
+    ) -> Float[Tensor, "1 c t y x"]:
+        """Make the next block, of at most `most` latent frames (the model's block unless told)."""
+        assert self._open is None, "finalize the block before"
+        start, length = self.num_frames, min(self._config.block, most or self._config.block)
+        self._switch(range(start, start + length), noise)
+        self._cache.open(length)
+        self._open = self._solve(start, length, noise, on_step)
+        return self._open
+
+    @torch.inference_mode()
+    def finalize(self, noise: DrawNoise) -> None:
+        """Remember the block that was made last, as it came out."""
+        assert self._open is not None, "generate a block first"
+        self._remember(self.num_frames, self._open, noise)
+        self.num_frames += self._open.shape[2]
+        self._open = None
+
+    def show(self, text: TextKV) -> None:
+        """Show another text from the next block on."""
+        self._next_text = text
+
+    @torch.inference_mode()
+    def snapshot(self) -> RolloutState:
+        """Keep all that comes next depends on; needs as much memory as `num_bytes` says. Not amid a block."""
+        assert self._open is None, "finalize the block before"
+        return RolloutState(
+            cache=self._cache.snapshot(),
+            made=dict(self._made),
+            text=self._text,
+            next_text=self._next_text,
+            num_frames=self.num_frames,
+        )
+
+    @torch.inference_mode()
+    def restore(self, state: RolloutState) -> None:
+        """Stand where `state` was taken, by this rollout or by another one of the same model, size and guidance."""
+        self._open, self._made, self.num_frames = None, dict(state.made), state.num_frames
+        self._text, self._next_text = state.text, state.next_text
+        self._cache.restore(state.cache)
 
     def _switch(self, frames: range, noise: DrawNoise) -> None:
         """Where another text begins: keep what was seen, and remember it as if that text had been shown all along.
@@ -93,6 +172,9 @@ class Rollout:
         What moves goes on moving, and what it means changes. Source: LongLive (arXiv 2509.22622), KV recache.
         """
         texts = [self._texts[frame] for frame in frames if frame in self._texts and frame > 0]
+        if self._next_text is not None:
+            texts = [self._next_text]
+        self._next_text = None
         if not texts:
             return
         self._text = texts[-1]

@@ -6,19 +6,28 @@ same frames, rate and metadata give the same bytes. A file appears under its nam
 """
 
 from kinema.media.formats import Frame
+from kinema.media.live import PIPES, LiveWriter, PipeWriter, check_live, check_pipe, partial_of
 from kinema.media.read import MediaInfo, Video, iter_frames, probe, read_image, read_metadata, read_video
 from kinema.media.sheet import contact_sheet
+from kinema.media.terminal import half_blocks
 from kinema.media.write import ENDINGS, VideoWriter, check_output, write_video
 
 __all__ = [
     "ENDINGS",
+    "PIPES",
     "Frame",
+    "LiveWriter",
     "MediaInfo",
+    "PipeWriter",
     "Video",
     "VideoWriter",
+    "check_live",
     "check_output",
+    "check_pipe",
     "contact_sheet",
+    "half_blocks",
     "iter_frames",
+    "partial_of",
     "probe",
     "read_image",
     "read_metadata",

@@ -74,7 +74,7 @@ class VideoWriter:
         self.path = Path(path)
         self._partial = _partial(self.path)
         self._ending = _ending(self.path)
-        self._fps = _exact_rate(fps, self._ending)
+        self._fps = exact_rate(fps, self._ending)
         self._metadata = dict(metadata or {})
         self._sink: Sink | None = None
         self._size = (0, 0)
@@ -110,7 +110,7 @@ class VideoWriter:
 
     def _start(self, height: int, width: int) -> "Sink":
         if self._ending in (".mp4", ".webm"):
-            _require_even(width=width, height=height)
+            require_even(width=width, height=height)
         with self._naming_the_file():
             return SINKS[self._ending](self._partial, self._fps, (height, width), self._metadata)
 
@@ -145,7 +145,8 @@ def _ending(path: Path) -> str:
     return ending
 
 
-def _exact_rate(fps: float, ending: str) -> Fraction:
+def exact_rate(fps: float, ending: str) -> Fraction:
+    """Frames per second as the fraction that containers hold; raises SpecError for what the format cannot play."""
     if not SLOWEST <= fps <= FASTEST:
         raise SpecError(f"fps={fps:g} does not fit; it takes a number from {SLOWEST} to {FASTEST}")
     if ending == ".gif" and fps > 50:
@@ -153,7 +154,8 @@ def _exact_rate(fps: float, ending: str) -> Fraction:
     return Fraction(fps).limit_denominator(1001)
 
 
-def _require_even(**sides: int) -> None:
+def require_even(**sides: int) -> None:
+    """Refuse odd sides, whose colours 4:2:0 cannot halve. Raises SpecError."""
     for name, side in sides.items():
         if side % 2:
             raise SpecError(f"{name}={side} is odd, which mp4 and webm cannot hold; use {side - 1 or 2} or {side + 1}")

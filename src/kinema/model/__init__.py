@@ -1,15 +1,19 @@
 """The networks: diffusion transformer, causal video autoencoder, text encoder, and folders that hold them."""
 
-from kinema.model.causal import CausalConfig
+from kinema.model.causal import CAUSAL_PRESETS, CausalConfig
+from kinema.model.causal_conv import TimeCache
 from kinema.model.clip import ImageEncoder, ImageEncoderConfig
 from kinema.model.dit import DiT, DiTConfig, TextKV
 from kinema.model.folder import Model, load_model, save_model
+from kinema.model.kv_cache import CacheState
 from kinema.model.presets import PRESETS, ModelPreset
 from kinema.model.text import TextEncoder, TextEncoderConfig, Tokenizer
 from kinema.model.vae import VAEConfig, VAEOutput, VideoVAE
 
 __all__ = [
+    "CAUSAL_PRESETS",
     "PRESETS",
+    "CacheState",
     "CausalConfig",
     "DiT",
     "DiTConfig",
@@ -20,6 +24,7 @@ __all__ = [
     "TextEncoder",
     "TextEncoderConfig",
     "TextKV",
+    "TimeCache",
     "Tokenizer",
     "VAEConfig",
     "VAEOutput",

@@ -45,6 +45,15 @@ class CausalConfig:
             raise SpecError(f"context_noise={self.context_noise} is no time; use 0 (clean) to 1 (noise)")
 
 
+CAUSAL_PRESETS: dict[str, CausalConfig] = {
+    # What each team's models look back on. As long as the window is not full, relative positions are absolute ones;
+    # beyond, they let a video go on for ever, where keys with absolute positions would leave what was trained.
+    "self-forcing": CausalConfig(block=3, window=21, positions="relative"),  # not measured
+    "longlive": CausalConfig(block=3, window=12, sink=3, positions="relative"),  # not measured
+}
+"""Ways of looking back by the names of the models that were trained with them."""
+
+
 def block_causal_mask(num_frames: int, config: CausalConfig) -> Bool[Tensor, "t t"]:
     """Say which frame (row) sees which (column): its own block, the sink, and as many before as the window holds."""
     frame = torch.arange(num_frames)

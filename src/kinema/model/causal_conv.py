@@ -21,6 +21,12 @@ class TimeCache:
     def __init__(self) -> None:
         self._past: dict[nn.Module, Tensor] = {}
 
+    def copy(self) -> "TimeCache":
+        """Give a second memory of the same past; what one remembers from now on, the other does not see."""
+        twin = TimeCache()
+        twin._past = dict(self._past)  # what is kept is never written to
+        return twin
+
     def is_new(self, layer: nn.Module) -> bool:
         """True until `layer` has remembered something: its chunk is the first of the stream."""
         return layer not in self._past

@@ -48,6 +48,17 @@ class LayerMemory(NamedTuple):
         return found[0], found[1]
 
 
+class CacheState(NamedTuple):
+    """A copy of what a cache held between two blocks."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    """Keys and values of each layer's used slots."""
+    held: tuple[int, ...]
+    """Number in the video of the frame in each slot."""
+    num_frames: int
+    """Frames of the video that were finished."""
+
+
 class KVCache:
     """The memory of all layers. `open` a block, run the transformer on it as often as needed, then `close` it.
 
@@ -124,6 +135,20 @@ class KVCache:
         assert self._slots, "no block is open"
         self.num_frames += len(self._slots)
         self._slots = []
+
+    def snapshot(self) -> CacheState:
+        """Copy what is remembered; not while a block is open."""
+        assert not self._slots, "close the open block first"
+        used = len(self._held)
+        layers = tuple((key[:, :used].clone(), value[:, :used].clone()) for key, value in self._layers)
+        return CacheState(layers, tuple(self._held), self.num_frames)
+
+    def restore(self, state: CacheState) -> None:
+        """Remember what `snapshot` copied, of this cache or of one of the same sizes, and forget all else."""
+        for kept, copied in zip(self._layers, state.layers, strict=True):
+            for tensor, part in zip(kept, copied, strict=True):
+                tensor[:, : part.shape[1]].copy_(part)
+        self._held, self._slots, self.num_frames = list(state.held), [], state.num_frames
 
     def positions(self) -> list[int]:
         """Give the rotary position of the frame in each used slot."""

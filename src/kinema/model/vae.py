@@ -263,7 +263,11 @@ class VideoVAE(nn.Module):
         """Turn chunks of latents, cut anywhere along t, into chunks of frames; together they equal `decode`."""
         cache = TimeCache()
         for latent in latents:
-            yield self._decode_raw(self._denormalise(latent), cache).clamp(-1, 1)
+            yield self.decode_chunk(latent, cache)
+
+    def decode_chunk(self, latent: Float[Tensor, "b c _ y x"], cache: TimeCache) -> Float[Tensor, "b _ h w 3"]:
+        """Turn the next latents of a stream into frames in [-1, 1]; `cache` holds what came before them."""
+        return self._decode_raw(self._denormalise(latent), cache).clamp(-1, 1)
 
     def encode_stream(self, frames: Iterable[Float[Tensor, "b _ h w 3"]]) -> Iterator[Float[Tensor, "b c _ y x"]]:
         """Turn chunks of frames, cut anywhere, into chunks of latents; together they equal `encode`.

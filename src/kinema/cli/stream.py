@@ -1,0 +1,328 @@
+"""`kinema stream`: video without end, into a file, a pipe or the terminal, while it is made."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import queue
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from kinema.cli import flags
+from kinema.config import to_dict
+from kinema.errors import JobCancelled, SpecError
+from kinema.media import (
+    Frame,
+    LiveWriter,
+    PipeWriter,
+    check_live,
+    check_output,
+    check_pipe,
+    half_blocks,
+    partial_of,
+)
+from kinema.spec import VideoSpec
+
+if TYPE_CHECKING:
+    from kinema.generate.pipeline import Pipeline
+    from kinema.generate.plan import Plan
+
+logger = logging.getLogger(__name__)
+
+_SPEC_FLAGS = ("model", "seconds", "fps", "seed", "steps", "guidance")
+_MODELS = flags.hint("the model's")
+_TOP, _CLEAR, _HIDE, _SHOW = "\x1b[H", "\x1b[2J", "\x1b[?25l", "\x1b[?25h"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """Make video without end, and show it while it is made; for causal models.
+
+    Ctrl-C ends it. A stream that is killed leaves what it made in NAME.partial, playable up to its last block.
+    """
+
+    prompt: Annotated[str | None, tyro.conf.Positional, flags.text("PROMPT"), flags.hint()] = None
+    """What to show first."""
+    model: Annotated[str | None, flags.text("NAME|FOLDER|HUB_ID"), flags.hint("mini-causal")] = None
+    """The model: its name, its folder, or its hub id."""
+    preset: Annotated[str | None, flags.text("NAME"), _MODELS] = None
+    """How the model looks back: self-forcing or longlive."""
+    out: Annotated[str | None, flags.text("FILE|-"), flags.hint("the terminal")] = None
+    """Where it goes: an .mp4 that can be played while it grows, or - for standard output."""
+    format: Annotated[str | None, flags.text("F"), flags.hint("y4m")] = None
+    """What goes to standard output: y4m, mp4 (fragmented), or rgb (bare frames)."""
+    seconds: Annotated[float | None, flags.number("S"), flags.hint("until it is stopped")] = None
+    """Length, from the first frame to the last."""
+    at: Annotated[
+        tuple[tuple[Annotated[float, flags.number("S")], Annotated[str, flags.text("PROMPT")]], ...],
+        tyro.conf.UseAppendAction,
+        flags.hint(),
+    ] = ()
+    """Show something else from second S on, such as --at 20 "the ball stops"; may be repeated."""
+    listen: Annotated[bool, flags.hint()] = False
+    """Show every line that comes in on standard input, from the next block on."""
+    image: Annotated[Path | None, flags.path("FILE"), flags.hint()] = None
+    """A picture to start from."""
+    size: Annotated[str | None, flags.text("WxH"), _MODELS] = None
+    """Width and height in pixels, such as 96x64."""
+    fps: Annotated[float | None, flags.number("F"), _MODELS] = None
+    """Frames per second."""
+    seed: Annotated[int | None, flags.whole("N"), flags.hint("0")] = None
+    """Another seed is another take; the same seed makes the same video again."""
+    steps: Annotated[int | None, flags.whole("N"), _MODELS] = None
+    """Steps of the solver for each block."""
+    guidance: Annotated[float | None, flags.number("G"), _MODELS] = None
+    """How strongly to follow the prompt; 1 turns guidance off and is twice as fast."""
+    device: Annotated[str | None, flags.text("D"), flags.hint("a GPU if there is one, else cpu")] = None
+    """Where to compute: cpu, cuda, cuda:1."""
+    dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
+    """Number type of the networks: float32, bfloat16 or float16."""
+    as_json: Annotated[bool, flags.hint(name="json")] = False
+    """Print how it went as one JSON object, once it has ended."""
+    dry_run: Annotated[bool, flags.hint()] = False
+    """Check everything and print the resolved request and its cost, without making anything."""
+    force: Annotated[bool, flags.hint()] = False
+    """Replace the output if it exists."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with the arguments that follow its name; returns the exit code."""
+    options = flags.parse(StreamOptions, argv, "stream")
+    _check_output(options)
+    request = _request(options)
+
+    from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
+
+    plan = make_plan(request, device=options.device, dtype=options.dtype, causal=options.preset)
+    if plan.outline.model.causal is None:
+        plan.outline.open_stream(request)  # says why it cannot
+    for warning in plan.warnings():
+        logger.warning(warning)
+    if options.dry_run:
+        _show_plan(plan, options)
+        return 0
+    return _stream(plan, request, options)
+
+
+def _check_output(options: StreamOptions) -> None:
+    if options.out is None and not options.dry_run and not sys.stdout.isatty():
+        raise SpecError("standard output is no terminal to draw in; give --out FILE.mp4, or --out - for a pipe")
+    if options.format is not None:
+        check_pipe(options.format)
+        if options.out != "-":
+            raise SpecError(f"--format {options.format} is for standard output; give --out -")
+    if options.out == "-" and options.as_json:
+        raise SpecError("--out - and --json both write to standard output; give one of them")
+    if options.out is not None and options.out != "-":
+        check_live(Path(options.out), overwrite=options.force)
+        check_output(Path(options.out), overwrite=options.force)
+
+
+def _request(options: StreamOptions) -> VideoSpec:
+    given: dict[str, Any] = {name: getattr(options, name) for name in _SPEC_FLAGS}
+    given["image"] = None if options.image is None else str(options.image)
+    given["changes"] = options.at or None
+    if options.size is not None:
+        given["width"], given["height"] = flags.parse_size(options.size)
+    given = {name: value for name, value in given.items() if value is not None}
+    return VideoSpec(**{"prompt": options.prompt or "", "model": "mini-causal", **given})
+
+
+def _stream(plan: "Plan", request: VideoSpec, options: StreamOptions) -> int:
+    began = time.monotonic()
+    pipeline = plan.load()
+    tally = _Tally(load_s=time.monotonic() - began)
+    with _Stop() as stop, _opened_sink(options, plan, pipeline, request) as show:
+        stream = pipeline.open_stream(request, is_cancelled=stop)
+        assert stream.spec.fps is not None
+        tally.fps = stream.spec.fps
+        lines = _lines() if options.listen else None
+        with contextlib.suppress(JobCancelled):
+            for frames in stream:
+                tally.count(len(frames))
+                show(frames)
+                _say_heard(stream.say, lines)
+                if stop():
+                    break
+        is_whole = request.seconds is None or tally.frames == plan.spec.frames
+        if tally.frames and not is_whole and options.out not in (None, "-"):
+            partial = partial_of(Path(options.out or ""))
+            raise JobCancelled(f"stopped after {tally.seconds:.1f} s of {request.seconds:g}; they are in {partial}")
+    if options.as_json:
+        print(json.dumps({"out": options.out, **tally.numbers(), "spec": to_dict(stream.spec)}, ensure_ascii=False))
+    elif logger.isEnabledFor(logging.WARNING):
+        print(f"{options.out or 'shown'}: {tally.describe()}", file=sys.stderr)
+    return 0
+
+
+def _say_heard(say: Callable[[str], None], lines: "queue.SimpleQueue[str] | None") -> None:
+    with contextlib.suppress(queue.Empty):
+        while lines is not None:
+            say(lines.get_nowait())
+
+
+def _lines() -> "queue.SimpleQueue[str]":
+    """What is typed, line by line; read beside the stream, so that it never waits."""
+    heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            if line.strip():
+                heard.put(line.strip())
+
+    threading.Thread(target=listen, daemon=True).start()
+    return heard
+
+
+@contextlib.contextmanager
+def _opened_sink(
+    options: StreamOptions, plan: "Plan", pipeline: "Pipeline", request: VideoSpec
+) -> Iterator[Callable[[Frame], None]]:
+    """Where frames go: what takes the next ones."""
+    fps = plan.spec.fps
+    assert fps is not None
+    spec = plan.spec if request.seconds is not None else dataclasses.replace(plan.spec, frames=None)
+    metadata = pipeline.record(spec).to_metadata()
+    if options.out is None:
+        with _Screen(fps) as screen:
+            yield screen.show
+    elif options.out == "-":
+        yield PipeWriter(sys.stdout.buffer, fps, options.format or "y4m", metadata).write
+    else:
+        with LiveWriter(Path(options.out), fps, metadata) as writer:
+            yield writer.write
+
+
+class _Screen:
+    """A terminal that shows frames at their rate."""
+
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        self._shown, self._began = 0, 0.0
+
+    def __enter__(self) -> "_Screen":
+        sys.stdout.write(_HIDE + _CLEAR)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.write("\n" + _SHOW)
+        sys.stdout.flush()
+
+    def show(self, frames: Frame) -> None:
+        for frame in frames:
+            if not self._shown:
+                self._began = time.monotonic()
+            wait_s = self._began + self._shown / self._fps - time.monotonic()
+            if wait_s > 0:
+                time.sleep(wait_s)
+            else:
+                self._began -= wait_s  # it comes late: from here on
+            columns, rows = shutil.get_terminal_size()
+            sys.stdout.write(_TOP + half_blocks(frame, columns, rows - 1))
+            sys.stdout.flush()
+            self._shown += 1
+
+
+class _Stop:
+    """True once Ctrl-C or SIGTERM has asked for the end; a second Ctrl-C does not wait for the block."""
+
+    def __init__(self) -> None:
+        self._is_asked = False
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        return self._is_asked
+
+    def __enter__(self) -> "_Stop":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of a signal handler
+        if self._is_asked:
+            raise KeyboardInterrupt
+        self._is_asked = True
+
+
+class _Tally:
+    """How fast a stream is, seen from outside."""
+
+    def __init__(self, load_s: float) -> None:
+        self._load_s = load_s
+        self._began = time.monotonic()
+        self._first_s = 0.0
+        self._first_frames = 0
+        self._last = 0.0
+        self.frames = 0
+        self.fps = 1.0
+
+    @property
+    def seconds(self) -> float:
+        """Length of what was made, from its first frame to its last."""
+        return max(0, self.frames - 1) / self.fps
+
+    def count(self, frames: int) -> None:
+        """Count frames that have just come out."""
+        self._last = time.monotonic()
+        if not self.frames:
+            self._first_s, self._first_frames = self._last - self._began, frames
+        self.frames += frames
+
+    def numbers(self) -> dict[str, float | None]:
+        """Seconds to load and to the first frames, and frames per second after those."""
+        later_s = self._last - self._began - self._first_s
+        rate = (self.frames - self._first_frames) / later_s if self.frames > self._first_frames else None
+        return {
+            "frames": self.frames,
+            "seconds": round(self.seconds, 3),
+            "load_s": round(self._load_s, 3),
+            "first_frame_s": round(self._first_s, 3),
+            "frames_per_s": None if rate is None else round(rate, 3),
+        }
+
+    def describe(self) -> str:
+        """One line for people."""
+        numbers = self.numbers()
+        rate = numbers["frames_per_s"]
+        pace = (
+            "" if rate is None else f", {rate:.1f} frames per second ({rate / self.fps:.2f} times as fast as it plays)"
+        )
+        return f"{self.seconds:.1f} s of video, the first frame after {numbers['first_frame_s']:.2f} s{pace}"
+
+
+def _show_plan(plan: "Plan", options: StreamOptions) -> None:
+    spec = to_dict(plan.spec)
+    if options.seconds is None:
+        spec["frames"] = None
+    causal = plan.outline.model.causal
+    assert causal is not None
+    shown = {
+        "spec": spec,
+        "output": options.out,
+        "looking_back": to_dict(causal),
+        "device": str(plan.device),
+        "dtype": plan.dtype,
+        "estimate": {"frames": plan.spec.frames, **to_dict(plan.estimate)},
+    }
+    if options.as_json:
+        print(json.dumps({**shown, "warnings": list(plan.warnings())}, ensure_ascii=False))
+        return
+    rows = [*spec.items(), *to_dict(causal).items(), ("output", options.out), ("device", plan.device)]
+    for name, value in [*rows, ("dtype", plan.dtype)]:
+        if value not in (None, "", []):
+            print(f"{name:>13}  {value}")
+    print(f"{'cost':>13}  {plan.estimate.describe()} for {plan.spec.frames} frames")
