@@ -62,7 +62,7 @@ def test_a_causal_model_is_not_made_causal_again(folder, tmp_path):
 def test_forcing_equals_generation_block_by_block(forcing):
     model, force = forcing
     torch.manual_seed(0)
-    data, text = force.batch(0, 0.0)
+    data, text = force.batch(0)
     noisy, times = torch.randn_like(data), torch.rand(data.shape[0], data.shape[2])
     with torch.no_grad():
         at_once = force.velocity(model.dit, data, noisy, times, text)

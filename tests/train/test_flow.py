@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from kinema.errors import SpecError
+from kinema.train.caption import caption_of
 from kinema.train.config import ConditioningShares, FlowStage, OptimConfig, Phase
-from kinema.train.flow import caption_of, draw_clean
+from kinema.train.flow import draw_clean
 from kinema.world.scene import sample_scene
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,15 +48,27 @@ def test_a_finished_run_changes_nothing_when_it_is_run_again(folder):
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
 
 
-def test_latents_are_normalised_and_mirrored_scenes_have_mirrored_captions(folder):
+def test_latents_are_normalised_and_those_of_mirrored_clips_are_others(folder):
     corpus = Corpus(folder / "corpus")
     latents = Latents(folder / "latents.npy", corpus)
-    data, scenes = latents.training(list(range(latents.num_training)))
+    data = latents.training(torch.arange(latents.num_training))
     assert abs(data.mean().item()) < 0.3
     assert 0.7 < data.std().item() < 1.4
     clips = corpus.config.clips
-    assert scenes[clips:] == [mirror(scene) for scene in scenes[:clips]]
+    assert not torch.equal(data[:clips], data[clips:])
     assert latents.num_validation == corpus.config.validation_clips
+    apart, scenes = latents.validation([1])
+    assert scenes == [corpus.scenes[clips + 1]]
+    assert not (data.flatten(1) == apart.flatten(1)).all(dim=1).any()
+
+
+def test_latents_held_on_a_device_are_those_read_from_the_disk(folder):
+    corpus = Corpus(folder / "corpus")
+    read = Latents(folder / "latents.npy", corpus)
+    held = Latents(folder / "latents.npy", corpus)
+    held._held = torch.from_numpy(np.array(held._stored))
+    indices = torch.tensor([3, 19, 0])
+    assert torch.equal(read.training(indices), held.training(indices))
 
 
 def test_mirroring_swaps_left_and_right():

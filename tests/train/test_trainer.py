@@ -34,9 +34,6 @@ class LineTask:
         self.networks = nn.ModuleDict({"line": nn.Sequential(nn.Linear(3, 8), nn.GELU(), nn.Linear(8, 1))})
         self.pause_s = pause_s
 
-    def batch_size(self, clips_seen):
-        return 4
-
     def loss(self, clips_seen, generator):
         time.sleep(self.pause_s)
         points = torch.randn(4, 3, generator=generator)

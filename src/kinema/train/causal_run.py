@@ -15,7 +15,7 @@ from torch import nn
 from kinema.errors import SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.model import DiT, Model, load_model
-from kinema.train.config import CausalRecipe, StageConfig
+from kinema.train.config import CausalRecipe, ForcingStage, StageConfig
 from kinema.train.consistency import ConsistencyTask
 from kinema.train.flow import Sampler
 from kinema.train.forcing import Forcing, ForcingTask
@@ -87,7 +87,8 @@ class CausalRun(StagedRun):
     def _forcing(self, config: StageConfig) -> Forcing:
         latents = Latents(self._files.need("latents.npy", "latents"), self._corpus, self.device)
         patch = self._init.dit.config.patch_size
-        return Forcing(self._init.text, self._init.tokenizer, latents, self.recipe.causal, patch, config)
+        drop = config.drop_text if isinstance(config, ForcingStage) else 0.0
+        return Forcing(self._init.text, self._init.tokenizer, latents, self.recipe.causal, patch, config, drop)
 
     def _sampler(self, model_of: Callable[[DiT], Model]) -> Sampler:
         prompts = scored_prompts(self._corpus, self._init.tokenizer)

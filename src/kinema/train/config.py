@@ -90,12 +90,18 @@ class StageConfig:
     """Arithmetic of the forward and backward passes; weights and optimizer stay in float32."""
     compile: bool = False
     """Whether to compile the networks: a minute or two at the start, faster steps after it."""
+    workers: int = 0
+    """Processes that word captions ahead of the steps, for devices that would wait for them."""
     validate_every: int = 4_000
     """Clips between two validations."""
     sample_every: int = 16_000
     """Clips between two sheets of samples."""
     checkpoint_every: int = 4_000
     """Clips between two checkpoints."""
+
+    def size_at(self, clips_seen: int) -> int:  # noqa: ARG002 - the same throughout; stages with phases differ
+        """Clips of the step that starts after `clips_seen`."""
+        return self.batch_size
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no run."""
@@ -117,6 +123,10 @@ class PhasedStage(StageConfig):
             if clips_seen < phase.until * self.clips:
                 return phase
         return Phase(until=1.0, frames=frames, batch_size=self.batch_size)
+
+    def size_at(self, clips_seen: int) -> int:
+        """Clips of the step that starts after `clips_seen`."""
+        return self.phase(clips_seen, 0).batch_size
 
 
 @dataclass(frozen=True, kw_only=True)

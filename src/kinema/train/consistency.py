@@ -25,24 +25,19 @@ class ConsistencyTask:
         self, student: DiT, teacher: DiT, forcing: Forcing, config: ConsistencyStage, sampler: Sampler
     ) -> None:
         self.networks = nn.ModuleDict({"dit": student})
-        self._student = torch.compile(student) if config.compile else student
         self._teacher = teacher
         self._forcing = forcing
         self._config = config
         self._sampler = sampler
         self._grid = torch.tensor(shifted_times(config.grid_steps, config.shift))
 
-    def batch_size(self, clips_seen: int) -> int:  # noqa: ARG002 - the same throughout
-        """Clips of a step."""
-        return self._config.batch_size
-
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Pseudo-Huber distance between predictions of the data at both ends of one step of the teacher's path."""
-        data, text = self._forcing.batch(clips_seen, 0.0)
+        data, text = self._forcing.batch(clips_seen)
         num_blocks = self._forcing.num_blocks(data.shape[2])
         steps = torch.randint(self._config.grid_steps, (len(data), num_blocks), generator=generator, device=data.device)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
-        return self._distance(self._student, data, text, noise, steps), {}
+        return self._distance(self.networks["dit"], data, text, noise, steps), {}
 
     @torch.no_grad()
     def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:

@@ -12,14 +12,12 @@ from kinema.diffusion.objective import clip_losses, flow_matching_loss, frame_ti
 from kinema.model.dit import DiT
 from kinema.model.text import TextEncoder, Tokenizer
 from kinema.shapes import Stride
+from kinema.train.caption import caption_of
 from kinema.train.config import ConditioningShares, FlowStage
+from kinema.train.feed import Feed, Words
 from kinema.train.grounding import GroundingHead, Truth, grounding_loss, listening
 from kinema.train.latents import Latents
-from kinema.train.order import batch_indices, step_seed
 from kinema.train.precision import autocast, device_of
-from kinema.world.describe import LENGTHS, Caption, describe_with_facts
-from kinema.world.facts import Facts
-from kinema.world.scene import Scene
 
 logger = logging.getLogger(__name__)
 
@@ -54,34 +52,24 @@ class FlowTask:
         self._stride = stride
         self._config = config
         self._sampler = sampler
-        self._dit = torch.compile(dit) if config.compile else dit
-
-    def batch_size(self, clips_seen: int) -> int:
-        """Clips of the step that starts after `clips_seen`."""
-        return self._config.phase(clips_seen, self._latents.frames).batch_size
+        self._feed = Feed(Words(latents, tokenizer, config, config.drop_text), config, config.workers)
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of the velocity over the frames that are not given (Lipman et al. 2023), and grounding."""
         phase = self._config.phase(clips_seen, self._latents.frames)
-        size = phase.batch_size
-        indices = batch_indices(self._latents.num_training, self._config.seed, clips_seen, size)
-        data, scenes = self._latents.training(indices)
-        data = data[:, :, : (phase.frames - 1) // self._stride.time + 1]
-        captions = [
-            self._caption(scene, step_seed(self._config.seed, "caption", clips_seen + offset), self._config.drop_text)
-            for offset, scene in enumerate(scenes)
-        ]
-        clean = draw_clean(size, data.shape[2], self._config.conditioning, generator)
-        time = self._config.times.sample(size, generator)
+        batch = self._feed.at(clips_seen)
+        data = self._latents.training(batch.indices)[:, :, : (phase.frames - 1) // self._stride.time + 1]
+        clean = draw_clean(len(data), data.shape[2], self._config.conditioning, generator)
+        times = frame_times(self._config.times.sample(len(data), generator), clean)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
+        noisy, text = interpolate(data, noise, times), embed_tokens(self.networks["text"], batch.ids, batch.mask)
         grounding = self._config.grounding
         if grounding is None or self._truth is None:
-            velocity = self._velocity(self._dit, self.networks["text"], data, noise, time, clean, captions)
-            return flow_matching_loss(velocity, data, noise, clean), {}
+            return flow_matching_loss(self.networks["dit"](noisy, times, text), data, noise, clean), {}
         with listening(self.networks["dit"], grounding.block) as heard:  # type: ignore[arg-type]  # it is the DiT
-            velocity = self._velocity(self._dit, self.networks["text"], data, noise, time, clean, captions)
+            velocity = self.networks["dit"](noisy, times, text)
         flow = flow_matching_loss(velocity, data, noise, clean)
-        truth = self._truth.training(indices, scenes)[:, :, : data.shape[2]]
+        truth = self._truth.training(batch.indices)[:, :, : data.shape[2]]
         told = grounding_loss(self.networks["grounding"](heard.tokens), truth)
         return flow + grounding.weight * told, {"velocity_loss": flow, "grounding_loss": told}
 
@@ -90,58 +78,32 @@ class FlowTask:
         """Loss at each of `TIME_BINS`, on fixed clips, captions and noise."""
         size = min(64, self._latents.num_validation)
         data, scenes = self._latents.validation(list(range(size)))
-        captions = [self._caption(scene, index) for index, scene in enumerate(scenes)]
+        captions = [caption_of(scene, index, 0.0, self._tokenizer).text for index, scene in enumerate(scenes)]
         noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0)).to(data.device)
-        clean = torch.zeros(size, data.shape[2], dtype=torch.bool, device=data.device)
         losses = {}
         with autocast(data.device, self._config.precision):
             for value in TIME_BINS:
-                time = torch.full((size,), value, device=data.device)
-                velocity = self._velocity(averaged["dit"], averaged["text"], data, noise, time, clean, captions)
-                losses[f"validation_loss_at_{value}"] = clip_losses(velocity, data, noise, clean).mean().item()
+                times = torch.full((size, data.shape[2]), value, device=data.device)
+                text = embed_captions(averaged["text"], self._tokenizer, captions)
+                velocity = averaged["dit"](interpolate(data, noise, times), times, text)
+                losses[f"validation_loss_at_{value}"] = clip_losses(velocity, data, noise).mean().item()
         return {"validation_loss": sum(losses.values()) / len(losses), **losses}
 
     def sample(self, averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
         """Generate from validation prompts; what comes back is the sampler's score."""
         return self._sampler(averaged, path)
 
-    def _caption(self, scene: Scene, seed: int, drop: float = 0.0) -> str:
-        return caption_of(scene, seed, drop, self._tokenizer).text
-
-    def _velocity(
-        self,
-        dit: Callable[..., Tensor],
-        text: nn.Module,
-        data: Tensor,
-        noise: Tensor,
-        time: Tensor,
-        clean: Tensor,
-        captions: list[str],
-    ) -> Tensor:
-        times = frame_times(time, clean)
-        return dit(interpolate(data, noise, times), times, embed_captions(text, self._tokenizer, captions))
-
 
 def embed_captions(text: nn.Module, tokenizer: Tokenizer, captions: list[str]) -> Tensor:
-    """Encode captions at their own longest length, then pad with zeros to the model's full length: `b k d`."""
-    ids, mask = (part.to(device_of(text)) for part in tokenizer.encode(captions))
-    longest = int(mask.sum(dim=1).max())
-    embedded: Tensor = text(ids[:, :longest], mask[:, :longest])
+    """Encode captions: `b k d`, k being the most tokens that the model reads."""
+    return embed_tokens(text, *tokenizer.encode(captions))
+
+
+def embed_tokens(text: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+    """Encode token ids at their own longest length, then pad with zeros to their full length: `b k d`."""
+    longest, device = int(mask.sum(dim=1).max()), device_of(text)
+    embedded: Tensor = text(ids[:, :longest].to(device), mask[:, :longest].to(device))
     return F.pad(embedded, (0, 0, 0, ids.shape[1] - longest))
-
-
-def caption_of(scene: Scene, seed: int, drop: float = 0.0, tokenizer: Tokenizer | None = None) -> Caption:
-    """Word the scene anew for each seed; a share `drop` is empty; what the tokenizer finds too long is shortened."""
-    generator = torch.Generator().manual_seed(seed)
-    silence = Caption("", Facts(objects=()))
-    if torch.rand((), generator=generator) < drop:
-        return silence
-    longest = int(torch.randint(len(LENGTHS), (), generator=generator))
-    captions = (describe_with_facts(scene, seed, length) for length in LENGTHS[longest::-1])
-    return next(
-        (caption for caption in captions if tokenizer is None or tokenizer.count(caption.text) <= tokenizer.max_tokens),
-        silence,
-    )
 
 
 def draw_clean(size: int, frames: int, shares: ConditioningShares, generator: torch.Generator) -> Tensor:

@@ -15,10 +15,11 @@ from kinema.diffusion.objective import clip_losses, flow_matching_loss, interpol
 from kinema.model.causal import CausalConfig, attention_bias, teacher_forcing_mask
 from kinema.model.dit import DiT
 from kinema.model.text import TextEncoder, Tokenizer
+from kinema.train.caption import caption_of
 from kinema.train.config import ForcingStage, StageConfig
-from kinema.train.flow import TIME_BINS, Sampler, caption_of, embed_captions
+from kinema.train.feed import Feed, Words
+from kinema.train.flow import TIME_BINS, Sampler, embed_captions, embed_tokens
 from kinema.train.latents import Latents
-from kinema.train.order import batch_indices, step_seed
 from kinema.train.precision import autocast, device_of
 
 Network = Callable[..., Tensor]
@@ -36,13 +37,15 @@ class Forcing:
         causal: CausalConfig,
         patch: tuple[int, int, int],
         config: StageConfig,
+        drop: float = 0.0,
     ) -> None:
+        """`drop` is the share of the captions that are empty."""
         self._text = text
         self._patch = patch
         self._tokenizer = tokenizer
         self._latents = latents
         self._causal = causal
-        self._config = config
+        self._feed = Feed(Words(latents, tokenizer, config, drop), config, config.workers)
         self._dtype = getattr(torch, config.precision)
         self._bias = functools.cache(self._make_bias)
 
@@ -57,16 +60,11 @@ class Forcing:
     def _make_bias(self, frames: int, tokens: int) -> Tensor:
         return attention_bias(teacher_forcing_mask(frames, self._causal), tokens, self._dtype).to(device_of(self._text))
 
-    def batch(self, clips_seen: int, drop: float) -> tuple[Tensor, Tensor]:
+    def batch(self, clips_seen: int) -> tuple[Tensor, Tensor]:
         """Give the latents of the step after `clips_seen`, and their embedded captions."""
-        size = self._config.batch_size
-        indices = batch_indices(self._latents.num_training, self._config.seed, clips_seen, size)
-        data, scenes = self._latents.training(indices)
-        seeds = (step_seed(self._config.seed, "caption", clips_seen + offset) for offset in range(size))
-        captions = [
-            caption_of(scene, seed, drop, self._tokenizer).text for scene, seed in zip(scenes, seeds, strict=True)
-        ]
-        return data, self.embed(captions)
+        batch = self._feed.at(clips_seen)
+        with torch.no_grad():
+            return self._latents.training(batch.indices), embed_tokens(self._text, batch.ids, batch.mask)
 
     def validation(self, size: int = 64) -> tuple[Tensor, Tensor, Tensor]:
         """Give latents kept apart, their embedded captions and the noise that always goes with them."""
@@ -106,15 +104,10 @@ class ForcingTask:
         self._forcing = forcing
         self._config = config
         self._sampler = sampler
-        self._dit = torch.compile(dit) if config.compile else dit
-
-    def batch_size(self, clips_seen: int) -> int:  # noqa: ARG002 - the same throughout
-        """Clips of a step."""
-        return self._config.batch_size
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of the velocity of all noisy blocks, each at a time of its own."""
-        data, text = self._forcing.batch(clips_seen, self._config.drop_text)
+        data, text = self._forcing.batch(clips_seen)
         frames = data.shape[2]
         num_blocks = self._forcing.num_blocks(frames)
         drawn = self._config.times.sample(len(data) * num_blocks, generator)
@@ -123,7 +116,7 @@ class ForcingTask:
         )  # stratified times of one clip would be neighbours
         times = self._forcing.spread(drawn[order].view(len(data), num_blocks), frames)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
-        velocity = self._forcing.velocity(self._dit, data, interpolate(data, noise, times), times, text)
+        velocity = self._forcing.velocity(self.networks["dit"], data, interpolate(data, noise, times), times, text)
         return flow_matching_loss(velocity, data, noise), {}
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ another network's features. The head is not part of the model.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kinema.model.dit import DiT
@@ -81,17 +81,18 @@ class Truth:
     """What each cell of each clip of a corpus shows."""
 
     def __init__(self, path: Path, corpus: Corpus, device: torch.device) -> None:
-        self._shares = np.load(path, mmap_mode="r")  # clip o t y x
         self._clips = corpus.config.clips
-        self._device = device
+        self._shares = torch.from_numpy(np.load(path)[: self._clips]).to(device)  # clip o t y x
+        marks = [attributes_of(scene) for scene in corpus.scenes[: self._clips]]
+        self._attributes = torch.stack(marks).to(device)  # clip o attributes
 
-    def training(self, indices: Sequence[int], scenes: Sequence[Scene]) -> Float[Tensor, "b attributes t y x"]:
+    def training(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b attributes t y x"]:
         """Give the share of each cell that shows each attribute, for training indices as `Latents` counts them."""
-        is_mirrored = torch.tensor([index >= self._clips for index in indices])
-        shares = torch.from_numpy(self._shares[[index % self._clips for index in indices]])  # b o t y x
-        shares = torch.where(is_mirrored[:, None, None, None, None], shares.flip(-1), shares).to(self._device)
-        attributes = torch.stack([attributes_of(scene) for scene in scenes]).to(self._device)  # b o attributes
-        return torch.einsum("boa,botyx->batyx", attributes, shares.float() / 255.0)
+        indices = indices.to(self._shares.device)
+        clips, is_mirrored = indices % self._clips, indices >= self._clips
+        shares = self._shares[clips]
+        shares = torch.where(is_mirrored[:, None, None, None, None], shares.flip(-1), shares).float() / 255.0
+        return torch.einsum("boa,botyx->batyx", self._attributes[clips], shares)
 
 
 def attributes_of(scene: Scene) -> Float[Tensor, "o attributes"]:

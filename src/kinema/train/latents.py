@@ -1,17 +1,19 @@
 """The corpus seen through the autoencoder: latents computed once, mirrored clips included."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from kinema.errors import DataError
 from kinema.model.vae import VideoVAE
 from kinema.train.corpus import Corpus, iter_batches
 from kinema.train.precision import device_of
-from kinema.world.scene import Scene, mirror
+from kinema.world.scene import Scene
 
 logger = logging.getLogger(__name__)
 
@@ -54,30 +56,29 @@ def encode_corpus(vae: VideoVAE, corpus: Corpus, path: Path) -> None:
 
 
 class Latents:
-    """Latents and scenes by index: a training index counts clips and then their mirror images."""
+    """Latents by index: a training index counts clips and then their mirror images."""
 
     def __init__(self, path: Path, corpus: Corpus, device: torch.device | str = "cpu") -> None:
         """Read them from the disk as they are asked for, or hold all of them on a `device` other than the CPU."""
         stored = np.load(path, mmap_mode="r")
         self._stored = stored
-        self._held = None if torch.device(device).type == "cpu" else torch.from_numpy(stored[:]).to(device)
-        self._scenes = corpus.scenes
+        self._held = None if torch.device(device).type == "cpu" else torch.from_numpy(np.array(stored)).to(device)
+        self.scenes = corpus.scenes
         self._clips = corpus.config.clips
         self.frames = corpus.config.frames
         self.num_training = 2 * self._clips
-        self.num_validation = len(self._scenes) - self._clips
+        self.num_validation = len(self.scenes) - self._clips
 
-    def training(self, indices: list[int]) -> tuple[Tensor, list[Scene]]:
+    def training(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b c t y x"]:
         """Give training clips by indices below `num_training`."""
-        places = [i if i < self._clips else i - self._clips + len(self._scenes) for i in indices]
-        return self._read(places)
+        return self._read(torch.where(indices < self._clips, indices, indices - self._clips + len(self.scenes)))
 
-    def validation(self, indices: list[int]) -> tuple[Tensor, list[Scene]]:
-        """Give clips kept apart, by indices below `num_validation`."""
-        return self._read([self._clips + i for i in indices])
+    def validation(self, indices: Sequence[int]) -> tuple[Float[Tensor, "b c t y x"], list[Scene]]:
+        """Give clips kept apart, by indices below `num_validation`, and their scenes."""
+        places = [self._clips + index for index in indices]
+        return self._read(torch.tensor(places)), [self.scenes[place] for place in places]
 
-    def _read(self, places: list[int]) -> tuple[Tensor, list[Scene]]:
-        total = len(self._scenes)
-        scenes = [self._scenes[place] if place < total else mirror(self._scenes[place - total]) for place in places]
-        data = torch.from_numpy(self._stored[places]) if self._held is None else self._held[places]
-        return data.float(), scenes
+    def _read(self, places: Tensor) -> Tensor:
+        if self._held is not None:
+            return self._held[places.to(self._held.device)].float()
+        return torch.from_numpy(self._stored[places.numpy()]).float()

@@ -20,9 +20,10 @@ from kinema.model.dit import DiT
 from kinema.model.presets import PRESETS
 from kinema.model.text import TextEncoder
 from kinema.model.vae import VideoVAE
+from kinema.train.caption import caption_of
 from kinema.train.config import Recipe
 from kinema.train.corpus import Corpus
-from kinema.train.flow import FlowTask, caption_of
+from kinema.train.flow import FlowTask
 from kinema.train.grounding import Truth, measure_truth
 from kinema.train.latents import Latents, encode_corpus, measure_statistics
 from kinema.train.staged import StagedRun

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from kinema.errors import DataError
 from kinema.train import checkpoints
+from kinema.train.compile import compile_parts
 from kinema.train.config import StageConfig
 from kinema.train.ema import EMA
 from kinema.train.journal import Journal
@@ -32,9 +33,6 @@ class Task(Protocol):
 
     networks: nn.ModuleDict
     """All weights that move."""
-
-    def batch_size(self, clips_seen: int) -> int:
-        """Clips of the step that starts after `clips_seen`."""
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Give the loss of that step, and parts of it to record."""
@@ -54,6 +52,8 @@ def train(task: Task, config: StageConfig, folder: Path, averaged: nn.ModuleDict
     """
     device = device_of(task.networks)
     named = dict(task.networks.named_parameters())
+    if config.compile:
+        compile_parts(task.networks)
     optimizers = build_optimizers(named.items(), config.optim)
     ema = EMA(named, config.optim.ema_decay)
     clips_seen = _resume(folder, task.networks, optimizers, ema)
@@ -64,7 +64,7 @@ def train(task: Task, config: StageConfig, folder: Path, averaged: nn.ModuleDict
     while clips_seen < config.clips:
         # Forward and backward: everything random comes from the seed of this step.
         generator = torch.Generator(device).manual_seed(step_seed(config.seed, "step", clips_seen))
-        batch_size = task.batch_size(clips_seen)
+        batch_size = config.size_at(clips_seen)
         with autocast(device, config.precision):
             loss, parts = task.loss(clips_seen, generator)
         torch.autograd.backward(loss)

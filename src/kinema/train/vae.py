@@ -23,11 +23,6 @@ class VAETask:
         self.networks = nn.ModuleDict({"vae": vae})
         self._corpus = corpus
         self._config = config
-        self._forward = torch.compile(vae) if config.compile else vae
-
-    def batch_size(self, clips_seen: int) -> int:
-        """Clips of the step that starts after `clips_seen`."""
-        return self._config.phase(clips_seen, self._corpus.config.frames).batch_size
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean absolute plus squared error of the reconstruction, and the weighted divergence of the posterior."""
@@ -46,7 +41,7 @@ class VAETask:
                 for side in frames.shape[2:4]
             )
             frames = frames[:, :, top : top + phase.crop, left : left + phase.crop]
-        output = self._forward(frames, generator)
+        output = self.networks["vae"](frames, generator)
         error = output.reconstruction.float() - frames
         mean, logvar = output.mean.float(), output.logvar.float()
         divergence = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()

@@ -1,0 +1,22 @@
+"""The words that a clip is learnt with, drawn anew each time."""
+
+import torch
+
+from kinema.model.text import Tokenizer
+from kinema.world.describe import LENGTHS, Caption, describe_with_facts
+from kinema.world.facts import Facts
+from kinema.world.scene import Scene
+
+
+def caption_of(scene: Scene, seed: int, drop: float = 0.0, tokenizer: Tokenizer | None = None) -> Caption:
+    """Word the scene anew for each seed; a share `drop` is empty; what the tokenizer finds too long is shortened."""
+    generator = torch.Generator().manual_seed(seed)
+    silence = Caption("", Facts(objects=()))
+    if torch.rand((), generator=generator) < drop:
+        return silence
+    longest = int(torch.randint(len(LENGTHS), (), generator=generator))
+    captions = (describe_with_facts(scene, seed, length) for length in LENGTHS[longest::-1])
+    return next(
+        (caption for caption in captions if tokenizer is None or tokenizer.count(caption.text) <= tokenizer.max_tokens),
+        silence,
+    )

@@ -1,0 +1,83 @@
+"""Which clips each step sees, and in which words: made ahead by other processes where a GPU would wait for them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from kinema.model.text import Tokenizer
+from kinema.train.caption import caption_of
+from kinema.train.config import StageConfig
+from kinema.train.latents import Latents
+from kinema.train.order import batch_indices, step_seed
+from kinema.world.scene import Scene, mirror
+
+AHEAD = 4
+"""Steps that each process is ahead."""
+
+
+class Batch(NamedTuple):
+    """What one step learns from, as far as it can be known without the clips themselves."""
+
+    indices: Int[Tensor, " b"]
+    """Training clips, as `Latents` counts them."""
+    ids: Int[Tensor, "b k"]
+    """Token ids of one caption for each, worded anew every time."""
+    mask: Int[Tensor, "b k"]
+    """1 on tokens, 0 on padding."""
+
+
+class Words(Dataset[Batch]):
+    """The batch of the step that starts after a number of clips: a pure function of that number and the seed."""
+
+    def __init__(self, latents: Latents, tokenizer: Tokenizer, config: StageConfig, drop: float = 0.0) -> None:
+        """`drop` is the share of the captions that are empty."""
+        self._scenes, self._clips = latents.scenes[: latents.num_training // 2], latents.num_training // 2
+        self._tokenizer, self._config, self._drop = tokenizer, config, drop
+
+    def __getitem__(self, clips_seen: int) -> Batch:
+        """Choose the clips, each once per epoch, and word them."""
+        seed, size = self._config.seed, self._config.size_at(clips_seen)
+        indices = batch_indices(2 * self._clips, seed, clips_seen, size)
+        captions = [
+            caption_of(self._scene(index), step_seed(seed, "caption", clips_seen + offset), self._drop, self._tokenizer)
+            for offset, index in enumerate(indices)
+        ]
+        return Batch(torch.tensor(indices), *self._tokenizer.encode([caption.text for caption in captions]))
+
+    def _scene(self, index: int) -> Scene:
+        return self._scenes[index] if index < self._clips else mirror(self._scenes[index - self._clips])
+
+
+class Feed:
+    """The batches of a run in their order; `workers` processes make them ahead, 0 makes each when it is asked for."""
+
+    def __init__(self, words: Words, config: StageConfig, workers: int = 0) -> None:
+        self._words, self._config, self._workers = words, config, workers
+        self._batches: Iterator[Batch] = iter(())
+        self._next = -1
+
+    def at(self, clips_seen: int) -> Batch:
+        """Give the batch of the step after `clips_seen`; steps that follow each other cost no wait."""
+        if clips_seen != self._next:
+            self._batches = self._from(clips_seen)
+        self._next = clips_seen + self._config.size_at(clips_seen)
+        return next(self._batches)
+
+    def _from(self, clips_seen: int) -> Iterator[Batch]:
+        steps = [clips_seen]
+        while steps[-1] < self._config.clips:
+            steps.append(steps[-1] + self._config.size_at(steps[-1]))
+        loader = DataLoader(
+            self._words,
+            batch_size=None,
+            sampler=steps,
+            num_workers=self._workers,
+            prefetch_factor=AHEAD if self._workers else None,
+            multiprocessing_context="forkserver" if self._workers else None,
+            generator=torch.Generator(),  # or else it would draw from the one that other code uses
+        )
+        return iter(loader)
