@@ -20,8 +20,8 @@ from kinema.model.presets import PRESETS, ModelPreset
 from kinema.model.text import TextEncoder
 from kinema.model.vae import VideoVAE
 
-HIDDEN = ("tiny",)
-"""Presets that are for tests only."""
+HIDDEN = ("tiny", "mini-128")
+"""Presets whose weights nobody has published: those for tests and those that wait to be trained."""
 
 _BYTES = 2  # of a weight in bfloat16
 

@@ -1,5 +1,6 @@
 """The recipes that `kinema train NAME` runs. Each line says what was measured with it, or that nothing was."""
 
+from kinema.diffusion.objective import TimeSampling
 from kinema.model.causal import CausalConfig
 from kinema.train.config import (
     CausalRecipe,
@@ -50,34 +51,49 @@ RECIPES: dict[str, Recipe] = {
                 warmup_clips=4_000,
                 ema_decay=0.998,
             ),
-            grounding=GroundingConfig(block=3),
+            grounding=GroundingConfig(block=3, weight=0.1),
             validate_every=4_000,
             sample_every=16_000,
             checkpoint_every=2_000,
         ),
     ),
-    # One GPU, under half an hour.  # not measured
+    # The next size, on one GPU: kinema train mini-gpu --init mini goes on from the autoencoder.  # not measured
     "mini-gpu": Recipe(
-        preset="mini",
-        corpus=CorpusConfig(clips=100_000),
+        preset="mini-128",
+        corpus=CorpusConfig(clips=24_320, frames=25, height=128, width=128, fps=12.0),
         vae=VAEStage(
-            clips=1_000_000,
-            batch_size=64,
-            optim=OptimConfig(learning_rate=2e-3, warmup_clips=10_000),
-            phases=(Phase(until=0.3, frames=1, batch_size=512), Phase(until=0.8, frames=9, batch_size=128)),
+            clips=200_000,
+            batch_size=16,
+            optim=OptimConfig(
+                learning_rate=1e-3,
+                muon_learning_rate=2e-3,
+                schedule="stable_decay",
+                warmup_clips=2_000,
+                ema_decay=0.998,
+            ),
+            phases=(Phase(until=0.9, frames=9, batch_size=64, crop=64),),
             compile=True,
-            validate_every=50_000,
-            sample_every=200_000,
-            checkpoint_every=50_000,
+            validate_every=20_000,
+            sample_every=100_000,
+            checkpoint_every=10_000,
         ),
         flow=FlowStage(
-            clips=4_000_000,
-            batch_size=512,
-            optim=OptimConfig(learning_rate=1e-3, warmup_clips=50_000, ema_decay=0.9995),
+            clips=800_000,
+            batch_size=256,
+            optim=OptimConfig(
+                learning_rate=1e-3,
+                muon_learning_rate=2e-3,
+                schedule="stable_decay",
+                warmup_clips=20_000,
+                ema_decay=0.999,
+            ),
+            times=TimeSampling(shift=5.0),
+            grounding=GroundingConfig(block=4, weight=0.1),
             compile=True,
-            validate_every=100_000,
-            sample_every=500_000,
-            checkpoint_every=100_000,
+            workers=12,
+            validate_every=25_600,
+            sample_every=204_800,
+            checkpoint_every=25_600,
         ),
     ),
     # Seconds on a CPU: proves that every stage works, learns next to nothing.

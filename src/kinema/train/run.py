@@ -82,7 +82,7 @@ class Run(StagedRun):
         torch.manual_seed(self.recipe.vae.seed)
         vae = VideoVAE(self.preset.vae)
         if self._init is not None:
-            vae.load_state_dict(self._init.vae.state_dict())
+            _inherit(vae, self._init.vae, "autoencoder")
         task = VAETask(vae.to(self.device), self._corpus, self.recipe.vae)
         averaged = copy.deepcopy(task.networks)
         train(task, self.recipe.vae, self.folder / "vae", averaged)
@@ -119,8 +119,8 @@ class Run(StagedRun):
         torch.manual_seed(self.recipe.flow.seed)
         dit, text = DiT(self.preset.dit), TextEncoder(self.preset.text)
         if self._init is not None:
-            dit.load_state_dict(self._init.dit.state_dict())
-            text.load_state_dict(self._init.text.state_dict())
+            _inherit(dit, self._init.dit, "transformer")
+            _inherit(text, self._init.text, "text encoder")
         dit, text = dit.to(self.device), text.to(self.device)
         latents = Latents(self._files.need("latents.npy", "latents"), self._corpus, self.device)
         vae, tokenizer = self._load_vae().to(self.device), self._load_tokenizer()
@@ -154,6 +154,15 @@ class Run(StagedRun):
 
     def _load_tokenizer(self) -> Tokenizer:
         return Tokenizer.load(self._files.need("tokenizer", "tokenizer"))
+
+
+def _inherit(network: nn.Module, source: nn.Module, name: str) -> None:
+    """Start from the weights of `source`, or say that a network of another size starts from random ones."""
+    theirs = source.state_dict()
+    if {key: value.shape for key, value in network.state_dict().items()} == {k: v.shape for k, v in theirs.items()}:
+        network.load_state_dict(theirs)
+    else:
+        logger.warning("the %s to go on from has another size; ours starts from random weights", name)
 
 
 def scored_prompts(corpus: Corpus, tokenizer: Tokenizer) -> list[Caption]:
