@@ -25,7 +25,7 @@ def folder(tiny_model, tmp_path_factory):
     path = tmp_path_factory.mktemp("causal")
     sheets = []
     CausalRun(RECIPE, path, lambda pipeline, prompts, sheet: sheets.append(sheet) or {"n": 1.0}, str(tiny_model)).run()
-    assert [sheet.parent.name for sheet in sheets] == ["forcing", "consistency"]
+    assert [sheet.parent.name for sheet in sheets] == ["forcing", "consistency", "self_forcing", "long"]
     return path
 
 
@@ -46,7 +46,7 @@ def test_the_recipe_ends_in_a_model_that_streams_without_guidance(folder):
     assert chunks == [1] + [4] * 8
 
 
-def test_both_stages_move_the_transformer_and_nothing_else(folder, tiny_model):
+def test_the_stages_move_the_transformer_and_nothing_else(folder, tiny_model):
     old, new = load_model(tiny_model), load_model(folder / "model")
     rounded = old.vae.bfloat16().float().state_dict()
     assert all(torch.equal(tensor, rounded[name]) for name, tensor in new.vae.state_dict().items())

@@ -1,4 +1,4 @@
-"""A streaming model from a finished one: corpus, latents, forcing, consistency, export.
+"""A streaming model from a finished one: corpus, latents, forcing, consistency, self-forcing, long videos, export.
 
 Like `run.py`, every stage leaves its result in the run's folder, and the same command goes on where it stopped.
 """
@@ -8,6 +8,7 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -15,12 +16,14 @@ from torch import nn
 from kinema.errors import SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.model import DiT, Model, load_model
-from kinema.train.config import CausalRecipe, ForcingStage, StageConfig
+from kinema.shapes import VideoShape
+from kinema.train.config import CausalRecipe, ForcingStage, SelfForcingStage, StageConfig
 from kinema.train.consistency import ConsistencyTask
 from kinema.train.flow import Sampler
 from kinema.train.forcing import Forcing, ForcingTask
 from kinema.train.latents import Latents, encode_corpus
 from kinema.train.run import Score, scored_prompts
+from kinema.train.self_forcing import SelfForcingTask
 from kinema.train.staged import StagedRun
 from kinema.train.stages import CAUSAL_STAGES
 
@@ -75,10 +78,49 @@ class CausalRun(StagedRun):
         task = ConsistencyTask(student, teacher, self._forcing(config), config, self._sampler(self._fast))
         self._train(task, config, "consistency", keep=("dit",))
 
+    def self_forcing(self) -> None:
+        """Let it learn from its own videos."""
+        critic = nn.ModuleDict({"critic": copy.deepcopy(self._init.dit)})
+        self._force_itself("self_forcing", self.recipe.self_forcing, after="consistency", critic=critic)
+
+    def long(self) -> None:
+        """Let it learn from its own long videos, before the judge that it has by now."""
+        if (self.folder / "long.safetensors").exists():
+            return
+        critic = nn.ModuleDict({"critic": copy.deepcopy(self._init.dit)})
+        self._files.load_weights(critic, "self_forcing.critic", stage="self_forcing")
+        self._force_itself("long", self.recipe.long, after="self_forcing", critic=critic)
+
+    def _force_itself(self, name: str, config: SelfForcingStage, *, after: str, critic: nn.ModuleDict) -> None:
+        if (self.folder / f"{name}.safetensors").exists():
+            return
+        student, teacher = copy.deepcopy(self._init.dit), copy.deepcopy(self._init.dit)
+        self._files.load_weights(nn.ModuleDict({"dit": student}), after)
+        vae = copy.deepcopy(self._init.vae).to(getattr(torch, config.precision))
+        form = self.recipe.corpus
+        latent = VideoShape(form.frames, form.height, form.width).to_latent(vae.stride)
+        clip = (vae.config.z_dim, latent.frames, latent.height, latent.width)
+        if config.frames < latent.frames:
+            raise SpecError(f"{name}.frames={config.frames} is shorter than a clip; use {latent.frames} or more")
+        sampler = self._sampler(self._fast)
+        task = SelfForcingTask(
+            student,
+            cast("DiT", critic["critic"]),
+            teacher,
+            vae,
+            self._forcing(config),
+            self.recipe.causal,
+            clip,
+            config,
+            sampler,
+        )
+        averaged = self._train(task, config, name, keep=("dit",))
+        self._files.save_weights(nn.ModuleDict({"critic": averaged["critic"]}), f"{name}.critic")
+
     def export(self) -> None:
         """Write the model folder, in bfloat16."""
         dit = copy.deepcopy(self._init.dit)
-        self._files.load_weights(nn.ModuleDict({"dit": dit}), "consistency")
+        self._files.load_weights(nn.ModuleDict({"dit": dit}), "long")
         model = self._fast(dit)
         for network in (model.dit, model.vae, model.text):
             network.to(torch.bfloat16)

@@ -219,8 +219,26 @@ class ConsistencyStage(StageConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SelfForcingStage(StageConfig):
+    """Training of the causal transformer on videos that it makes itself, judged by teacher and critic."""
+
+    frames: int
+    """Latent frames of those videos; more than a clip has teaches it to go on for long."""
+    critic_steps: int = 5
+    """Steps of the critic between two of the student."""
+    guidance: float = 4.0
+    """Guidance of the teacher, which the student learns to do without."""
+    steps: int = 4
+    """Steps that the student takes per block."""
+    shift: float = 5.0
+    """Shift of those steps, and of the times at which the judges look, towards noise."""
+    times: tuple[float, float] = (0.02, 0.98)
+    """Least and greatest time at which the judges look."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CausalRecipe:
-    """What makes a streaming model of a finished one: corpus, latents, forcing, consistency, export."""
+    """What makes a streaming model of a finished one; `kinema.train.stages.CAUSAL_STAGES` are its stages."""
 
     init: str
     """Name or folder of the model to start from; its autoencoder, text encoder and tokenizer stay as they are."""
@@ -232,5 +250,9 @@ class CausalRecipe:
     """Makes the transformer causal."""
     consistency: ConsistencyStage
     """Makes it fast."""
+    self_forcing: SelfForcingStage
+    """Makes it good at what it makes itself."""
+    long: SelfForcingStage
+    """The same on videos that are longer than the clips."""
     steps: int = 4
     """Steps that the streaming model takes per block."""

@@ -45,9 +45,12 @@ class RunFolder:
         save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, partial)
         partial.rename(target)
 
-    def load_weights(self, network: nn.Module, name: str) -> None:
-        """Fill a network with what `save_weights` wrote. Raises DataError when the stage of that name has not run."""
-        network.load_state_dict(load_file(self.need(f"{name}.safetensors", name)))
+    def load_weights(self, network: nn.Module, name: str, stage: str | None = None) -> None:
+        """Fill a network with what `save_weights` wrote.
+
+        Raises DataError when the stage that writes it, of that name unless told, has not run.
+        """
+        network.load_state_dict(load_file(self.need(f"{name}.safetensors", stage or name)))
 
     def save_model(self, model: Model) -> Path:
         """Write the model folder, with the words that the captions use."""

@@ -55,8 +55,9 @@ class StagedRun:
         """The rendered clips; their scenes take seconds to read."""
         return Corpus(self.folder / "corpus")
 
-    def _train(self, task: Task, config: StageConfig, name: str, keep: Sequence[str]) -> None:
-        """Train, and leave the averaged weights of the networks to `keep` as NAME.safetensors."""
+    def _train(self, task: Task, config: StageConfig, name: str, keep: Sequence[str]) -> nn.ModuleDict:
+        """Train, leave the averaged weights of the networks to `keep` as NAME.safetensors, and give all of them."""
         averaged = copy.deepcopy(task.networks)
         train(task, config, self.folder / name, averaged)
         self._files.save_weights(nn.ModuleDict({part: averaged[part] for part in keep}), name)
+        return averaged

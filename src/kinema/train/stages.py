@@ -7,7 +7,7 @@ from kinema.errors import SpecError
 
 STAGES = ("corpus", "tokenizer", "vae", "latents", "grounding", "flow", "export")
 
-CAUSAL_STAGES = ("corpus", "latents", "forcing", "consistency", "export")
+CAUSAL_STAGES = ("corpus", "latents", "forcing", "consistency", "self_forcing", "long", "export")
 """The stages of a recipe that makes a streaming model of a finished one."""
 
 
