@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from kinema.evaluate.metrics import flicker, psnr
-from kinema.generate.pipeline import Pipeline, to_pixels
+from kinema.generate.pipeline import Pipeline
+from kinema.generate.stream import to_pixels
 from kinema.world.dataset import iter_clips
 
 
