@@ -17,6 +17,15 @@ import kinema
 from kinema.cli import flags
 from kinema.errors import SpecError
 
+GIVEN: dict[str, tuple[str, str | None]] = {
+    "first_frame_loss_db": ("given first frame, dB lost", None),
+    "last_frame_loss_db": ("given last frame, dB lost", None),
+    "action": ("action after a given first frame", None),
+    "seam_jump": ("jump after a given beginning", "seam_jump_true"),
+    "velocity_error": ("velocity error after it, heights/s", "velocity_error_decoded"),
+}
+"""What is shown of `given`: its label, and what stands beside it."""
+
 LEAST_FOR_WORKERS = 24
 """Fewer videos than this are made without workers, each of which loads the model."""
 
@@ -35,6 +44,8 @@ class Evaluate:
     """Videos per prompt."""
     clips: Annotated[int, flags.whole("N"), flags.hint("128")] = 128
     """True clips that the autoencoder and the parser are measured on."""
+    given: Annotated[int, flags.whole("N"), flags.hint("16")] = 16
+    """True clips that give the model their first frame, their beginning, and both ends; 0 leaves that out."""
     free: Annotated[bool, flags.hint()] = False
     """Ask a hundred more prompts in people's own words: typos, synonyms, missing attributes."""
     workers: Annotated[int | None, flags.whole("N"), flags.hint("one per core on a CPU, else 1")] = None
@@ -53,6 +64,7 @@ def run(argv: Sequence[str]) -> int:
 
     from kinema.evaluate.adherence import observe_truth
     from kinema.evaluate.fidelity import measure_fidelity
+    from kinema.evaluate.given import measure_given
     from kinema.evaluate.memory import peak_memory_bytes
     from kinema.evaluate.report import build_report, write_report
     from kinema.evaluate.suite import FIRST_SEED, answer_cases, free_cases, make_cases, time_one_video
@@ -92,7 +104,9 @@ def run(argv: Sequence[str]) -> int:
         height=defaults.height,
         width=defaults.width,
     )
-    report = build_report(answers, fidelity, observed, seconds_per_video, memory, provenance)
+    takes_frames = pipeline.model.reads_frames and pipeline.model.causal is None
+    given = measure_given(pipeline, FIRST_SEED, options.given) if options.given and takes_frames else None
+    report = build_report(answers, fidelity, observed, seconds_per_video, memory, provenance, given)
     folder = options.out or Path("runs") / f"evaluate-{Path(options.model).name}"
     page = write_report(report, answers, folder)
     if options.as_json:
@@ -123,7 +137,14 @@ def _show(report: dict[str, Any], console: Console) -> None:
     table.add_row("sharpness of generated clips", f"{video['sharpness']:.1f}", "")
     table.add_row("time for one video", f"{speed['seconds_per_video']:.2f} s", "")
     table.add_row("most memory", f"{speed['memory_mb']} MB", "")
+    for name, (label, reference) in GIVEN.items():
+        if report["given"] is not None:
+            table.add_row(label, _bounds(report["given"][name]), _bounds(report["given"].get(reference)))
     console.print(table)
+
+
+def _bounds(interval: dict[str, float] | None) -> str:
+    return "" if interval is None else "{mean:.2f} ({low:.2f} to {high:.2f})".format(**interval)
 
 
 def _percent(interval: dict[str, float] | None) -> str:

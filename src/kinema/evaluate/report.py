@@ -10,6 +10,7 @@ from typing import Any
 
 from kinema.evaluate.adherence import Axis, Judged, Observed, parser_shuffled, parser_truth, summarise
 from kinema.evaluate.fidelity import Fidelity
+from kinema.evaluate.given import Given
 from kinema.evaluate.metrics import Interval, bootstrap_interval, motion_statistics
 from kinema.evaluate.suite import Answer
 from kinema.media import write_video
@@ -25,12 +26,13 @@ def build_report(
     seconds_per_video: float,
     memory_bytes: int,
     provenance: Mapping[str, Any],
+    given: Given | None = None,
 ) -> dict[str, Any]:
     """Put everything together.
 
     `observed` are rendered clips and what the parser saw in them, for the judge's own figures; `seconds_per_video` was
     measured alone, and `memory_bytes` is the most that the process held until then; `provenance` says what command,
-    seeds and counts the numbers come from.
+    seeds and counts the numbers come from; `given` is there for models that take frames.
     """
     scores = summarise([_judge(answer) for answer in answers if answer.case.source != "free"])
     free = summarise([_judge(answer) for answer in answers if answer.case.source == "free"]).seen
@@ -73,6 +75,7 @@ def build_report(
             "seconds_per_video": seconds_per_video,
             "memory_mb": round(memory_bytes / 1e6),
         },
+        "given": None if given is None else asdict(given),
         "provenance": dict(provenance),
     }
 
