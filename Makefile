@@ -32,11 +32,11 @@ $(VENV)/.torch: $(BIN)/python
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml constraints.txt
-	$(PIP) install --quiet -c constraints.txt -e .
+	$(PIP) install --quiet -c constraints.txt -e '.[provenance]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
-	$(PIP) install --quiet -c constraints.txt -e '.[train,world,data,serve,dev]'
+	$(PIP) install --quiet -c constraints.txt -e '.[train,world,data,serve,provenance,dev]'
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo

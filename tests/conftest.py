@@ -1,6 +1,7 @@
 """What all tests share: shape checks of signatures, the `gpu` marker, golden files."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,39 @@ class Golden:
             path.write_text(text, encoding="utf-8")
         expected = path.read_text(encoding="utf-8") if path.exists() else ""
         assert text == expected, f"{path.name} differs; if that is meant, run `make golden` and review the diff"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Files are signed by an authority that the tests make, not by that of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KINEMA_PROVENANCE", str(tmp_path_factory.mktemp("certificates") / "own"))
+        yield
+
+
+@pytest.fixture
+def unsigned() -> Callable[[str | Path], bytes]:
+    """Reads a file without its C2PA manifest, which holds the time, random salts and a signature: no two are alike."""
+    return lambda path: _without_manifest(Path(path).read_bytes())
+
+
+def _without_manifest(content: bytes) -> bytes:
+    if content[4:8] == b"ftyp":
+        boxes, at = [], 0
+        while at < len(content):
+            size = int.from_bytes(content[at : at + 4], "big")
+            boxes.append(content[at : at + size])
+            at += size
+        return b"".join(box for box in boxes if box[4:8] != b"uuid")
+    if content[:4] == b"RIFF":
+        return content[: content.index(b"C2PA")]
+    if content[:4] == b"GIF8":
+        start = content.index(b"\x21\xff\x0bC2PA_GIF")
+        end = start + 14
+        while content[end]:
+            end += content[end] + 1
+        return content[:start] + content[end + 1 :]
+    return content
 
 
 @pytest.fixture

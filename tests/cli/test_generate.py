@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,54 @@ def test_a_second_video_of_a_prompt_takes_another_name(make: Any) -> None:
 
 @pytest.mark.parametrize("ending", ["mp4", "webm", "gif", "webp"])
 def test_the_same_command_makes_the_same_bytes_and_from_makes_them_again(make: Any, ending: str) -> None:
-    assert make(*FAST, "--seed", "3", "--out", f"one.{ending}")[0] == 0
-    assert make(*FAST, "--seed", "3", "--out", f"two.{ending}")[0] == 0
-    code, _, err = make("--from", f"one.{ending}", "--out", f"again.{ending}", "--device", "cpu", prompt=None)
+    """Without a signature, the file to the byte."""
+    assert make(*FAST, "--seed", "3", "--no-marks", "--out", f"one.{ending}")[0] == 0
+    assert make(*FAST, "--seed", "3", "--no-marks", "--out", f"two.{ending}")[0] == 0
+    again = ("--from", f"one.{ending}", "--out", f"again.{ending}", "--device", "cpu", "--no-marks")
+    code, _, err = make(*again, prompt=None)
     assert code == 0
     assert "may differ" not in err
     one = Path(f"one.{ending}").read_bytes()
     assert Path(f"two.{ending}").read_bytes() == one
     assert Path(f"again.{ending}").read_bytes() == one
+
+
+@pytest.mark.parametrize("ending", ["mp4", "webm", "gif", "webp"])
+def test_marked_files_are_the_same_but_for_their_signatures(
+    make: Any, ending: str, unsigned: Callable[[str], bytes]
+) -> None:
+    assert make(*FAST, "--seed", "3", "--out", f"one.{ending}")[0] == 0
+    code, _, err = make("--from", f"one.{ending}", "--out", f"again.{ending}", "--device", "cpu", prompt=None)
+    assert code == 0
+    assert "may differ" not in err
+    assert unsigned(f"again.{ending}") == unsigned(f"one.{ending}")
+    assert Path(f"again.{ending}").stat().st_size == Path(f"one.{ending}").stat().st_size
+    is_signed = Path(f"again.{ending}").read_bytes() != Path(f"one.{ending}").read_bytes()
+    assert is_signed == (ending != "webm")
+
+
+def test_from_says_that_a_file_without_marks_will_get_them(make: Any) -> None:
+    make(*FAST, "--no-marks", "--out", "one.mp4")
+    _, _, err = make("--from", "one.mp4", "--dry-run", prompt=None)
+    assert "made without marks; add --no-marks" in err
+
+
+def test_a_label_stays_when_a_file_is_made_again(make: Any, unsigned: Callable[[str], bytes]) -> None:
+    assert make(*FAST, "--size", "64x64", "--label", "cn", "--out", "one.mp4")[0] == 0
+    assert make("--from", "one.mp4", "--out", "again.mp4", "--device", "cpu", prompt=None)[0] == 0
+    assert unsigned("again.mp4") == unsigned("one.mp4")
+    assert make(*FAST, "--size", "64x64", "--out", "plain.mp4")[0] == 0
+    assert unsigned("plain.mp4") != unsigned("one.mp4")
+
+
+def test_what_cannot_be_signed_is_said_in_one_line(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, err = make(*FAST, "--out", "one.webm")
+    assert "one.webm will not be signed: its format has no place for it; .mp4 has\n" in err
+    monkeypatch.setattr("kinema.provenance.c2pa.is_available", lambda: False)
+    _, _, err = make(*FAST, "--out", "one.mp4")
+    assert "one.mp4 will not be signed: c2pa is not installed; pip install 'kinema[provenance]'\n" in err
+    assert media.probe("one.mp4").frames == 5
+    assert "will not be signed" not in make(*FAST, "--out", "two.mp4", "--no-marks")[2]
 
 
 def test_one_frame_is_a_picture(make: Any) -> None:
@@ -120,11 +161,11 @@ def test_from_needs_a_file_that_says_how_it_was_made(make: Any) -> None:
     assert "foreign.mp4 does not say how it was made" in err
 
 
-def test_count_makes_one_file_for_each_seed(make: Any) -> None:
+def test_count_makes_one_file_for_each_seed(make: Any, unsigned: Callable[[str], bytes]) -> None:
     assert make(*FAST, "--seed", "4", "--count", "2", "--out", "take.mp4")[0] == 0
     assert make(*FAST, "--seed", "5", "--out", "alone.mp4")[0] == 0
-    assert Path("take-2.mp4").read_bytes() == Path("alone.mp4").read_bytes()
-    assert Path("take-1.mp4").read_bytes() != Path("take-2.mp4").read_bytes()
+    assert unsigned("take-2.mp4") == unsigned("alone.mp4")
+    assert unsigned("take-1.mp4") != unsigned("take-2.mp4")
     assert not Path("take.mp4").exists()
 
 
@@ -188,6 +229,8 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
     (("--count", "1000000000"), 2, "count=1000000000.*from 1 to 10000"),
     (("--seed", str(2**63 - 1), "--count", "2"), 2, "seed=9223372036854775808"),
     (("--solver", "unipcc"), 2, "did you mean 'unipc'"),
+    (("--label", "eur"), 2, "unknown label 'eur'.*did you mean 'eu'"),
+    (("--label", "cn"), 2, "32x32 is too small for the label 'cn'.*use .* or more"),
     (("--dtype", "bfloat"), 2, "did you mean 'bfloat16'"),
     (("--device", "gpu"), 2, "cuda"),
     (("--image", "missing.png"), 4, "missing.png does not exist"),

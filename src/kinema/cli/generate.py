@@ -21,7 +21,7 @@ from rich.progress import Progress as Bars
 from kinema.cli import flags
 from kinema.config import to_dict
 from kinema.errors import SpecError
-from kinema.media import VideoWriter, check_output, read_metadata, write_video
+from kinema.media import VideoWriter, check_output, read_metadata
 from kinema.spec import VideoSpec
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kinema.generate.plan import Plan
     from kinema.generate.progress import Progress
     from kinema.generate.record import Record
+    from kinema.provenance.mark import Marks
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +111,10 @@ class Generate:
     """Number type of the networks: float32, bfloat16 or float16."""
     from_: Annotated[Path | None, flags.path("FILE"), flags.hint(name="from")] = None
     """Make a video again that `kinema generate` wrote; flags beside it change what they name."""
+    label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
+    """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
+    no_marks: Annotated[bool, flags.hint()] = False
+    """Leave out the marks that say how the file was made: the invisible watermark, the AIGC key, the signature."""
     as_json: Annotated[bool, flags.hint(name="json")] = False
     """Print the result as one JSON object."""
     dry_run: Annotated[bool, flags.hint()] = False
@@ -123,7 +128,9 @@ def run(argv: Sequence[str]) -> int:
     options = flags.parse(Generate, argv, "generate")
     if not 1 <= options.count <= _MOST:
         raise SpecError(f"count={options.count} does not fit; it takes a whole number from 1 to {_MOST}")
-    before = _read_record(options.from_) if options.from_ else None
+    old = read_metadata(options.from_) if options.from_ else {}
+    before = _read_record(old, options.from_) if options.from_ else None
+    marks = _marks(options, old)
     request = _request(options, before)
     _check_outputs(options)
 
@@ -133,19 +140,46 @@ def run(argv: Sequence[str]) -> int:
     plan = make_plan(request, device=options.device, dtype=dtype)
     dataclasses.replace(plan.spec, seed=plan.spec.seed + options.count - 1)  # refuses a last seed that is too large
     paths = _outputs(options, plan.spec)
-    for warning in [*plan.warnings(), *(_changes(before, plan.record()) if before else [])]:
+    warnings = [*plan.warnings(), *(_changes(before, plan.record()) if before else []), *_unmarked(marks, old, before)]
+    for warning in [*warnings, *_check_marks(marks, plan.spec, paths, options.dry_run)]:
         logger.warning(warning)
     if options.dry_run:
         _show_plan(plan, paths, options.as_json)
     else:
-        _generate(plan, paths, options.as_json)
+        _generate(plan, paths, marks, options.as_json)
     return 0
 
 
-def _read_record(path: Path) -> "Record":
+def _read_record(metadata: dict[str, str], path: Path) -> "Record":
     from kinema.generate.record import Record
 
-    return Record.from_metadata(read_metadata(path), path)
+    return Record.from_metadata(metadata, path)
+
+
+def _marks(options: Generate, old: dict[str, str]) -> "Marks":
+    """The marks to put on: all, unless turned off; and the label asked for, or that of the file to make again."""
+    from kinema.provenance.mark import LABEL_KEY, UNMARKED, Marks
+
+    marks = UNMARKED if options.no_marks else Marks()
+    return dataclasses.replace(marks, label=options.label or old.get(LABEL_KEY))
+
+
+def _check_marks(marks: "Marks", spec: VideoSpec, paths: list[Path], is_dry: bool) -> Iterator[str]:
+    """Refuse a label that does not fit, and a key that cannot sign, before any work; say what cannot be marked."""
+    from kinema.provenance import label
+    from kinema.provenance.mark import Marker
+
+    if marks.label is not None:
+        label.box(spec.shape.height, spec.shape.width, marks.label)
+    if not is_dry and (missing := Marker(paths[0].name, {}, marks).missing):  # makes the certificates if there are none
+        yield missing
+
+
+def _unmarked(marks: "Marks", old: dict[str, str], before: "Record | None") -> Iterator[str]:
+    from kinema.provenance.mark import AIGC_KEY
+
+    if before is not None and marks.aigc and AIGC_KEY.lower() not in old:
+        yield "the video may differ: the file was made without marks; add --no-marks for the same again"
 
 
 def _request(options: Generate, before: "Record | None") -> VideoSpec:
@@ -217,7 +251,7 @@ def _numbered(path: Path, count: int) -> list[Path]:
     return [path] if count == 1 else [path.with_stem(f"{path.stem}-{i + 1}") for i in range(count)]
 
 
-def _generate(plan: "Plan", paths: list[Path], as_json: bool) -> None:
+def _generate(plan: "Plan", paths: list[Path], marks: "Marks", as_json: bool) -> None:
     """Make the videos one after the other, each straight into its file."""
     console = Console(stderr=True)
     results = []
@@ -230,7 +264,7 @@ def _generate(plan: "Plan", paths: list[Path], as_json: bool) -> None:
         for i, path in enumerate(paths):
             spec = dataclasses.replace(plan.spec, seed=plan.spec.seed + i)
             label = f"[{i + 1}/{len(paths)}] " if len(paths) > 1 else ""
-            _write(pipeline, spec, path, _ShowProgress(bars, label))
+            _write(pipeline, spec, path, marks, _ShowProgress(bars, label))
             took_s, began = time.monotonic() - began, time.monotonic()
             results.append(_result(path, spec, took_s))
             if not as_json and is_heard:
@@ -241,9 +275,13 @@ def _generate(plan: "Plan", paths: list[Path], as_json: bool) -> None:
         print(_next(paths[-1], plan.spec), file=sys.stderr)
 
 
-def _write(pipeline: "Pipeline", spec: VideoSpec, path: Path, show: "_ShowProgress") -> None:
+def _write(pipeline: "Pipeline", spec: VideoSpec, path: Path, marks: "Marks", show: "_ShowProgress") -> None:
+    from kinema.provenance.c2pa import Ingredient
+    from kinema.provenance.mark import write_marked
+
     assert spec.fps is not None
-    write_video(path, pipeline.stream(spec, show), spec.fps, pipeline.record(spec).to_metadata())
+    shown = [Ingredient(path=Path(each), relation="inputTo") for each in (spec.image, spec.last_image) if each]
+    write_marked(path, pipeline.stream(spec, show), spec.fps, pipeline.record(spec).to_metadata(), marks, shown)
     show.clear()
 
 

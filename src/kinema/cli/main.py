@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("kinema.cli.serve:run", "the Videos API on this machine, with a worker behind it"),
     "worker": ("kinema.cli.worker:run", "make the videos of a server's queue"),
     "evaluate": ("kinema.cli.evaluate:run", "measure a model, and write the report"),
+    "verify": ("kinema.cli.verify:run", "say which marks of origin a file carries"),
     "models": ("kinema.cli.models:run", "list the models there are, fetch one, or say what a folder is"),
     "world": ("kinema.cli.world:run", "render clips of the demo world, with captions"),
 }
@@ -61,6 +62,7 @@ EXTRAS = {
     "scipy": "world",
     "tensorboard": "train",
     **dict.fromkeys(("fastapi", "uvicorn", "pydantic", "sqlalchemy", "psycopg"), "serve"),
+    **dict.fromkeys(("c2pa", "cryptography"), "provenance"),
     **dict.fromkeys(("lance", "pyarrow", "fsspec", "scenedetect", "cv2"), "data"),
 }
 """The extra of the package that brings each module which a plain installation lacks."""

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -51,14 +51,19 @@ def _check_place(path: Path, *, overwrite: bool) -> None:
 
 
 def write_video(
-    path: str | Path, frames: Iterable[Frame], fps: float, metadata: Mapping[str, str] | None = None
+    path: str | Path,
+    frames: Iterable[Frame],
+    fps: float,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    seal: Callable[[Path], None] | None = None,
 ) -> None:
     """Write frames, singly ("h w 3") or in chunks ("f h w 3"), as they come, into the format that the ending names.
 
     When `frames` raises, or the disk is full, nothing appears under `path`. Raises MediaError for an ending without a
     format and SpecError for sides or a rate that the format does not take.
     """
-    with VideoWriter(path, fps, metadata) as writer:
+    with VideoWriter(path, fps, metadata, seal=seal) as writer:
         for chunk in [frames] if isinstance(frames, np.ndarray) else frames:
             writer.write(chunk)
 
@@ -67,15 +72,24 @@ class VideoWriter:
     """Writes a clip frame by frame; a context manager whose file appears at a clean end, and not at all otherwise.
 
     `metadata` keys are case-blind; their texts may be long (a whole request as JSON under `comment`). An existing file
-    is replaced: `check_output` is for refusing that.
+    is replaced: `check_output` is for refusing that. `seal` is given the finished file, before it gets its name, and
+    may change it in place.
     """
 
-    def __init__(self, path: str | Path, fps: float, metadata: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        fps: float,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        seal: Callable[[Path], None] | None = None,
+    ) -> None:
         self.path = Path(path)
         self._partial = _partial(self.path)
         self._ending = _ending(self.path)
         self._fps = exact_rate(fps, self._ending)
         self._metadata = dict(metadata or {})
+        self._seal = seal
         self._sink: Sink | None = None
         self._size = (0, 0)
 
@@ -119,6 +133,8 @@ class VideoWriter:
             raise MediaError(f"{self.path} was not written: there is no frame")
         with self._naming_the_file():
             self._sink.close()
+            if self._seal is not None:
+                self._seal(self._partial)
             with self._partial.open("rb") as file:
                 os.fsync(file.fileno())
             self._partial.replace(self.path)
