@@ -90,6 +90,8 @@ class StageConfig:
     """Arithmetic of the forward and backward passes; weights and optimizer stay in float32."""
     compile: bool = False
     """Whether to compile the networks: a minute or two at the start, faster steps after it."""
+    recompute: bool = False
+    """Whether blocks are computed again in the backward pass instead of kept: for models that would not fit."""
     workers: int = 0
     """Processes that word captions ahead of the steps, for devices that would wait for them."""
     validate_every: int = 4_000

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kinema.errors import DataError
 from kinema.train import checkpoints
-from kinema.train.compile import compile_parts
+from kinema.train.blocks import compile_parts, recompute_blocks
 from kinema.train.config import StageConfig
 from kinema.train.ema import EMA
 from kinema.train.journal import Journal
@@ -54,6 +54,8 @@ def train(task: Task, config: StageConfig, folder: Path, averaged: nn.ModuleDict
     named = dict(task.networks.named_parameters())
     if config.compile:
         compile_parts(task.networks)
+    if config.recompute:
+        recompute_blocks(task.networks)
     optimizers = build_optimizers(named.items(), config.optim)
     ema = EMA(named, config.optim.ema_decay)
     clips_seen = _resume(folder, task.networks, optimizers, ema)
