@@ -3,8 +3,8 @@
 python benchmarks/train_mfu.py [--model NAME] [--frames N] [--size WxH] [--layers N] [--device D] > REPORT.md
 
 One clip per step: forward, backward and AdamW, in bfloat16 with float32 weights, blocks compiled and computed again in
-the backward pass, as `kinema train` does with `compile` and `recompute`. The arithmetic of a step is that of one forward
-pass times three (what is computed again does not count); the peak is a large product in bfloat16 on the same device.
+the backward pass, as `kinema train` does with `compile` and `recompute`. A step's arithmetic is that of a forward pass
+times three (what is computed again does not count); the peak is a large product in bfloat16 on the same device.
 """
 
 import argparse

@@ -8,6 +8,7 @@ from kinema.evaluate.metrics import (
     bootstrap_interval,
     colour_statistics,
     flicker,
+    is_permanent,
     mean_over_frames,
     motion_statistics,
     psnr,
@@ -133,3 +134,29 @@ def test_mean_over_frames_averages_frame_by_frame() -> None:
     b = a.copy()
     b[0], b[1] = 5, 10
     assert mean_over_frames(psnr, a, b) == pytest.approx(20 * math.log10(255 / 5) / 2 + 20 * math.log10(255 / 10) / 2)
+
+
+def _track(*places):
+    return np.array([(np.nan, np.nan) if place is None else place for place in places], dtype=np.float64)
+
+
+def test_objects_last_that_are_hidden_meanwhile_or_cross_the_border():
+    middle, border = (0.5, 0.5), (0.02, 0.5)
+    assert is_permanent([_track(*[middle] * 6)])
+    assert is_permanent([_track(middle, None, None, None, middle, middle)])
+    assert is_permanent([_track(None, middle, middle, middle, middle, None)])
+    assert is_permanent([_track(None, None, None, border, middle, middle)])
+    assert is_permanent([_track(middle, middle, (0.5, 0.97), None, None, None)])
+    assert is_permanent([])
+
+
+def test_objects_do_not_last_that_appear_vanish_or_change_their_colour():
+    middle = (0.5, 0.5)
+    appears, vanishes = _track(None, None, None, *[middle] * 3), _track(*[middle] * 3, None, None, None)
+    assert not is_permanent([appears])
+    assert not is_permanent([vanishes])
+    assert not is_permanent([_track(*[middle] * 6), vanishes])
+    assert not is_permanent([_track(*[None] * 6)])
+    wide = _track(middle, middle, (0.95, 0.5), None, None, None)
+    assert is_permanent([wide])
+    assert not is_permanent([wide], aspect=16 / 9)

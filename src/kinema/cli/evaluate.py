@@ -134,6 +134,7 @@ def _show(report: dict[str, Any], console: Console) -> None:
     table.add_row("steadiness of generated clips", f"{video['flicker']:.4f}", f"{vae['flicker_true']:.4f}")
     table.add_row("speed of objects, heights/s", f"{video['mean_speed']:.3f}", f"{video['mean_speed_true']:.3f}")
     table.add_row("share of moving clips", f"{video['dynamic_degree']:.3f}", f"{video['dynamic_degree_true']:.3f}")
+    table.add_row("clips whose objects last", _bounds(video["permanence"]), _bounds(video["permanence_true"]))
     table.add_row("sharpness of generated clips", f"{video['sharpness']:.1f}", "")
     table.add_row("time for one video", f"{speed['seconds_per_video']:.2f} s", "")
     table.add_row("most memory", f"{speed['memory_mb']} MB", "")

@@ -146,6 +146,16 @@ def motion_statistics(
     return MotionStatistics(mean_speed=float(np.mean(speeds)), dynamic_degree=float(np.mean(moving)))
 
 
+def is_permanent(tracks: Sequence[NDArray[np.floating]], *, aspect: float = 1.0, edge: float = 0.1) -> bool:
+    """Say whether no object of a clip appears or vanishes: each lasts from beginning to end, but for hidden stretches.
+
+    `tracks` are the centroids of its objects, `f 2` in picture heights, NaN where unseen; `aspect` is the picture's
+    width over its height. An object may come and go within `edge` picture heights of the border, and miss one frame at
+    either end. One that changes its colour is seen as two, neither of which lasts.
+    """
+    return all(_lasts(np.asarray(track, dtype=np.float64), aspect, edge) for track in tracks)
+
+
 def bootstrap_interval(
     groups: Sequence[Sequence[float]], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
@@ -176,6 +186,19 @@ def _mean_speed(track: NDArray[np.floating], fps: float) -> float:
     steps = np.hypot(*np.diff(np.asarray(track, dtype=np.float64), axis=0).T)
     seen = steps[np.isfinite(steps)]
     return float(seen.mean() * fps) if len(seen) else 0.0
+
+
+def _lasts(track: NDArray[np.float64], aspect: float, edge: float) -> bool:
+    seen = np.flatnonzero(np.isfinite(track).all(axis=1))
+    if not len(seen):
+        return False
+    ends = ((seen[0], seen[0]), (seen[-1], len(track) - 1 - seen[-1]))
+    return all(missing <= 1 or _is_at_edge(track[frame], aspect, edge) for frame, missing in ends)
+
+
+def _is_at_edge(place: NDArray[np.float64], aspect: float, edge: float) -> bool:
+    x, y = place
+    return bool(min(x, aspect - x, y, 1.0 - y) < edge)
 
 
 def _gaussian(picture: NDArray[np.float64]) -> NDArray[np.float64]:

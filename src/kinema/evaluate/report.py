@@ -11,9 +11,10 @@ from typing import Any
 from kinema.evaluate.adherence import Axis, Judged, Observed, parser_shuffled, parser_truth, summarise
 from kinema.evaluate.fidelity import Fidelity
 from kinema.evaluate.given import Given
-from kinema.evaluate.metrics import Interval, bootstrap_interval, motion_statistics
+from kinema.evaluate.metrics import Interval, bootstrap_interval, is_permanent, motion_statistics
 from kinema.evaluate.suite import Answer
 from kinema.media import write_video
+from kinema.world.parse import Observation
 
 SHOWN = 60
 """Clips on the page, at most."""
@@ -43,6 +44,7 @@ def build_report(
     true_motion = motion_statistics(
         [[thing.track for thing in item.observation.objects] for item in observed], fps=answers[0].fps
     )
+    aspect = answers[0].frames.shape[2] / answers[0].frames.shape[1]
     return {
         "adherence": {
             "all_seen": scores.all_seen.mean,
@@ -70,6 +72,8 @@ def build_report(
             "mean_speed_true": true_motion.mean_speed,
             "dynamic_degree": motion.dynamic_degree,
             "dynamic_degree_true": true_motion.dynamic_degree,
+            "permanence": asdict(_permanence([answer.observation for answer in answers], aspect)),
+            "permanence_true": asdict(_permanence([item.observation for item in observed], aspect)),
         },
         "speed": {
             "seconds_per_video": seconds_per_video,
@@ -93,6 +97,12 @@ def write_report(report: Mapping[str, Any], answers: Sequence[Answer], folder: P
     table = html.escape(json.dumps(dict(report), indent=2))
     page.write_text(_PAGE.format(figures="\n".join(rows), numbers=table), encoding="utf-8")
     return page
+
+
+def _permanence(observations: Sequence[Observation], aspect: float) -> Interval:
+    """Share of the clips in which no object appears, vanishes or changes its colour."""
+    tracks = [[thing.track for thing in one.objects] for one in observations]
+    return bootstrap_interval([[float(is_permanent(clip, aspect=aspect))] for clip in tracks])
 
 
 def _figure(name: str, answer: Answer) -> str:
