@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 import av
+import numpy as np
+from av.container import InputContainer
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from kinema.data.frames import Picture, iter_pictures
 from kinema.errors import MediaError
@@ -31,82 +34,110 @@ class Span:
     end_s: float
 
 
-def cut_clips(path: Path, spans: Sequence[Span], folder: Path, *, as_is: bool) -> Iterator[tuple[Span, Path, Method]]:
-    """Write each span into `folder`, and yield it with its file; `as_is` allows packets to be copied.
+def cut_clips(
+    path: Path, spans: Sequence[Span], folder: Path, as_is: Sequence[Span] = ()
+) -> Iterator[tuple[Span, Path, Method]]:
+    """Write each span into `folder`, and yield it with its file; the packets of spans in `as_is` may be copied.
 
     A transcode is upright, progressive, with square pixels, even sides and 8 bits, and keeps the time of each picture.
     """
-    rest: list[Span] = []
-    copied = _copy_spans(path, spans, folder) if as_is else {}
-    for span in spans:
-        if span in copied:
-            yield span, copied[span], "copied"
-        else:
-            rest.append(span)
+    copied = _copy_spans(path, as_is, folder) if as_is else {}
+    rest = [span for span in spans if span not in copied]
+    for span, target in copied.items():
+        yield span, target, "copied"
     if rest:
         yield from _transcode(path, rest, folder)
 
 
+@dataclass(frozen=True)
+class _Packets:
+    """All packets of a stream in the order in which they are decoded: times in seconds, and which are key frames."""
+
+    times: NDArray[np.float64]
+    keys: NDArray[np.bool_]
+
+    def group(self, span: Span) -> tuple[int, int] | None:
+        """The packets of a span, when they are whole groups: from a key frame to the next, and no others' pictures."""
+        order = np.argsort(self.times, kind="stable")
+        ends = np.searchsorted(self.times[order], [span.start_s - 1e-6, span.end_s - 1e-6])
+        inside = order[ends[0] : ends[1]]
+        if not len(inside) or len(inside) != span.last - span.first:
+            return None
+        begin, end = int(inside.min()), int(inside.max()) + 1
+        opens = self.keys[begin] and self.times[begin] == self.times[inside].min()
+        closes = end == len(self.times) or self.keys[end]
+        return (begin, end) if opens and closes and end - begin == len(inside) else None
+
+
 def _copy_spans(path: Path, spans: Sequence[Span], folder: Path) -> dict[Span, Path]:
-    """Copy the spans that are whole groups of pictures: all packets between two key frames, and no others' pictures."""
+    """Copy the spans that are whole groups of pictures, in one pass over the packets, and check the copies."""
     with av.open(str(path), metadata_errors="replace") as source:
         stream = source.streams.video[0]
         ending = _COPYABLE.get(stream.codec_context.name)
         if ending is None:
             return {}
-        packets = [
-            (packet.pts, packet.is_keyframe) for packet in source.demux(stream) if packet.size and not packet.is_discard
-        ]
-        if any(pts is None for pts, _ in packets):
+        stamps = [(packet.pts, packet.is_keyframe) for packet in _real_packets(source, stream)]
+        if not stamps or any(pts is None for pts, _ in stamps):
             return {}
         base = float(stream.time_base or 0)
-    times = [(pts or 0) * base for pts, _ in packets]
-    found: dict[Span, Path] = {}
-    for span in spans:
-        inside = [index for index, time in enumerate(times) if span.start_s - 1e-6 <= time < span.end_s - 1e-6]
-        if not inside or len(inside) != span.last - span.first:
-            continue
-        begin, end = inside[0], inside[-1] + 1
-        opens = packets[begin][1] and times[begin] == min(times[index] for index in inside)
-        closes = end == len(packets) or packets[end][1]
-        if opens and closes and end - begin == len(inside):
-            target = folder / f"{span.first:08d}{ending}"
-            if _copy(path, target, begin, end) and _holds(target, len(inside)):
-                found[span] = target
-    return found
+    packets = _Packets(
+        np.array([pts for pts, _ in stamps], dtype=np.float64) * base, np.array([key for _, key in stamps])
+    )
+    groups = {span: group for span in spans if (group := packets.group(span)) is not None}
+    targets = {span: folder / f"{span.first:08d}{ending}" for span in groups}
+    refused = _mux(path, [(targets[span], *groups[span]) for span in sorted(groups, key=groups.__getitem__)])
+    return {
+        span: target
+        for span, target in targets.items()
+        if target not in refused and _holds(target, *groups[span], packets.keys)
+    }
 
 
-def _copy(path: Path, target: Path, begin: int, end: int) -> bool:
-    """Copy packets `begin` to `end`; False when the container refuses them, as it does the stamps of broken files."""
-    try:
-        _mux(path, target, begin, end)
-    except (av.error.FFmpegError, ValueError):
-        return False
-    return True
+def _real_packets(source: InputContainer, stream: VideoStream) -> Iterator["av.Packet[VideoStream]"]:
+    return (packet for packet in source.demux(stream) if packet.size and not packet.is_discard)
 
 
-def _mux(path: Path, target: Path, begin: int, end: int) -> None:
-    with (
-        av.open(str(path), metadata_errors="replace") as source,
-        av.open(str(target), "w", options={"fflags": "+bitexact", "movflags": "+faststart"}) as sink,
-    ):
+def _mux(path: Path, wanted: Sequence[tuple[Path, int, int]]) -> set[Path]:
+    """Copy packets `begin` to `end` into each target; those that the container refuses, as stamps of broken files."""
+    refused: set[Path] = set()
+    with av.open(str(path), metadata_errors="replace") as source:
         stream = source.streams.video[0]
+        packets = enumerate(_real_packets(source, stream))
+        for target, begin, end in wanted:
+            later = itertools.dropwhile(functools.partial(_stands_before, begin), packets)
+            try:
+                _mux_one(target, stream, [packet for _, packet in itertools.islice(later, end - begin)])
+            except (av.error.FFmpegError, ValueError):
+                refused.add(target)
+    return refused
+
+
+def _stands_before(begin: int, packet: tuple[int, "av.Packet[VideoStream]"]) -> bool:
+    return packet[0] < begin
+
+
+def _mux_one(target: Path, stream: VideoStream, packets: Sequence["av.Packet[VideoStream]"]) -> None:
+    with av.open(str(target), "w", options={"fflags": "+bitexact", "movflags": "+faststart"}) as sink:
         out = sink.add_stream_from_template(stream)
-        packets = (packet for packet in source.demux(stream) if packet.size and not packet.is_discard)
-        shift: int | None = None
-        for packet in itertools.islice(packets, begin, end):
-            if shift is None:
-                shift = packet.pts or 0
+        shift = packets[0].pts or 0
+        for packet in packets:
             packet.pts = None if packet.pts is None else packet.pts - shift
             packet.dts = None if packet.dts is None else packet.dts - shift
             packet.stream = out
             sink.mux(packet)
 
 
-def _holds(path: Path, count: int) -> bool:
-    """Whether a copy decodes to exactly its pictures: some streams need what stands before their key frames."""
+def _holds(path: Path, begin: int, end: int, keys: NDArray[np.bool_]) -> bool:
+    """Whether a copy decodes to its pictures: some streams need what stands before their key frames.
+
+    The first group tells. A copy of all packets is the stream itself, which was decoded whole already.
+    """
+    if begin == 0 and end == len(keys):
+        return True
+    later = np.flatnonzero(keys[begin + 1 : end])
+    count = int(later[0]) + 1 if len(later) else end - begin
     try:
-        damaged = [picture.damaged for picture in iter_pictures(path)]
+        damaged = [picture.damaged for picture in itertools.islice(iter_pictures(path), count)]
     except MediaError:
         return False
     return len(damaged) == count and not any(damaged)

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kinema.data.frames import ANALYSIS_SIDE, sample_pictures
 from kinema.data.scores import find_bars
 from kinema.errors import SpecError
 from kinema.media import Frame
@@ -33,7 +32,9 @@ CLUSTER_COLUMNS = pa.schema([pa.field("cluster", pa.string()), pa.field("drop_re
 INSETS = (0.0, 0.025, 0.05, 0.075)
 """Shares of each side that are cut before hashing."""
 PER_SECOND = 4.0
-_MOST_MOMENTS = 120
+"""Moments of a second."""
+MOST_MOMENTS = 120
+"""Moments of a clip that are hashed."""
 _SPEEDS = (1.0, 0.8, 1.25, 0.667, 1.5, 0.5, 2.0)
 
 Hashes = NDArray[np.uint64]
@@ -53,13 +54,8 @@ class DedupConfig:
             raise SpecError(f"dedup.max_bits={self.max_bits:g} does not fit; it is from 0 to 24, such as 9")
 
 
-def hash_clip(video: bytes) -> dict[str, Any]:
-    """Decode a clip and give the values of `COLUMNS`."""
-    pictures = []
-    for picture in sample_pictures(video, PER_SECOND):
-        pictures.append(picture.rgb(ANALYSIS_SIDE))
-        if len(pictures) == _MOST_MOMENTS:
-            break
+def hash_row(pictures: Sequence[Frame]) -> dict[str, Any]:
+    """Give the values of `COLUMNS` for the moments of a clip."""
     hashes, detail = hash_pictures(pictures)
     return {"video_hash": [int(each) for each in hashes.ravel()], "hash_detail": detail}
 

@@ -29,11 +29,12 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Job:
-    """One item of a stage: the key of its row, its lineage, and what the stage's function takes."""
+    """One item of a stage: key of its row, lineage, what the stage's function takes, length of its footage."""
 
     row: str
     lineage: str
     item: Any
+    length_s: float = 0.0
 
 
 def work_through(

@@ -3,16 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from kinema.data.frames import ANALYSIS_SIDE, sample_pictures
-from kinema.data.scores import COLUMNS, measure
+from kinema.data.scores import COLUMNS
 from kinema.errors import SpecError
 
-__all__ = ["COLUMNS", "VERSION", "FilterConfig", "KeepConfig", "drop_reason", "score_clip"]
+__all__ = ["COLUMNS", "VERSION", "FilterConfig", "KeepConfig", "drop_reason"]
 
-VERSION = 1
+VERSION = 2
 """Raised when the same clip would have other scores."""
-
-_MOST_PICTURES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,27 +50,16 @@ class KeepConfig:
     """Share of black pictures."""
     max_frozen: float = 0.8
     """Share of pictures that repeat the one before."""
-    max_text: float = 0.08
+    max_text: float = 0.03
     """Share of the picture under text."""
-    max_watermark: float = 0.03
-    """Share of the picture under edges that never move."""
+    max_watermark: float = 0.003
+    """Share of the picture under edges that stay while those around them move."""
     max_damaged: float = 0.0
     """Share of pictures that did not decode cleanly."""
     cameras: tuple[str, ...] = ()
     """Camera motions to keep, such as static; empty keeps all."""
     hdr: bool = False
     """Whether clips in high dynamic range are kept: their colours are not converted."""
-
-
-def score_clip(video: bytes, config: FilterConfig) -> dict[str, Any]:
-    """Decode a clip once and give the values of `COLUMNS`."""
-    pictures, times = [], []
-    for picture in sample_pictures(video, config.per_second):
-        pictures.append(picture.rgb(ANALYSIS_SIDE))
-        times.append(picture.time_s)
-        if len(pictures) == _MOST_PICTURES:
-            break
-    return measure(pictures, times)
 
 
 def drop_reason(clip: dict[str, Any], keep: KeepConfig) -> str | None:

@@ -19,6 +19,8 @@ ANALYSIS_SIDE = 256
 
 _MOST_ERRORS = 100
 """Packets in a row that may fail before a file counts as broken from there on."""
+_SHORTEST_S = 0.0005
+"""Time between two pictures below which the second one's stamp is not believed."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _decode(file: av.container.InputContainer, stream: VideoStream, name: str) -
             assert isinstance(frame, av.VideoFrame)
             stamp = cast("float | None", frame.time)  # PyAV promises one, but broken files have none
             time_s = index / rate if stamp is None else stamp
-            if time_s <= last:  # stamps that stand still or go back, as broken files have
+            if time_s < last + _SHORTEST_S:  # stamps that stand still or go back, as broken files have
                 time_s = last + 1 / rate
             yield Picture(index, time_s, frame, damaged or frame.is_corrupt)
             index, damaged, last = index + 1, False, time_s

@@ -9,12 +9,14 @@ import concurrent.futures
 import logging
 import multiprocessing
 import resource
+import shutil
 import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from kinema.errors import DataError, KinemaError
@@ -35,9 +37,13 @@ class Limits:
     workers: int = 1
     """Child processes; 0 works in this process, without limits."""
     seconds: float = 600.0
-    """Time for one item."""
+    """Time for one item, and `per_second` more for each second of its footage."""
+    per_second: float = 4.0
+    """As above."""
     memory_gb: float = 8.0
     """Address space of a child process; 0 sets no limit."""
+    min_free_gb: float = 1.0
+    """The run stops before the disk of the data set has less room than this."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,13 @@ class Outcome:
     attempts: int = 1
 
 
-def run_all(work: Callable[[Item], Any], items: Iterable[Item], limits: Limits) -> Iterator[tuple[Item, Outcome]]:
-    """Yield each item with its outcome, as they end; `work` is a function of a module, so that children find it."""
+def run_all(
+    work: Callable[[Item], Any], items: Iterable[Item], limits: Limits, length_s: Callable[[Item], float] | None = None
+) -> Iterator[tuple[Item, Outcome]]:
+    """Yield each item with its outcome, as they end; `work` is a function of a module, so that children find it.
+
+    `length_s` gives the length of an item's footage, by which its time is reckoned.
+    """
     if limits.workers == 0:
         for item in items:
             yield item, _attempt_here(work, item)
@@ -62,7 +73,9 @@ def run_all(work: Callable[[Item], Any], items: Iterable[Item], limits: Limits) 
         while waiting or any(child.busy for child in children):
             for child in children:
                 if waiting and not child.busy:
-                    child.give(work, *waiting.popleft())
+                    item, attempt = waiting.popleft()
+                    longer = limits.per_second * length_s(item) if length_s else 0.0
+                    child.give(work, item, attempt, limits.seconds + longer)
             for child in children:
                 ended = child.collect()
                 if ended is None:
@@ -96,17 +109,18 @@ class _Child:
         self._limits = limits
         self._job: tuple[Any, int] | None = None
         self._began: float | None = None
+        self._seconds = limits.seconds
         self._start()
 
     @property
     def busy(self) -> bool:
         return self._job is not None
 
-    def give(self, work: Callable[[Any], Any], item: Any, attempt: int) -> None:
+    def give(self, work: Callable[[Any], Any], item: Any, attempt: int, seconds: float) -> None:
         if not self._process.is_alive():
             self._start()
         self.pipe.send((work, item))
-        self._job, self._began = (item, attempt), None
+        self._job, self._began, self._seconds = (item, attempt), None, seconds
 
     def collect(self) -> tuple[Any, Outcome] | None:
         if self._job is None:
@@ -124,8 +138,8 @@ class _Child:
         except (EOFError, OSError):
             self._process.join()
             outcome = Outcome("set apart", None, f"its process died ({self._process.exitcode})", attempt)
-        if outcome is None and self._began is not None and time.monotonic() - self._began > self._limits.seconds:
-            outcome = Outcome("set apart", None, f"it took more than {self._limits.seconds:g} s", attempt)
+        if outcome is None and self._began is not None and time.monotonic() - self._began > self._seconds:
+            outcome = Outcome("set apart", None, f"it took more than {self._seconds:g} s", attempt)
             self.stop()
         if outcome is None:
             return None
@@ -181,6 +195,16 @@ def _attempt(work: Callable[[Any], Any], item: Any) -> Outcome:
     except Exception as error:
         logger.debug("an item failed", exc_info=error)
         return Outcome("set apart", None, f"{type(error).__name__}: {error}")
+
+
+def check_space(folder: Path, limits: Limits) -> None:
+    """Raise DataError when the disk of a folder has less room than the limits ask for."""
+    free = shutil.disk_usage(folder).free / 2**30
+    if free < limits.min_free_gb:
+        raise DataError(
+            f"the disk of {folder} has {free:.2f} GB left, less than limits.min_free_gb={limits.min_free_gb:g}; "
+            "make room and run the same command again, it goes on from here"
+        )
 
 
 def check_failures(done: int, bad: int, most: float) -> None:

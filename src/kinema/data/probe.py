@@ -55,7 +55,7 @@ def probe_file(path: str | Path) -> dict[str, Any]:
             stream = _video_stream(container, path)
             times = _packet_times(container, stream)
             if len(times) < 2:
-                raise MediaError(f"{_name(path)} holds {len(times)} picture, no video")
+                raise MediaError(f"{_name(path)} holds {'a single' if times else 'no'} picture, no video")
             return _describe(container, stream, times, path)
     except av.error.FFmpegError as error:
         raise MediaError(f"{_name(path)} cannot be read as a video: {error.strerror}") from error

@@ -46,6 +46,11 @@ class DataRecipe:
     def __post_init__(self) -> None:
         if not self.sources:
             raise SpecError("a recipe needs [[sources]] with a path, such as path = 'footage'")
+        if self.filter.per_second * self.split.min_s < 1:
+            raise SpecError(
+                f"filter.per_second={self.filter.per_second:g} misses clips of split.min_s={self.split.min_s:g} s; "
+                f"it is at least {1 / self.split.min_s:g} then"
+            )
 
 
 def load_recipe(path: str | Path) -> DataRecipe:

@@ -7,8 +7,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -16,14 +17,16 @@ from kinema.data import caption as captioning
 from kinema.data import dedup, ingest, publish, split
 from kinema.data import filter as scoring
 from kinema.data.buckets import Bucket
-from kinema.data.engine import Job, StageResult, outcome_row, pending, work_through
+from kinema.data.engine import BATCH, Job, StageResult, outcome_row, pending, work_through
 from kinema.data.ingest import Found
 from kinema.data.lineage import fingerprint
-from kinema.data.pool import Outcome, check_failures, run_all, run_threads
+from kinema.data.pool import Outcome, check_failures, check_space, run_all, run_threads
 from kinema.data.probe import COLUMNS as PROBED
 from kinema.data.recipe import STAGES, DataRecipe, check_stages
 from kinema.data.sidecar import read_sidecars
 from kinema.data.store import Row, Store, Table, outcome_columns, quoted
+from kinema.data.survey import Run
+from kinema.data.writer import ClipWriter, clip_lineage
 from kinema.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -93,52 +96,37 @@ def _forget(store: Store, uris: Sequence[str]) -> None:
 
 
 def _split(store: Store, recipe: DataRecipe) -> StageResult:
-    store.ensure("clips", split.COLUMNS)
+    store.ensure("clips", ClipWriter.COLUMNS)
     store.ensure("videos", split.VIDEO_COLUMNS)
     store.ensure("files", outcome_columns("split"))
-    files = store.read("files", ["file_hash"], "ingest_status = 'done' AND duplicate_of IS NULL")
+    files = store.read("files", ["file_hash", "duration_s"], "ingest_status = 'done' AND duplicate_of IS NULL")
     _drop_clips_of_others(store, {row["uri"] for row in files})
     jobs = [
         Job(
             row["uri"],
             fingerprint("split", split.VERSION, recipe.split, row["file_hash"]),
             (row["uri"], row["file_hash"]),
+            row["duration_s"] or 0.0,
         )
         for row in files
     ]
     todo = pending(store, "files", "split", jobs)
     failed = 0
-    work = partial(split_job, recipe.split, store.folder / ".work")
-    for job, outcome in run_all(work, todo, recipe.limits):
+    writer = ClipWriter(store, recipe)
+    work = partial(split_job, recipe.split, recipe.filter, store.folder / ".work")
+    for job, outcome in run_all(work, todo, recipe.limits, attrgetter("length_s")):
         failed += outcome.status != "done"
-        clips: list[split.CutClip] = outcome.value or []
-        _store_videos(store, clips)
-        store.upsert("clips", [clip.row for clip in clips], split.COLUMNS, scope=f"uri = {quoted(job.row)}")
-        row = {"uri": job.row, **outcome_row("split", job.lineage, outcome)}
-        store.update("files", [row], outcome_columns("split"))
+        writer.add(job, outcome)
+        check_space(store.folder, recipe.limits)
+    writer.flush()
     _drop_orphans(store)
     return StageResult("split", len(todo) - failed, failed, len(jobs) - len(todo))
 
 
-def split_job(config: split.SplitConfig, work: Path, job: Job) -> list[split.CutClip]:
+def split_job(config: split.SplitConfig, filtered: scoring.FilterConfig, work: Path, job: Job) -> list[split.CutClip]:
     """Split the file of one job, in a child process."""
     uri, file_hash = job.item
-    return split.split_file(uri, file_hash, config, work)
-
-
-def _store_videos(store: Store, clips: Sequence[split.CutClip]) -> None:
-    batch: list[Row] = []
-    size = 0
-    for clip in clips:
-        if clip.path is None:
-            continue
-        batch.append({"clip_id": clip.row["clip_id"], "data": clip.path.read_bytes()})
-        clip.path.unlink()
-        size += len(batch[-1]["data"])
-        if size > 64 * 2**20:
-            store.upsert("videos", batch, split.VIDEO_COLUMNS)
-            batch, size = [], 0
-    store.upsert("videos", batch, split.VIDEO_COLUMNS)
+    return split.split_file(uri, file_hash, config, work, filtered)
 
 
 def _drop_clips_of_others(store: Store, uris: set[str]) -> None:
@@ -171,19 +159,62 @@ def _drop(store: Store, table: Table, key: str, names: Sequence[str]) -> None:
 
 
 def _filter(store: Store, recipe: DataRecipe) -> StageResult:
-    jobs = _clip_jobs(store, "filter", scoring.VERSION, recipe.filter)
-    work = partial(score_stored, store.folder, recipe.filter)
-    result = work_through(store, "clips", "filter", jobs, work, scoring.COLUMNS, partial(run_all, limits=recipe.limits))
+    result = _survey_again(store, recipe, "filter", scoring.COLUMNS)
     decide(store, recipe)
     return result
 
 
 def _dedup(store: Store, recipe: DataRecipe) -> StageResult:
-    jobs = _clip_jobs(store, "dedup", dedup.VERSION)
-    work = partial(hash_stored, store.folder)
-    result = work_through(store, "clips", "dedup", jobs, work, dedup.COLUMNS, partial(run_all, limits=recipe.limits))
+    result = _survey_again(store, recipe, "dedup", dedup.COLUMNS)
     decide(store, recipe)
     return result
+
+
+def _survey_again(store: Store, recipe: DataRecipe, stage: str, schema: pa.Schema) -> StageResult:
+    """Score or hash the clips that `split` made under other settings: each of their files is decoded once."""
+    outcomes = outcome_columns(stage)
+    store.ensure("clips", pa.schema([*schema, *outcomes]))
+    clips = {
+        row["clip_id"]: row
+        for row in store.read("clips", ["uri", "first_frame", "num_frames", "end_s"], "split_reason IS NULL")
+    }
+    jobs = [Job(name, clip_lineage(stage, name, recipe), row["uri"]) for name, row in clips.items()]
+    by_file: dict[str, list[Job]] = defaultdict(list)
+    todo = pending(store, "clips", stage, jobs)
+    for job in todo:
+        by_file[job.item].append(job)
+    files = [
+        Job(uri, "", (stage, uri, [_run_of(clips[job.row]) for job in theirs]), clips[theirs[-1].row]["end_s"])
+        for uri, theirs in by_file.items()
+    ]
+    work = partial(survey_job, recipe.filter)
+    failed = 0
+    for part in _parts(files, BATCH):
+        rows: list[Row] = []
+        for file, outcome in run_all(work, part, recipe.limits, attrgetter("length_s")):
+            for job in by_file[file.row]:
+                found = (outcome.value or {}).get(_run_of(clips[job.row]))
+                failed += found is None
+                row = {**dict.fromkeys(schema.names), **(found or {}), **outcome_row(stage, job.lineage, outcome)}
+                rows.append({**row, "clip_id": job.row})
+        store.update("clips", rows, pa.schema([*schema, *outcomes]))
+    return StageResult(stage, len(todo) - failed, failed, len(jobs) - len(todo))
+
+
+def survey_job(config: scoring.FilterConfig, job: Job) -> dict[Run, Row]:
+    """Score or hash the clips of one file, in a child process."""
+    stage, uri, runs = job.item
+    found = split.survey_again(uri, runs, per_second=config.per_second if stage == "filter" else None,
+                               hashed=stage == "dedup")  # fmt: skip
+    rows = {run: both[0] if stage == "filter" else both[1] for run, both in found.items()}
+    missing = [run for run in runs if rows.get(run) is None]
+    if missing:
+        raise DataError(f"{uri} holds no pictures {missing[0][0]} to {missing[0][1]} any more")
+    return {run: row for run, row in rows.items() if row is not None}
+
+
+def _run_of(clip: Row) -> Run:
+    return clip["first_frame"], clip["first_frame"] + clip["num_frames"]
 
 
 def decide(store: Store, recipe: DataRecipe) -> None:
@@ -297,23 +328,6 @@ def _publish(store: Store, recipe: DataRecipe) -> StageResult:  # noqa: ARG001 -
     partial_path.write_text(publish.card(store), encoding="utf-8")
     partial_path.replace(path)
     return StageResult("publish", 1, 0, 0)
-
-
-def score_stored(folder: Path, config: scoring.FilterConfig, clip_id: str) -> Row:
-    """Score a clip of a data set, in a child process."""
-    return scoring.score_clip(Store(folder).bytes_of(clip_id), config)
-
-
-def hash_stored(folder: Path, clip_id: str) -> Row:
-    """Hash a clip of a data set, in a child process."""
-    return dedup.hash_clip(Store(folder).bytes_of(clip_id))
-
-
-def _clip_jobs(store: Store, stage: str, version: int, *parts: Any) -> list[Job]:
-    clips = store.read("clips", [], "split_reason IS NULL")
-    return [
-        Job(clip["clip_id"], fingerprint(stage, version, clip["clip_id"], *parts), clip["clip_id"]) for clip in clips
-    ]
 
 
 _RUN: dict[str, Callable[[Store, DataRecipe], StageResult]] = {

@@ -40,6 +40,20 @@ _FLAT_BAR = 7.0
 """Spread of the levels within a line of a bar, of 255."""
 _LARGEST_BAR = 0.3
 _SMALLEST_BAR = 0.02
+_STROKE = 140
+"""Contrast of a stroke of text against its ground, of 255."""
+_LETTERS = (6, 8, 11, 15, 20)
+"""Heights of lines of text that are tried, in pixels."""
+_TURNS = 1.6
+"""Crossings from stroke to ground or back, in a stretch as long as the line is high."""
+_CALM = 0.4
+"""Crossings just above and below a line of text, as a share of those inside."""
+_EDGE = 40
+"""Gradient (Sobel) above which a pixel is an edge."""
+_MOST_STILL = 0.35
+"""Share of the edges that may stay in place for the others to count as moving."""
+_AROUND = 20
+"""Pixels around a mark that count as its surroundings."""
 
 Gray = NDArray[np.uint8]
 
@@ -132,43 +146,62 @@ def camera_motion(flows: Sequence[NDArray[np.float32]], spans: Sequence[float], 
 
 
 def text_share(gray: Gray) -> float:
-    """Share of the picture that looks like overlaid text: rows of dense, hard, mostly vertical edges."""
-    edges = np.abs(cv2.Sobel(gray, cv2.CV_32F, 1, 0, ksize=3))
-    hard = (edges > 200).astype(np.uint8)
-    joined = cv2.morphologyEx(hard, cv2.MORPH_CLOSE, np.ones((3, 9), np.uint8))
-    joined = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((4, 4), np.uint8))
-    count, _, boxes, _ = cv2.connectedComponentsWithStats(joined)
-    area = 0
-    for left, top, width, height, filled in boxes[1:count]:
-        dense = hard[top : top + height, left : left + width].mean()
-        if (
-            width > 1.8 * height
-            and 5 <= height <= 0.2 * gray.shape[0]
-            and dense > 0.2
-            and filled > 0.5 * width * height
-        ):
-            area += width * height
-    return area / gray.size
+    """Share of the picture that looks like overlaid text: lines of thin strokes of full contrast, calm above and below.
+
+    A line of text of height h crosses from stroke to ground and back several times in any stretch of h; five heights
+    are tried. Text of less contrast than `_STROKE` is taken for a part of the scene.
+    """
+    kernel = np.ones((5, 5), np.uint8)
+    bright, dark = (cv2.morphologyEx(gray, way, kernel) for way in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
+    strokes = (np.maximum(bright, dark) > _STROKE).astype(np.float32)
+    turns = np.abs(np.diff(strokes, axis=1, prepend=0)).astype(np.float32)
+    covered = np.zeros(gray.shape, np.bool_)
+    for tall in _LETTERS:
+        wide, edge = 4 * tall, max(2, tall // 3)
+        if wide > gray.shape[1] or 3 * tall > gray.shape[0]:
+            continue
+        inside = cv2.boxFilter(turns, -1, (wide, tall), borderType=cv2.BORDER_CONSTANT) * tall
+        beside = cv2.boxFilter(turns, -1, (wide, edge), borderType=cv2.BORDER_CONSTANT) * tall
+        off = (tall + edge) // 2 + 1
+        above, below = np.zeros_like(beside), np.zeros_like(beside)
+        above[off:], below[:-off] = beside[:-off], beside[off:]
+        line = (inside > _TURNS) & (np.maximum(above, below) < _CALM * inside)
+        covered |= cv2.dilate(line.astype(np.uint8), np.ones((tall, wide // 2), np.uint8)) > 0
+    return float(covered.mean())
 
 
 def watermark_share(grays: Sequence[Gray]) -> float:
-    """Share of the picture with edges that stay in place while the rest changes; 0 for a clip without motion."""
+    """Share of the picture with edges that stay in place while those around them move.
+
+    0 where most edges stay: before a camera that stands still, a mark cannot be told from the scene. An edge along the
+    motion stays too, so a mark must have edges both ways; and the still point of a zoom is surrounded by still edges.
+    """
     if len(grays) < 4:
-        return 0.0
-    stack = np.stack(grays).astype(np.float32)
-    change = stack.std(axis=0)
-    if np.median(change) < 6:
         return 0.0
     gradients = np.stack(
         [np.stack([cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)]) for gray in grays]
     )
-    steady = np.linalg.norm(np.median(gradients, axis=0), axis=0)
-    spread = np.median(np.linalg.norm(gradients - np.median(gradients, axis=0), axis=1), axis=0)
-    still = change < 0.35 * np.median(change)
-    marks = ((steady > 60) & (spread < 0.5 * steady) & still).astype(np.uint8)
-    marks = cv2.morphologyEx(marks, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    middle = np.median(gradients, axis=0)
+    steady = np.linalg.norm(middle, axis=0)
+    spread = np.median(np.linalg.norm(gradients - middle, axis=1), axis=0)
+    still = (steady > _EDGE) & (spread < 0.5 * steady)
+    edges = (np.linalg.norm(gradients, axis=1) > _EDGE).mean(axis=0)
+    if still.mean() > _MOST_STILL * edges.mean():
+        return 0.0
+    marks = cv2.morphologyEx(still.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     marks = cv2.morphologyEx(marks, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    return float(marks.mean())
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(marks)
+    area = 0
+    for number in range(1, count):
+        left, top, wide, tall, size = boxes[number]
+        across, down = (float(np.abs(each[(labels == number) & still]).sum()) for each in middle)
+        rows = slice(max(0, top - _AROUND), top + tall + _AROUND)
+        columns = slice(max(0, left - _AROUND), left + wide + _AROUND)
+        others = labels[rows, columns] != number
+        lonely = (still[rows, columns] & others).sum() <= _MOST_STILL * (edges[rows, columns] * others).sum()
+        if size >= 12 and min(across, down) > 0.35 * max(across, down) and lonely:
+            area += int(size)
+    return area / marks.size
 
 
 def _bar_lengths(peak: NDArray[np.float32], change: NDArray[np.float32]) -> tuple[float, float]:

@@ -38,6 +38,8 @@ _FLASH = 4
 """Frames after which the old picture may be back, so that it was a flash and no cut."""
 _BACK = 0.45
 """Part of a cut's difference that may be left for the old picture to count as back."""
+_SPAN = LENGTHS[-1] + 2 * _CONTEXT
+"""Frames that a gradual transition and its surroundings may take."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,10 @@ class _Candidate:
 
 
 class ShotFinder:
-    """Takes the pictures of a file one by one, keeps the last hundred, and knows the transitions at the end."""
+    """Takes the pictures of a file one by one, keeps the last hundred, and names transitions once they are certain."""
+
+    REACH = 3 * _SPAN
+    """Pictures that lie at least so far back belong to no transition but those that were named."""
 
     def __init__(self, fps: float) -> None:
         self._fps = max(float(fps), 1.0)
@@ -67,6 +72,8 @@ class ShotFinder:
         self._cuts: list[int] = []
         self._flashes: set[int] = set()
         self._best: list[_Candidate] = []
+        self._last_cut = -2
+        self._named = 0
 
     def add(self, picture: Frame) -> None:
         """Look at the next picture, "h w 3" RGB, all of one size."""
@@ -78,14 +85,28 @@ class ShotFinder:
         self._look_for_cut()
         self._look_for_blend()
 
+    def settled(self) -> list[Transition]:
+        """The transitions that became certain since the last call, in order: no later picture can change them."""
+        return self._take(self._count - 2 * _SPAN)
+
     def finish(self) -> list[Transition]:
-        """All transitions, in order; gradual ones swallow the cuts inside them."""
-        found = [Transition("gradual", best.first, best.last) for best in self._best]
-        for cut in sorted(set(self._cuts)):
-            inside = any(each.first - 1 <= cut <= each.last + 1 for each in found if each.kind == "gradual")
-            again = any(each.first >= cut - 1 for each in found if each.kind == "cut")
-            if cut not in self._flashes and not inside and not again:
+        """All transitions that were not named yet, in order."""
+        return self._take(self._count + 1)
+
+    def _take(self, horizon: int) -> list[Transition]:
+        """The transitions that end before a frame; gradual ones swallow the cuts inside them."""
+        found = [
+            Transition("gradual", best.first, best.last) for best in self._best if self._named <= best.last < horizon
+        ]
+        for cut in sorted({each for each in self._cuts if each < horizon}):
+            inside = any(best.first - 1 <= cut <= best.last + 1 for best in self._best)
+            if cut not in self._flashes and not inside and cut > self._last_cut + 1:
                 found.append(Transition("cut", cut, cut))
+                self._last_cut = cut
+        self._cuts = [each for each in self._cuts if each >= horizon]
+        self._best = [best for best in self._best if best.last >= horizon - _SPAN]
+        self._named = horizon
+        self._flashes = {each for each in self._flashes if each >= horizon}
         return sorted(found, key=lambda each: each.first)
 
     def _look_for_cut(self) -> None:

@@ -1,9 +1,8 @@
-"""Stage 2: a file becomes clips, one shot each, of a length that training can use."""
+"""Stage 2: a file becomes clips, one shot each, of a length that training can use; they are scored on the way."""
 
-import itertools
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,15 @@ import av
 import pyarrow as pa
 
 from kinema.data.cut import Method, Span, cut_clips
-from kinema.data.frames import ANALYSIS_SIDE, iter_pictures
+from kinema.data.dedup import PER_SECOND
+from kinema.data.filter import FilterConfig
 from kinema.data.ingest import local_copy
 from kinema.data.lineage import fingerprint
 from kinema.data.probe import probe_file
-from kinema.data.shots import ShotFinder, Transition
+from kinema.data.survey import KnownRuns, Piece, Run, ShotPlanner, survey_file
 from kinema.errors import MediaError, SpecError
 
-VERSION = 1
+VERSION = 2
 """Raised when the same file would give other clips."""
 
 COLUMNS = pa.schema(
@@ -46,6 +46,10 @@ VIDEO_COLUMNS = pa.schema([pa.field("clip_id", pa.string()), pa.field("data", pa
 """The columns of the table of encoded clips."""
 
 
+SHORTEST_S = 1 / PER_SECOND
+"""Length of a clip below which it may have no moment to hash."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
     """How files are split into clips."""
@@ -53,55 +57,46 @@ class SplitConfig:
     min_s: float = 1.0
     """Shorter shots are listed with their reason, and not kept."""
     max_s: float = 20.0
-    """Longer shots are cut into equal parts."""
+    """Longer shots are cut into parts: equal ones up to twice this length, then such of this length first."""
     detect: bool = True
     """False takes each file as one shot."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_s <= self.max_s / 2:
+        if not SHORTEST_S <= self.min_s <= self.max_s / 2:
             raise SpecError(
-                f"split.min_s={self.min_s:g} and max_s={self.max_s:g} do not fit; min_s is above 0 and at most "
-                f"half of max_s, such as {self.max_s / 2:g}"
+                f"split.min_s={self.min_s:g} and max_s={self.max_s:g} do not fit; min_s is at least {SHORTEST_S:g} and "
+                f"at most half of max_s, such as {max(SHORTEST_S, self.max_s / 2):g}"
             )
 
 
 @dataclass(frozen=True)
-class Scan:
-    """What one pass over a file found: the time of every picture and of the end, the damaged ones, the transitions."""
-
-    times: list[float]
-    end_s: float
-    damaged: list[int]
-    transitions: list[Transition]
-
-
-@dataclass(frozen=True)
 class CutClip:
-    """One row of clips, and the file that holds its bytes, if it has any."""
+    """One row of clips, its scores and hashes, and the file that holds its bytes, if it has any."""
 
     row: dict[str, Any]
     path: Path | None
+    scores: dict[str, Any] | None
+    hashes: dict[str, Any] | None
 
 
-def split_file(uri: str, file_hash: str, config: SplitConfig, work: Path) -> list[CutClip]:
-    """Split one file; the clips' bytes are written into a new folder below `work`, which the caller removes.
+def split_file(
+    uri: str, file_hash: str, config: SplitConfig, work: Path, filtered: FilterConfig | None = None
+) -> list[CutClip]:
+    """Split one file, score and hash its clips; their bytes are written into a new folder below `work`.
 
-    Raises MediaError when the file cannot be decoded.
+    The caller removes it. Raises MediaError when the file cannot be decoded.
     """
+    filtered = filtered or FilterConfig()
     work.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=work))
     try:
         with local_copy(uri) as path:
             facts = probe_file(path)
-            found = scan(path, facts["fps"], detect=config.detect)
-            spans, short = plan(found, config)
-            even = facts["width"] % 2 == 0 and facts["height"] % 2 == 0
-            plain = not facts["rotation"] and not facts["interlaced"] and facts["pixel_aspect"] == 1.0
-            as_is = even and plain and facts["pixel_format"] in ("yuv420p", "yuvj420p")
-            cuts: list[tuple[Span, Path | None, Method | None]] = [*cut_clips(path, spans, folder, as_is=as_is)]
-            cuts += [(span, None, None) for span in short]
+            planner = ShotPlanner(facts["fps"], config.max_s, detect=config.detect)
+            pieces = [*survey_file(path, planner, facts["fps"], min_s=config.min_s, per_second=filtered.per_second)]
+            cuts = {span.first: (cut, method) for span, cut, method in _cut(path, pieces, facts, folder)}
             return [
-                _clip(each, uri, file_hash, facts, found, config) for each in sorted(cuts, key=lambda cut: cut[0].first)
+                _clip(piece, cuts.get(piece.first, (None, None)), uri, file_hash, facts, config) for piece in pieces
             ]
     except av.error.FFmpegError as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -111,87 +106,53 @@ def split_file(uri: str, file_hash: str, config: SplitConfig, work: Path) -> lis
         raise
 
 
-def scan(path: Path, fps: float, *, detect: bool = True) -> Scan:
-    """Decode a file once and find its transitions; memory does not grow with its length but for 8 bytes a picture."""
-    finder = ShotFinder(fps)
-    times: list[float] = []
-    damaged = []
-    for picture in iter_pictures(path):
-        times.append(picture.time_s)
-        if picture.damaged:
-            damaged.append(picture.index)
-        if detect:
-            finder.add(picture.rgb(ANALYSIS_SIDE))
-    step = times[-1] - times[-2] if len(times) > 1 else 1 / fps
-    return Scan(times, times[-1] + step, damaged, finder.finish() if detect else [])
+def survey_again(
+    uri: str, runs: Sequence[Run], *, per_second: float | None, hashed: bool
+) -> dict[Run, tuple[dict[str, Any] | None, dict[str, Any] | None]]:
+    """Scores and hashes of the clips of one file, exactly as `split_file` gives them; None where they are not asked."""
+    with local_copy(uri) as path:
+        pieces = survey_file(
+            path, KnownRuns(runs), probe_file(path)["fps"], per_second=per_second, hashed=hashed
+        )  # fmt: skip
+        return {(piece.first, piece.last): (piece.scores, piece.hashes) for piece in pieces}
 
 
-def plan(found: Scan, config: SplitConfig) -> tuple[list[Span], list[Span]]:
-    """Turn transitions into the spans to keep and those that are too short, both by the pictures' own times."""
-    kept: list[Span] = []
-    short: list[Span] = []
-    for first, last in shots(found):
-        length = _end(found, last) - found.times[first]
-        if length < config.min_s:
-            short.append(_span(found, first, last))
-            continue
-        parts = max(1, -int(-length // config.max_s))
-        edges = [
-            first,
-            *(_nearest(found.times, found.times[first] + length * k / parts) for k in range(1, parts)),
-            last,
-        ]
-        kept += [_span(found, a, b) for a, b in itertools.pairwise(edges) if b > a]
-    return kept, short
-
-
-def shots(found: Scan) -> list[tuple[int, int]]:
-    """First and last (exclusive) picture of each shot; pictures inside a gradual transition belong to none."""
-    runs, begin = [], 0
-    for transition in found.transitions:
-        if transition.first > begin:
-            runs.append((begin, transition.first))
-        begin = max(begin, transition.last)
-    if begin < len(found.times):
-        runs.append((begin, len(found.times)))
-    return runs
+def _cut(
+    path: Path, pieces: Sequence[Piece], facts: dict[str, Any], folder: Path
+) -> Iterator[tuple[Span, Path, Method]]:
+    spans = {
+        Span(each.first, each.last, each.start_s, each.end_s): each.damaged for each in pieces if not each.is_short
+    }
+    even = facts["width"] % 2 == 0 and facts["height"] % 2 == 0
+    plain = not facts["rotation"] and not facts["interlaced"] and facts["pixel_aspect"] == 1.0
+    as_is = even and plain and facts["pixel_format"] in ("yuv420p", "yuvj420p")
+    return cut_clips(path, list(spans), folder, [span for span, damaged in spans.items() if as_is and not damaged])
 
 
 def _clip(
-    cut: tuple[Span, Path | None, Method | None],
+    piece: Piece,
+    cut: tuple[Path | None, Method | None],
     uri: str,
     file_hash: str,
     facts: dict[str, Any],
-    found: Scan,
     config: SplitConfig,
 ) -> CutClip:
-    span, path, method = cut
+    path, method = cut
+    count = piece.last - piece.first
     row = {
-        "clip_id": fingerprint("clip", VERSION, file_hash, span.first, span.last, method),
+        "clip_id": fingerprint("clip", VERSION, file_hash, piece.first, piece.last, method),
         "uri": uri,
         "file_hash": file_hash,
-        "start_s": span.start_s - found.times[0],
-        "end_s": span.end_s - found.times[0],
-        "first_frame": span.first,
-        "num_frames": span.last - span.first,
-        "damaged_frames": sum(span.first <= index < span.last for index in found.damaged),
+        "start_s": piece.start_s - piece.origin_s,
+        "end_s": piece.end_s - piece.origin_s,
+        "first_frame": piece.first,
+        "num_frames": count,
+        "damaged_frames": piece.damaged,
         "width": facts["width"] // 2 * 2,
         "height": facts["height"] // 2 * 2,
-        "fps": (span.last - span.first) / (span.end_s - span.start_s),
+        "fps": count / (piece.end_s - piece.start_s),
         "cut": method,
         "num_bytes": path.stat().st_size if path else None,
-        "split_reason": None if path else f"shorter than {config.min_s:g} s",
+        "split_reason": f"shorter than {config.min_s:g} s" if piece.is_short else None,
     }
-    return CutClip(row, path)
-
-
-def _span(found: Scan, first: int, last: int) -> Span:
-    return Span(first, last, found.times[first], _end(found, last))
-
-
-def _end(found: Scan, last: int) -> float:
-    return found.times[last] if last < len(found.times) else found.end_s
-
-
-def _nearest(times: Sequence[float], time_s: float) -> int:
-    return min(range(len(times)), key=lambda index: abs(times[index] - time_s))
+    return CutClip(row, path, piece.scores, piece.hashes)

@@ -1,0 +1,236 @@
+"""One pass over a file: while its pictures go by, clips are planned, scored and hashed; no picture is decoded twice.
+
+Memory depends on the longest clip, not on the file: of the pictures shown at each quarter of a second, a copy of 256
+pixels is kept until its clip is whole.
+"""
+
+import itertools
+from array import array
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from kinema.data import dedup, scores
+from kinema.data.frames import ANALYSIS_SIDE, iter_pictures
+from kinema.data.shots import ShotFinder, Transition
+from kinema.media import Frame
+
+MOST_SCORED = 64
+"""Pictures of a clip that scores are computed from."""
+
+Run = tuple[int, int]
+"""Pictures `first` to `last` (exclusive) of a file."""
+
+
+class Times:
+    """When each picture of a file is shown, 8 bytes a picture: the end of the last one is known when all have come."""
+
+    def __init__(self) -> None:
+        self._starts = array("d")
+        self.end_s = 0.0
+
+    def add(self, time_s: float) -> None:
+        """Take the time of the next picture."""
+        self._starts.append(time_s)
+
+    def close(self, fps: float) -> None:
+        """The last picture is shown as long as the one before it."""
+        step = self._starts[-1] - self._starts[-2] if len(self._starts) > 1 else 1 / fps
+        self.end_s = self._starts[-1] + step
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index: int) -> float:
+        """Start of a picture; the index after the last gives the end of the file."""
+        return self._starts[index] if index < len(self._starts) else self.end_s
+
+    def nearest(self, time_s: float, first: int, last: int) -> int:
+        """The picture from `first` to `last` that starts nearest to a time."""
+        after = bisect_left(self._starts, time_s, first, last)
+        if after == last or (after > first and time_s - self[after - 1] <= self[after] - time_s):
+            return max(first, after - 1)
+        return after
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A clip to be, or a shot that is too short for one: then it has no scores and no hash.
+
+    Times are on the file's own clock, on which its first picture is shown at `origin_s`.
+    """
+
+    first: int
+    last: int
+    start_s: float
+    end_s: float
+    origin_s: float
+    damaged: int
+    is_short: bool
+    scores: dict[str, Any] | None = None
+    hashes: dict[str, Any] | None = None
+
+
+class Planner(Protocol):
+    """Says which runs of pictures are pieces, as early as it can."""
+
+    def add(self, picture: Frame, times: Times) -> Iterable[Run]:
+        """Look at the next picture; give the runs that are certain now, in order."""
+
+    def finish(self, times: Times) -> Iterable[Run]:
+        """Give the rest."""
+
+
+class ShotPlanner:
+    """Shots, and parts of those that are longer than `max_s`.
+
+    A shot of at most twice that length is cut into equal parts; a longer one loses parts of `max_s` from its beginning
+    until it is. Pictures inside a gradual transition belong to no shot.
+    """
+
+    def __init__(self, fps: float, max_s: float, *, detect: bool = True) -> None:
+        self._finder = ShotFinder(fps) if detect else None
+        self._max_s = max_s
+        self._begin = 0
+
+    def add(self, picture: Frame, times: Times) -> Iterator[Run]:
+        """Look at the next picture; give the runs that are certain now, in order."""
+        if self._finder is not None:
+            self._finder.add(picture)
+        if len(times) % 32:
+            return
+        if self._finder is not None:
+            yield from self._close(self._finder.settled(), times)
+        certain = len(times) - 1 - (ShotFinder.REACH if self._finder is not None else 0)
+        while certain > self._begin and times[certain] - times[self._begin] > 2 * self._max_s:
+            edge = times.nearest(times[self._begin] + self._max_s, self._begin + 1, certain)
+            yield self._begin, edge
+            self._begin = edge
+
+    def finish(self, times: Times) -> Iterator[Run]:
+        """Give the rest."""
+        if self._finder is not None:
+            yield from self._close(self._finder.finish(), times)
+        if self._begin < len(times):
+            yield from self._parts(self._begin, len(times), times)
+
+    def _close(self, transitions: Sequence[Transition], times: Times) -> Iterator[Run]:
+        for transition in transitions:
+            if transition.first > self._begin:
+                yield from self._parts(self._begin, transition.first, times)
+            self._begin = max(self._begin, transition.last)
+
+    def _parts(self, first: int, last: int, times: Times) -> Iterator[Run]:
+        length = times[last] - times[first]
+        count = max(1, -int(-length // self._max_s))
+        inner = (times.nearest(times[first] + length * k / count, first, last) for k in range(1, count))
+        return ((a, b) for a, b in itertools.pairwise([first, *inner, last]) if b > a)
+
+
+class KnownRuns:
+    """The runs of an earlier pass, to be scored or hashed again."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._runs = deque(sorted(runs))
+
+    def add(self, picture: Frame, times: Times) -> Iterator[Run]:  # noqa: ARG002 - the pictures are not looked at
+        """Look at the next picture; give the runs that are certain now, in order."""
+        while self._runs and self._runs[0][1] < len(times):
+            yield self._runs.popleft()
+
+    def finish(self, times: Times) -> Iterator[Run]:
+        """Give the rest, as far as the file reaches."""
+        return ((first, last) for first, last in self._runs if last <= len(times))
+
+
+class Samples:
+    """The pictures shown at every 1 / `per_second` of the file's clock, until they are taken or left behind.
+
+    The grid belongs to the file, so a picture is sampled or not whatever the clip that it ends up in; a clip of
+    1 / `per_second` or more has at least one.
+    """
+
+    def __init__(self, per_second: float, most: int) -> None:
+        self._per_second, self._most = per_second, most
+        self._kept: deque[tuple[int, float, Frame]] = deque()
+        self._before: tuple[int, float, Frame] | None = None
+        self._origin: float | None = None
+
+    def add(self, index: int, time_s: float, picture: Frame) -> None:
+        """Take the next picture; that tells until when the one before it was shown."""
+        if self._origin is None:
+            self._origin = time_s
+        self._keep(time_s)
+        self._before = index, time_s, picture
+
+    def close(self, end_s: float) -> None:
+        """The file ends."""
+        self._keep(end_s)
+        self._before = None
+
+    def take(self, first: int, last: int) -> tuple[list[Frame], list[float]]:
+        """The samples of a run, `most` at most, and their times; older ones are forgotten."""
+        while self._kept and self._kept[0][0] < first:
+            self._kept.popleft()
+        found = list(itertools.takewhile(lambda each: each[0] < last, self._kept))[: self._most]
+        return [picture for _, _, picture in found], [time_s for _, time_s, _ in found]
+
+    def _keep(self, until_s: float) -> None:
+        """Keep the picture before when a point of the grid lies in [its start, `until_s`)."""
+        if self._before is None or self._origin is None:
+            return
+        points = [np.ceil((time - self._origin) * self._per_second - 1e-6) for time in (self._before[1], until_s)]
+        if points[0] < points[1]:
+            self._kept.append(self._before)
+
+
+def survey_file(
+    path: Path, planner: Planner, fps: float, *, min_s: float = 0.0, per_second: float | None = 4.0, hashed: bool = True
+) -> Iterator[Piece]:
+    """Decode a file once, and yield its pieces in order.
+
+    Shots shorter than `min_s` are given without scores. `per_second` pictures are scored, none where it is None.
+    Raises MediaError when the file cannot be decoded.
+    """
+    times = Times()
+    to_score = Samples(per_second or 1.0, MOST_SCORED)
+    to_hash = Samples(dedup.PER_SECOND, dedup.MOST_MOMENTS)
+    damaged: deque[int] = deque()
+    size: tuple[int, int] | None = None
+
+    def piece(run: Run) -> Piece:
+        first, last = run
+        while damaged and damaged[0] < first:
+            damaged.popleft()
+        start_s, end_s = times[first], times[last]
+        is_short = end_s - start_s < min_s - 1e-6
+        found: list[dict[str, Any] | None] = [None, None]
+        if not is_short and per_second is not None:
+            found[0] = scores.measure(*to_score.take(first, last))
+        if not is_short and hashed:
+            found[1] = dedup.hash_row(to_hash.take(first, last)[0])
+        return Piece(first, last, start_s, end_s, times[0], sum(index < last for index in damaged), is_short, *found)
+
+    for picture in iter_pictures(path):
+        small = picture.rgb(ANALYSIS_SIDE)
+        size = size or small.shape[:2]
+        if small.shape[:2] != size:  # streams may change their size on the way
+            small = np.asarray(cv2.resize(small, size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        if picture.damaged:
+            damaged.append(picture.index)
+        times.add(picture.time_s)
+        if per_second is not None:
+            to_score.add(picture.index, picture.time_s, small)
+        if hashed:
+            to_hash.add(picture.index, picture.time_s, small)
+        yield from map(piece, planner.add(small, times))
+    times.close(fps)
+    to_score.close(times.end_s)
+    to_hash.close(times.end_s)
+    yield from map(piece, planner.finish(times))
