@@ -117,7 +117,8 @@ def _stands_before(begin: int, packet: tuple[int, "av.Packet[VideoStream]"]) -> 
 
 
 def _mux_one(target: Path, stream: VideoStream, packets: Sequence["av.Packet[VideoStream]"]) -> None:
-    with av.open(str(target), "w", options={"fflags": "+bitexact", "movflags": "+faststart"}) as sink:
+    options = {"fflags": "+bitexact", **({"movflags": "+faststart"} if target.suffix == ".mp4" else {})}
+    with av.open(str(target), "w", options=options) as sink:
         out = sink.add_stream_from_template(stream)
         shift = packets[0].pts or 0
         for packet in packets:

@@ -174,7 +174,8 @@ def watermark_share(grays: Sequence[Gray]) -> float:
     """Share of the picture with edges that stay in place while those around them move.
 
     0 where most edges stay: before a camera that stands still, a mark cannot be told from the scene. An edge along the
-    motion stays too, so a mark must have edges both ways; and the still point of a zoom is surrounded by still edges.
+    motion stays too, so a mark must have edges both ways. The middle of the picture does not count: the still point of
+    a zoom lies there.
     """
     if len(grays) < 4:
         return 0.0
@@ -183,7 +184,7 @@ def watermark_share(grays: Sequence[Gray]) -> float:
     )
     middle = np.median(gradients, axis=0)
     steady = np.linalg.norm(middle, axis=0)
-    spread = np.median(np.linalg.norm(gradients - middle, axis=1), axis=0)
+    spread = np.quantile(np.linalg.norm(gradients - middle, axis=1), 0.75, axis=0)
     still = (steady > _EDGE) & (spread < 0.5 * steady)
     edges = (np.linalg.norm(gradients, axis=1) > _EDGE).mean(axis=0)
     if still.mean() > _MOST_STILL * edges.mean():
@@ -198,8 +199,9 @@ def watermark_share(grays: Sequence[Gray]) -> float:
         rows = slice(max(0, top - _AROUND), top + tall + _AROUND)
         columns = slice(max(0, left - _AROUND), left + wide + _AROUND)
         others = labels[rows, columns] != number
+        off_center = np.abs([(left + wide / 2) / labels.shape[1] - 0.5, (top + tall / 2) / labels.shape[0] - 0.5])
         lonely = (still[rows, columns] & others).sum() <= _MOST_STILL * (edges[rows, columns] * others).sum()
-        if size >= 12 and min(across, down) > 0.35 * max(across, down) and lonely:
+        if size >= 12 and off_center.max() > 0.2 and min(across, down) > 0.35 * max(across, down) and lonely:
             area += int(size)
     return area / marks.size
 

@@ -108,10 +108,9 @@ class ShotPlanner:
         if self._finder is not None:
             yield from self._close(self._finder.settled(), times)
         certain = len(times) - 1 - (ShotFinder.REACH if self._finder is not None else 0)
-        while certain > self._begin and times[certain] - times[self._begin] > 2 * self._max_s:
-            edge = times.nearest(times[self._begin] + self._max_s, self._begin + 1, certain)
-            yield self._begin, edge
-            self._begin = edge
+        for run in self._whole_parts(self._begin, certain, times):
+            yield run
+            self._begin = run[1]
 
     def finish(self, times: Times) -> Iterator[Run]:
         """Give the rest."""
@@ -126,11 +125,20 @@ class ShotPlanner:
                 yield from self._parts(self._begin, transition.first, times)
             self._begin = max(self._begin, transition.last)
 
+    def _whole_parts(self, first: int, last: int, times: Times) -> Iterator[Run]:
+        while last > first and times[last] - times[first] > 2 * self._max_s:
+            edge = times.nearest(times[first] + self._max_s, first + 1, last)
+            yield first, edge
+            first = edge
+
     def _parts(self, first: int, last: int, times: Times) -> Iterator[Run]:
+        for run in self._whole_parts(first, last, times):
+            yield run
+            first = run[1]
         length = times[last] - times[first]
         count = max(1, -int(-length // self._max_s))
         inner = (times.nearest(times[first] + length * k / count, first, last) for k in range(1, count))
-        return ((a, b) for a, b in itertools.pairwise([first, *inner, last]) if b > a)
+        yield from ((a, b) for a, b in itertools.pairwise([first, *inner, last]) if b > a)
 
 
 class KnownRuns:

@@ -1,0 +1,90 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kinema.data.frames import iter_pictures
+from kinema.data.shots import ShotFinder, Transition
+from kinema.data.split import SplitConfig, split_file, survey_again
+from kinema.data.survey import Samples, ShotPlanner, Times
+from kinema.media import Frame, write_video
+
+
+def runs(planner: ShotPlanner, frames: Frame, fps: float) -> list[tuple[int, int]]:
+    times, found = Times(), []
+    for index, frame in enumerate(frames):
+        times.add(index / fps)
+        found += planner.add(frame, times)
+    times.close(fps)
+    return [*found, *planner.finish(times)]
+
+
+def test_transitions_named_on_the_way_are_those_named_at_the_end(make_shot: Callable[..., Frame]) -> None:
+    shots = [make_shot(seed, 60 + 40 * seed, height=36, width=64) for seed in (1, 2, 3, 4)]
+    film = np.concatenate(shots)
+    late, soon = ShotFinder(24), ShotFinder(24)
+    named: list[Transition] = []
+    for frame in film:
+        late.add(frame)
+        soon.add(frame)
+        named += soon.settled()
+    assert named, "the first cut is far enough back to be certain before the end"
+    assert named + soon.finish() == late.finish() == [Transition("cut", k, k) for k in (100, 240, 420)]
+
+
+def test_a_long_shot_loses_parts_on_the_way_and_ends_in_equal_ones() -> None:
+    plain = np.zeros((130, 8, 8, 3), np.uint8)
+    assert runs(ShotPlanner(10, 2.0, detect=False), plain, 10) == [
+        (0, 20), (20, 40), (40, 60), (60, 80), (80, 100), (100, 115), (115, 130)
+    ]  # fmt: skip
+    assert runs(ShotPlanner(10, 7.0, detect=False), plain, 10) == [(0, 65), (65, 130)]
+
+
+def test_every_clip_has_the_pictures_shown_at_each_quarter_second() -> None:
+    samples = Samples(4.0, 99)
+    times = [0.0, 0.1, 0.2, 0.3, 0.9, 1.0, 1.3]
+    for index, time_s in enumerate(times):
+        samples.add(index, time_s, np.full((1, 1, 3), index, np.uint8))
+    samples.close(1.5)
+    assert samples.take(0, 4)[1] == [0.0, 0.2, 0.3]
+    assert samples.take(4, 7)[1] == [1.0]
+
+
+def test_scores_do_not_depend_on_whether_a_clip_is_looked_at_alone(
+    make_shot: Callable[..., Frame], tmp_path: Path
+) -> None:
+    path = tmp_path / "film.mp4"
+    write_video(path, np.concatenate([make_shot(1, 40), make_shot(2, 30), make_shot(3, 50)]), 12)
+    clips = split_file(str(path), "hash", SplitConfig(max_s=3.0), tmp_path / "work")
+    spans = [(clip.row["first_frame"], clip.row["first_frame"] + clip.row["num_frames"]) for clip in clips]
+    assert spans == [(0, 20), (20, 40), (40, 70), (70, 95), (95, 120)]
+    again = survey_again(str(path), spans[1::2], per_second=4.0, hashed=True)
+    assert again == {span: (clip.scores, clip.hashes) for span, clip in zip(spans, clips, strict=True) if span in again}
+    assert len(again) == 2
+
+
+@pytest.mark.parametrize("key_every", [10, 250])
+def test_clips_cut_at_key_frames_are_copies_and_others_hold_the_same_pictures(
+    make_shot: Callable[..., Frame], tmp_path: Path, key_every: int
+) -> None:
+    import av
+
+    path = tmp_path / "film.mp4"
+    film = make_shot(1, 40)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=10, options={"g": str(key_every), "sc_threshold": "0", "crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 128, 72, "yuv420p"
+        for picture in film:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        file.mux(stream.encode(None))
+    clips = split_file(str(path), "hash", SplitConfig(max_s=2.0, detect=False), tmp_path / "work")
+    assert [clip.row["cut"] for clip in clips] == ["copied" if key_every == 10 else "transcoded"] * 2
+    whole = [picture.rgb() for picture in iter_pictures(path)]
+    for clip in clips:
+        assert clip.path is not None
+        there = [picture.rgb() for picture in iter_pictures(clip.path)]
+        first = clip.row["first_frame"]
+        assert len(there) == 20
+        apart = np.abs(np.stack(there).astype(int) - np.stack(whole[first : first + 20])).mean()
+        assert apart == 0 if key_every == 10 else apart < 3
