@@ -55,7 +55,7 @@ def join(parts: list[Frame], kind: str, length: int) -> tuple[Frame, list[Transi
             film = np.concatenate([film, part])
             continue
         if kind == "fade":
-            film, truth = dissolve(film, np.zeros((length + 4, *part.shape[1:]), np.uint8), length, truth)
+            film, truth = dissolve(film, np.zeros((2 * length + 8, *part.shape[1:]), np.uint8), length, truth)
         film, truth = dissolve(film, part, length, truth)
     return film, truth
 

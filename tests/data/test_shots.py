@@ -50,6 +50,16 @@ def test_a_dissolve_is_found_within_a_few_frames(make_shot: Callable[..., Frame]
         assert abs(found.last - 50) <= 4
 
 
+def test_a_gesture_or_a_lamp_in_one_scene_is_no_dissolve(make_shot: Callable[..., Frame]) -> None:
+    frames = np.repeat(make_shot(1, 1, grain=24), 60, axis=0)
+    other = make_shot(2, 1)[0]
+    for step, frame in enumerate(frames):
+        share = min(1.0, max(0.0, (step - 25) / 10))
+        frame[:, :8] = ((1 - share) * frame[:, :8] + share * other[:, :8]).astype(np.uint8)
+        frame[:] = np.minimum(255, frame + 12 * share).astype(np.uint8)
+    assert find(frames) == []
+
+
 def test_a_fade_through_black_is_gradual(make_shot: Callable[..., Frame]) -> None:
     black = np.zeros((20, 72, 128, 3), np.uint8)
     faded = blend(blend(slow(make_shot, 1, 40), np.repeat(black, 2, axis=0), 15), slow(make_shot, 2, 40), 15)

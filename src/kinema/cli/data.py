@@ -1,5 +1,6 @@
 """`kinema data`: footage becomes a data set, and what is in a data set is shown."""
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -100,6 +101,16 @@ class Diff:
     """One data set."""
     after: Annotated[Path, tyro.conf.Positional, flags.path("FOLDER")]
     """The other one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Browse:
+    """Serve a page on this machine to look at clips, scores, clusters, and what was dropped and why."""
+
+    folder: Annotated[Path, tyro.conf.Positional, flags.path("FOLDER")]
+    """The data set."""
+    port: Annotated[int, flags.whole("N"), flags.hint("8700")] = 8700
+    """Port on 127.0.0.1; 0 takes a free one."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -206,6 +217,20 @@ def _diff(argv: Sequence[str]) -> int:
     return 1 if lines else 0
 
 
+def _browse(argv: Sequence[str]) -> int:
+    options = flags.parse(Browse, argv, "data browse")
+    if not 0 <= options.port < 65536:
+        raise SpecError(f"--port is {options.port}; a port is 0 to 65535")
+    from kinema.data.browse import make_server
+    from kinema.data.store import Store
+
+    with make_server(Store(options.folder), options.port) as server:
+        print(f"{options.folder} at http://127.0.0.1:{server.server_port} (Ctrl-C ends it)", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return 0
+
+
 def _print_row(row: dict[str, Any], indent: int | None = None) -> None:
     print(
         json.dumps({name: value for name, value in row.items() if value is not None}, indent=indent, ensure_ascii=False)
@@ -220,6 +245,7 @@ _ACTIONS: dict[str, Callable[[Sequence[str]], int]] = {
     "export": _export,
     "import": _import,
     "diff": _diff,
+    "browse": _browse,
 }
 _HELP = """usage: kinema data COMMAND ...
 
@@ -232,4 +258,5 @@ commands:
   query   list clips or files by a condition: kinema data query data "motion > 0.1"
   export  write kept clips as WebDataset tars
   import  unpack WebDataset tars into a folder
-  diff    say how two data sets differ"""
+  diff    say how two data sets differ
+  browse  a page to look at clips, scores, clusters and dropped ones"""

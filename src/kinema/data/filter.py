@@ -77,6 +77,7 @@ def drop_reason(clip: dict[str, Any], keep: KeepConfig) -> str | None:
         return f"camera is {clip['camera']}"
     if clip["hdr"] and not keep.hdr:
         return "high dynamic range"
+    width, height = max(width, 1.0), max(height, 1.0)
     limits: tuple[tuple[str, float, float, float], ...] = (
         ("damaged share", clip["damaged_frames"] / clip["num_frames"], 0, keep.max_damaged),
         ("shorter side", min(width, height), keep.min_side, float("inf")),

@@ -26,6 +26,8 @@ _CONTEXT = 4
 """Frames on each side of a transition that must belong to what it joins."""
 _FAR = 14.0
 """Least difference of the pictures that a gradual transition joins: root mean square, of 255."""
+_ALIKE = 0.85
+"""Correlation above which two pictures show one scene: a gesture or a lamp, no dissolve."""
 _OFF_BLEND = 0.30
 """Largest part of the difference that the pictures between may leave unexplained as a blend."""
 _UNEVEN = 0.17
@@ -152,7 +154,7 @@ def _misfit(frames: deque[NDArray[np.float32]], start: int, end: int) -> float |
     old, new = frames[start], frames[end]
     across = new - old
     size = float(np.sqrt(np.mean(across * across)))
-    if size < _FAR:
+    if size < _FAR or _show_one_scene(old, new):
         return None
     if max(_distance(frames[start - _CONTEXT], old), _distance(new, frames[end + _CONTEXT])) > 0.5 * size:
         return None
@@ -174,6 +176,17 @@ def _misfit(frames: deque[NDArray[np.float32]], start: int, end: int) -> float |
     if off > _OFF_BLEND or uneven > _UNEVEN or largest_step > max(0.34, 4 / (end - start)):
         return None
     return uneven + 0.3 * off
+
+
+def _show_one_scene(old: NDArray[np.float32], new: NDArray[np.float32]) -> bool:
+    """Whether two pictures are the same but for what moved or how it is lit: alike in pattern, and in contrast.
+
+    The ends of a fade are alike in pattern only.
+    """
+    one, other = old - old.mean(), new - new.mean()
+    spreads = float(np.linalg.norm(one)), float(np.linalg.norm(other))
+    alike = float(one @ other) > _ALIKE * spreads[0] * spreads[1]
+    return alike and min(spreads) > 0.7 * max(spreads)
 
 
 def _distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -64,6 +64,10 @@ class Store:
         """The columns of a table, in the order in which stages added them; none when it was not begun."""
         return list(self._open(table).schema.names) if self.has(table) else []
 
+    def schema(self, table: Table) -> pa.Schema:
+        """Names and types of a table's columns; raises DataError when it was not begun."""
+        return self._open(table).schema
+
     def ensure(self, table: Table, schema: pa.Schema) -> None:
         """Begin a table, or add the columns that it lacks, empty."""
         if not self.has(table):

@@ -1,0 +1,94 @@
+"""The same work on a Ray cluster: each slot of a node holds one child process, with the limits that it has here.
+
+Ray carries items and results; a slot runs its items as the pool of this machine does, so that an item ends the same
+way on both. When a node or a slot dies, its items are given to others, and count as tried.
+"""
+
+import importlib.util
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from kinema.data.pool import TRIES, Item, Limits, Outcome, run_one
+from kinema.errors import DataError
+
+_LONGER_S = 30.0
+"""What a slot may take beyond the limit of its item: to start its child, and to send the result."""
+
+
+def run_ray(
+    work: Callable[[Item], Any], items: Iterable[Item], limits: Limits, length_s: Callable[[Item], float] | None = None
+) -> Iterator[tuple[Item, Outcome]]:
+    """Yield each item with its outcome, as they end; arguments as for `run_all`, whose twin this is.
+
+    As many slots as the cluster has processors, or `limits.workers` where that is above 1. Raises DataError when Ray is
+    not installed, or when no slot can be kept alive.
+    """
+    ray = connect()
+    waiting: deque[tuple[Item, int]] = deque((item, 1) for item in items)
+    if not waiting:
+        return
+    slots = limits.workers if limits.workers > 1 else int(ray.cluster_resources().get("CPU", 1))
+    remote = ray.remote(num_cpus=1, max_restarts=0)(Slot)
+    idle = [remote.remote(limits) for _ in range(min(slots, len(waiting)))]
+    busy: dict[Any, tuple[Any, Item, int]] = {}
+    deaths = 0
+    try:
+        while waiting or busy:
+            while waiting and idle:
+                slot = idle.pop()
+                item, attempt = waiting.popleft()
+                seconds = limits.seconds + (limits.per_second * length_s(item) if length_s else 0.0)
+                busy[slot.run.remote(work, item, attempt, seconds)] = (slot, item, attempt)
+            ready, _ = ray.wait(list(busy), num_returns=1, timeout=_LONGER_S)
+            for reference in ready:
+                slot, item, attempt = busy.pop(reference)
+                try:
+                    outcome: Outcome = ray.get(reference)
+                    deaths = 0
+                except ray.exceptions.RayError as error:
+                    deaths += 1
+                    if deaths > TRIES * slots:
+                        raise DataError(f"the cluster loses every worker it is given: {_short(error)}") from error
+                    outcome = Outcome("set apart", None, f"its worker died: {_short(error)}", attempt)
+                    slot = remote.remote(limits)
+                idle.append(slot)
+                if outcome.status in ("set apart", "failed") and outcome.attempts < TRIES:
+                    waiting.append((item, outcome.attempts + 1))
+                else:
+                    yield item, outcome
+    finally:
+        for slot in [*idle, *(each for each, _, _ in busy.values())]:
+            ray.kill(slot)
+
+
+class Slot:
+    """An actor: works on one item at a time, in a child process of its own."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def run(self, work: Callable[[Any], Any], item: Any, attempt: int, seconds: float) -> Outcome:
+        """How one attempt at an item ended."""
+        return run_one(work, item, self._limits, attempt, seconds)
+
+
+def connect() -> Any:
+    """Ray, connected to the cluster of RAY_ADDRESS, else to one that runs on this machine, else to a new one here.
+
+    Raises DataError when it is not installed.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise DataError("the engine ray needs the package ray: pip install 'kinema[cluster]', or use --engine local")
+    import ray
+
+    if not ray.is_initialized():
+        # workers are this interpreter on every node; Ray's own choice would build environments of its own
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    return ray
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

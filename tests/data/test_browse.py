@@ -1,0 +1,96 @@
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from kinema.data import DataRecipe, Store, run_recipe
+from kinema.data.browse import make_server
+from kinema.data.ingest import Source
+from kinema.data.pool import Limits
+from kinema.data.split import SplitConfig
+from kinema.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def address(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    out = tmp_path_factory.mktemp("browsed") / "set"
+    recipe = DataRecipe(
+        sources=(Source(path=str(footage)),), out=out, split=SplitConfig(min_s=1.6), limits=Limits(workers=0),
+        max_failures=0.6,
+    )  # fmt: skip
+    run_recipe(recipe, ("ingest", "split", "filter", "dedup"))
+    server = make_server(Store(out), 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def get(url: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            return answer.status, answer.read(), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(), dict(error.headers)
+
+
+def test_the_page_needs_nothing_from_elsewhere(address: str) -> None:
+    status, page, _ = get(address + "/")
+    assert status == 200
+    assert b"http://" not in page
+    assert b"https://" not in page
+
+
+def test_kept_and_dropped_clips_are_listed_with_their_reasons(address: str) -> None:
+    overview = json.loads(get(address + "/overview")[1])
+    assert (overview["clips"], overview["kept"], overview["reasons"]) == (3, 1, {"shorter than 1.6 s": 2})
+    kept = json.loads(get(address + "/clips?state=kept")[1])
+    assert [Path(clip["uri"]).name for clip in kept["clips"]] == ["it's one.mp4"]
+    dropped = json.loads(get(address + "/clips?state=dropped&reason=" + quote("shorter than 1.6 s"))[1])
+    assert [Path(clip["uri"]).name for clip in dropped["clips"]] == ["two shots.mp4"] * 2
+
+
+def test_clips_are_sorted_searched_and_counted(address: str) -> None:
+    found = json.loads(get(address + "/clips?state=all&sort=num_frames&order=down&count=1&from=1")[1])
+    assert found["total"] == 3
+    assert [clip["num_frames"] for clip in found["clips"]] == [18]
+    assert sum(found["bars"]["counts"]) == 3
+    assert json.loads(get(address + "/clips?state=all&text=" + quote("IT'S"))[1])["total"] == 1
+    assert json.loads(get(address + "/clips?state=all&where=" + quote("num_frames > 18"))[1])["total"] == 1
+
+
+def test_a_wrong_condition_is_said_in_one_line(address: str) -> None:
+    for path in ("/clips?where=motions", "/clips?sort=beauty", "/clips?state=lost", "/clips?from=x", "/video/none"):
+        status, said, _ = get(address + path)
+        assert status == 400
+        assert said
+        assert b"\n" not in said
+
+
+def test_a_player_gets_the_range_that_it_asks_for(address: str) -> None:
+    clip = json.loads(get(address + "/clips")[1])["clips"][0]
+    url = f"{address}/video/{clip['clip_id']}"
+    _, whole, headers = get(url)
+    assert (len(whole), headers["Content-Type"]) == (clip["num_bytes"], "video/mp4")
+    status, part, headers = get(url, Range="bytes=10-19")
+    assert (status, part, headers["Content-Range"]) == (206, whole[10:20], f"bytes 10-19/{len(whole)}")
+    assert get(url, Range="bytes=-5")[1] == whole[-5:]
+    assert get(url, Range=f"bytes={len(whole)}-")[0] == 416
+    assert get(f"{address}/poster/{clip['clip_id']}")[1].startswith(b"\xff\xd8")
+
+
+def test_other_sites_cannot_ask_through_the_browser(address: str) -> None:
+    assert get(address + "/overview", Host="evil.example:80")[0] == 403
+
+
+def test_a_taken_port_and_an_empty_set_are_refused(address: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no clips yet"):
+        make_server(Store(tmp_path / "new", create=True), 0)
