@@ -4,8 +4,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from kinema.generate.progress import Progress
 from kinema.media import probe, read_video
@@ -15,7 +17,7 @@ from kinema.serve.jobs import Jobs
 from kinema.serve.leases import Leases
 from kinema.serve.settings import QueueSettings
 from kinema.serve.steps import ResumablePipeline
-from kinema.serve.store import Store
+from kinema.serve.store import WORKERS, Store
 from kinema.serve.worker import Worker
 from kinema.spec import VideoSpec
 
@@ -160,6 +162,22 @@ def test_deleted_jobs_leave_no_file(shop: Shop, monkeypatch: pytest.MonkeyPatch)
     shop.jobs.delete(job.id)
     shop.worker.sweep()
     assert shop.artefacts.names(f"jobs/{job.id}") == []
+
+
+def test_a_worker_says_that_it_is_there_while_it_works(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, publish = shop.add(), shop.worker.leases.publish
+
+    def in_hand() -> list[str | None]:
+        with shop.store.read() as db:
+            return list(db.execute(sa.select(WORKERS.c.job_id)).scalars())
+
+    def publish_late(*args: Any) -> None:
+        _wait(lambda: in_hand() == [job.id])
+        publish(*args)
+
+    monkeypatch.setattr(shop.worker.leases, "publish", publish_late)
+    assert shop.worker.work_once()
+    assert shop.jobs.get(job.id).status == "completed"
 
 
 VICTIM = """

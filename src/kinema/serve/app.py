@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import kinema
 from kinema.serve import api_health, api_models, api_moderations, api_videos, api_webhooks
 from kinema.serve.api import Api
+from kinema.serve.api_studio import install_studio
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.faults import error_body, install_faults
 from kinema.serve.jobs import Jobs
@@ -60,6 +61,7 @@ def make_app(
     app.include_router(api_moderations.router)
     app.include_router(api_videos.router)
     app.include_router(api_webhooks.router)
+    install_studio(app)
     install_faults(app)
     app.add_middleware(RequestIds)
     return app

@@ -15,7 +15,7 @@ from kinema.errors import JobCancelled
 from kinema.serve.job import Job, LeaseLost, Result, result_json
 from kinema.serve.jobs import Clock, note
 from kinema.serve.settings import QueueSettings
-from kinema.serve.store import JOBS, MODELS, SHARES, WORKERS, Store
+from kinema.serve.store import EVENTS, JOBS, MODELS, SHARES, WORKERS, Store
 
 
 class Leases:
@@ -81,6 +81,13 @@ class Leases:
         if row is None:
             raise self._lost(job)
         self._require_wanted(job, row.cancel_requested)
+
+    def preview(self, job: Job, picture: str) -> None:
+        """Show what the job is becoming: a small picture as a `data:` URL. Raises LeaseLost."""
+        with self.store.write() as db:
+            if db.execute(sa.select(JOBS.c.id).where(*self._mine(job))).first() is None:
+                raise self._lost(job)
+            note(db, job.id, "video.preview", self.clock(), image=picture)
 
     def publish(self, job: Job, result: Result) -> None:
         """Make the result the job's, once and for all. Raises what `renew` raises; then nothing has been published."""
@@ -208,7 +215,11 @@ class Leases:
 
     def _end(self, db: sa.Connection, job: Job, now: float, *conditions: Any, **values: Any) -> bool:
         ended = {"worker": None, "lease_until": None, "ended_at": now, "expires_at": now + self.settings.keep_s}
-        return bool(db.execute(JOBS.update().where(*self._mine(job), *conditions).values(**ended, **values)).rowcount)
+        update = JOBS.update().where(*self._mine(job), *conditions).values(**ended, **values)
+        if not db.execute(update).rowcount:
+            return False
+        db.execute(EVENTS.delete().where(EVENTS.c.job_id == job.id, EVENTS.c.type == "video.preview"))
+        return True
 
     def _mine(self, job: Job) -> tuple[Any, ...]:
         """The job, only while this worker has it, in this attempt."""

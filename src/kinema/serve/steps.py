@@ -18,6 +18,7 @@ from kinema.generate.pipeline import Pipeline
 from kinema.generate.record import Record
 from kinema.generate.state import FrameVelocity
 from kinema.serve.artefacts import Artefacts
+from kinema.serve.preview import Previewer
 from kinema.spec import VideoSpec
 
 logger = logging.getLogger(__name__)
@@ -93,8 +94,11 @@ class ResumablePipeline(Pipeline):
     """
 
     steps: StepLog | None = None
+    previewer: Previewer | None = None
 
     def network(self, spec: VideoSpec) -> FrameVelocity:
-        """The network under text and guidance, with its earlier answers."""
+        """The network under text and guidance, with its earlier answers, watched by the previewer."""
         network = super().network(spec)
-        return network if self.steps is None else self.steps.kept(network)
+        if self.steps is not None:
+            network = self.steps.kept(network)
+        return network if self.previewer is None else self.previewer.watched(network)

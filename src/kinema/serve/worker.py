@@ -1,5 +1,6 @@
 """The process that makes the videos: weights stay warm between jobs, and a job outlives any worker."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -26,6 +27,7 @@ from kinema.serve.capabilities import Capabilities
 from kinema.serve.job import Artefact, Job, LeaseLost, Result
 from kinema.serve.jobs import forget, sweepable
 from kinema.serve.leases import Leases
+from kinema.serve.preview import Previewer
 from kinema.serve.settings import QueueSettings
 from kinema.serve.steps import ResumablePipeline, StepLog, steps_folder
 from kinema.serve.store import Store
@@ -137,7 +139,7 @@ class Worker:
 
     def _make_and_publish(self, job: Job) -> None:
         pipeline = self._pipelines[job.model]
-        with tempfile.TemporaryDirectory(prefix="kinema-") as name, _Heartbeat(self.leases, job):
+        with tempfile.TemporaryDirectory(prefix="kinema-") as name, _Heartbeat(self.leases, job, self.models):
             folder, report = Path(name), _Report(self.leases, job)
             spec, before = self._inputs(job, folder)
             resolved = pipeline.resolve(spec)
@@ -146,6 +148,7 @@ class Worker:
             steps = steps_folder(job.id, shown)  # without the picture's place, which differs from worker to worker
             log = StepLog(self.artefacts, steps, self._keep_steps_s)
             pipeline.steps = log
+            pipeline.previewer = Previewer(pipeline.model.vae, report.show)
             try:
                 pictures = pipeline.stream(resolved, report)
                 files = _write(folder, _joined(before, pictures), resolved, shown.to_metadata())
@@ -153,7 +156,7 @@ class Worker:
                 log.flush()  # whoever takes the job next goes on from here
                 raise
             finally:
-                pipeline.steps = None
+                pipeline.steps = pipeline.previewer = None
             result = self._store(job, files, resolved, log.num_replayed, report)
             self._insist(lambda: self.leases.publish(job, result))
         self.artefacts.remove(steps)
@@ -241,12 +244,17 @@ class _Report:
         except sa.exc.OperationalError as error:
             logger.warning("the store is away (%s); the work goes on", error.orig)
 
+    def show(self, picture: str) -> None:
+        """Let those who follow the job see what it is becoming; one more or less matters to nobody."""
+        with contextlib.suppress(LeaseLost, sa.exc.OperationalError):  # the next report says so too
+            self._leases.preview(self._job, picture)
+
 
 class _Heartbeat:
-    """Keeps a lease alive through steps that take longer than it lasts."""
+    """Keeps a lease alive through steps that take longer than it lasts, and says that its worker is there."""
 
-    def __init__(self, leases: Leases, job: Job) -> None:
-        self._leases, self._job = leases, job
+    def __init__(self, leases: Leases, job: Job, models: tuple[str, ...]) -> None:
+        self._leases, self._job, self._models = leases, job, models
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
@@ -260,6 +268,7 @@ class _Heartbeat:
     def _beat(self) -> None:
         while not self._done.wait(self._leases.settings.lease_s / 3):
             try:
+                self._leases.alive(self._models, self._job.id)
                 self._leases.renew(self._job)
             except sa.exc.OperationalError as error:
                 logger.warning("the store is away (%s)", error.orig)

@@ -1,0 +1,342 @@
+// The box in which a video is asked for.
+
+import * as api from "./api.js";
+import * as shelf from "./shelf.js";
+import { t } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const FIELDS = ["prompt", "size", "seconds", "seed", "takes", "model", "negative", "steps", "guidance", "solver"];
+const ASPECTS = [[1, 1], [16, 9], [9, 16], [4, 3], [3, 4], [21, 9]];
+const LENGTHS = [1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20];
+
+let models = [];
+let mode = "create"; // or remix, extend
+let source = null;
+let picture = null; // a data: URL, as wide and high as it was dropped
+let repeatKey = null;
+let onSent = () => {};
+
+export function setUp({ sent }) {
+  onSent = sent;
+  $("composer").addEventListener("submit", (event) => {
+    event.preventDefault();
+    send();
+  });
+  $("prompt").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    send();
+  });
+  $("composer").addEventListener("input", edited);
+  $("model").addEventListener("change", () => fillOptions());
+  $("size").addEventListener("change", askForSize);
+  $("picture-file").addEventListener("change", (event) => {
+    if (event.target.files[0]) setPicture(event.target.files[0]);
+    event.target.value = "";
+  });
+  $("picture-remove").addEventListener("click", () => showPicture(null));
+  $("source-leave").addEventListener("click", leaveSource);
+  $("advanced-toggle").addEventListener("click", () => showAdvanced($("advanced").hidden));
+  for (const idea of document.querySelectorAll("[data-copy]")) idea.closest(".menu")?.addEventListener("click", closeMenu);
+  const draft = shelf.readDraft();
+  for (const name of FIELDS) if (draft[name]) $(name).dataset.wanted = draft[name];
+  for (const name of ["prompt", "seed", "negative", "steps", "guidance"]) $(name).value = draft[name] ?? "";
+  if (draft.takes) $("takes").value = draft.takes;
+  showPicture(draft.picture ?? null);
+  if (draft.negative || draft.steps || draft.guidance || draft.solver) showAdvanced(true);
+  grow();
+  showMode();
+}
+
+function closeMenu() {
+  $("composer-copy").open = false;
+}
+
+export function focus() {
+  $("prompt").focus();
+  $("composer").scrollIntoView({ block: "center", behavior: "smooth" });
+}
+
+function edited() {
+  repeatKey = null;
+  complain("");
+  grow();
+  keep();
+  showGo();
+}
+
+function keep() {
+  if (mode !== "create") return;
+  shelf.keepDraft({ ...Object.fromEntries(FIELDS.map((name) => [name, $(name).value])), picture });
+}
+
+function grow() {
+  const box = $("prompt");
+  box.style.height = "auto";
+  box.style.height = `${box.scrollHeight}px`;
+}
+
+function showAdvanced(isOpen) {
+  $("advanced").hidden = !isOpen;
+  $("advanced-toggle").setAttribute("aria-expanded", String(isOpen));
+}
+
+export function setModels(list) {
+  models = list;
+  fillOptions();
+}
+
+const present = () => models.find((model) => model.id === $("model").value) ?? models.find((model) => model.id === model.served_model) ?? models[0];
+
+export const servedModel = (name) => models.find((model) => model.id === name)?.served_model ?? name;
+export const hasVerb = (verb) => present()?.verbs?.includes(verb) ?? false;
+
+function choose(select, options, wanted) {
+  const value = wanted ?? select.dataset.wanted ?? select.value;
+  delete select.dataset.wanted;
+  const has = options.some(([name]) => name === value);
+  const more = value && !has && select !== $("model") ? [[value, select === $("seconds") ? t("seconds", value) : value]] : [];
+  select.replaceChildren(...[...options, ...more].map(([name, shown]) => new Option(shown, name)));
+  select.value = has || more.length ? value : options[0]?.[0] ?? "";
+}
+
+// What the chosen model can make, offered; before a worker has said it, the model's own choice.
+export function fillOptions() {
+  const own = models.filter((model) => model.id === model.served_model);
+  choose($("model"), (own.length ? own : models).map((model) => [model.id, model.id]));
+  $("model-pill").hidden = own.length < 2;
+  const model = present();
+  choose($("size"), [...sizesOf(model), ["other", t("custom")]]);
+  choose($("seconds"), lengthsOf(model));
+  choose($("solver"), [["", t("modelDefault")], ...(model?.solvers ?? []).map((name) => [name, name])]);
+  $("steps").placeholder = model?.default_steps ?? t("modelDefault");
+  $("guidance").placeholder = model?.default_guidance ?? t("modelDefault");
+  showGo();
+}
+
+function sizesOf(model) {
+  if (!model?.default_size) return [["", t("modelDefault")]];
+  const [width, height] = model.default_size.split("x").map(Number);
+  const { width: across, height: down } = model.size_multiples;
+  const area = width * height;
+  const found = new Map([[model.default_size, `${width} × ${height}`]]);
+  for (const [wide, high] of ASPECTS) {
+    const w = Math.max(across, Math.round(Math.sqrt((area * wide) / high) / across) * across);
+    const h = Math.max(down, Math.round(Math.sqrt((area * high) / wide) / down) * down);
+    if (w * h <= model.max_pixels) found.set(`${w}x${h}`, `${w} × ${h}`);
+  }
+  return [...found];
+}
+
+const frameStride = (model) => Number(/\d+/.exec(model?.frames ?? "")?.[0] ?? 1);
+
+function lengthsOf(model, before = 0) {
+  if (!model?.default_fps) return [["", t("modelDefault")]];
+  const fits = (s) => Number.isInteger((s * model.default_fps) / frameStride(model)) && s <= model.max_seconds;
+  const usual = Number(model.default_seconds);
+  const found = [...new Set([usual, ...LENGTHS])].filter((s) => s === usual || fits(s)).sort((a, b) => a - b);
+  const options = found.map((s) => {
+    const whole = Math.round((before + s) * 1000) / 1000;
+    return [String(whole), t("seconds", whole)];
+  });
+  if (before) return options;
+  const first = options.findIndex(([name]) => Number(name) === usual);
+  return first > 0 ? [options[first], ...options.filter((_, i) => i !== first)] : options;
+}
+
+function askForSize() {
+  if ($("size").value !== "other") return;
+  const asked = prompt(t("customAsk"), present()?.default_size ?? "")?.trim().toLowerCase().replace("×", "x");
+  choose($("size"), [...sizesOf(present()), ["other", t("custom")]], /^\d+x\d+$/.test(asked ?? "") ? asked : present()?.default_size);
+  edited();
+}
+
+// --- where the video comes from
+
+export async function startFrom(kind, video) {
+  mode = kind;
+  source = video;
+  picture = null;
+  $("prompt").value = video.prompt;
+  $("seed").value = kind === "remix" ? video.seed ?? "" : "";
+  if (kind === "extend") choose($("seconds"), lengthsOf(models.find((model) => model.id === video.served_model) ?? present(), Number(video.seconds)), "");
+  if (kind === "extend") $("seconds").selectedIndex = Math.min(1, $("seconds").length - 1);
+  $("source-what").textContent = t(kind === "remix" ? "remixOf" : "extensionOf");
+  $("source-prompt").textContent = video.prompt;
+  $("source-image").src = await api.mediaAddress(video.id, "thumbnail");
+  repeatKey = null;
+  complain("");
+  showMode();
+  grow();
+  focus();
+  $("prompt").select();
+}
+
+function leaveSource() {
+  mode = "create";
+  source = null;
+  const draft = shelf.readDraft();
+  $("prompt").value = draft.prompt ?? "";
+  $("seed").value = draft.seed ?? "";
+  $("seconds").dataset.wanted = draft.seconds ?? "";
+  picture = draft.picture ?? null;
+  fillOptions();
+  complain("");
+  showMode();
+  grow();
+  focus();
+}
+
+function showMode() {
+  $("source").hidden = mode === "create";
+  for (const node of document.querySelectorAll("#composer [data-only]")) {
+    if (node.id !== "advanced") node.classList.toggle("absent", !node.dataset.only.split(" ").includes(mode));
+  }
+  $("advanced").classList.toggle("absent", mode !== "create");
+  document.querySelector("label.pill [data-t=length], label.pill [data-t=newLength]").dataset.t = mode === "extend" ? "newLength" : "length";
+  document.querySelector("label.pill [data-t=length], label.pill [data-t=newLength]").textContent = t(mode === "extend" ? "newLength" : "length");
+  showPicture(picture);
+  showGo();
+}
+
+export function showGo() {
+  const many = mode === "create" ? Number($("takes").value) : 1;
+  $("go-word").textContent = mode === "create" ? (many > 1 ? t("makeMany", many) : t("make")) : t(mode);
+}
+
+// Puts settings into the box: of a video that is here, or of a record read from a file.
+export function reuse(settings) {
+  mode = "create";
+  source = null;
+  if (settings.model && models.some((model) => model.id === settings.model)) $("model").dataset.wanted = settings.model;
+  for (const name of ["size", "seconds"]) if (settings[name]) $(name).dataset.wanted = String(settings[name]);
+  fillOptions();
+  for (const name of ["prompt", "seed", "negative", "steps", "guidance"]) $(name).value = settings[name] ?? "";
+  $("solver").value = settings.solver ?? "";
+  $("takes").value = "1";
+  picture = null;
+  showAdvanced(Boolean(settings.negative || settings.solver) || String(settings.steps ?? "") !== String(present()?.default_steps ?? "") || String(settings.guidance ?? "") !== String(present()?.default_guidance ?? ""));
+  showMode();
+  edited();
+  focus();
+}
+
+export function useIdea(text) {
+  $("prompt").value = text;
+  edited();
+  focus();
+}
+
+// --- the first picture
+
+export async function setPicture(file) {
+  const address = URL.createObjectURL(file);
+  try {
+    const image = await load(address);
+    const scale = Math.min(1, 1920 / Math.max(image.naturalWidth, image.naturalHeight));
+    showPicture(draw(image, Math.round(image.naturalWidth * scale), Math.round(image.naturalHeight * scale)).toDataURL("image/webp", 0.95));
+    edited();
+  } catch {
+    complain(t("notMedia", file.name));
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+}
+
+function showPicture(address) {
+  picture = address;
+  $("picture").hidden = !address || mode !== "create";
+  if (address) $("picture").querySelector("img").src = address;
+  keep();
+}
+
+async function load(address) {
+  const image = new Image();
+  image.src = address;
+  await image.decode();
+  return image;
+}
+
+function draw(image, width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const scale = Math.max(width / image.naturalWidth, height / image.naturalHeight); // fill it, and cut off the rest
+  const [w, h] = [image.naturalWidth * scale, image.naturalHeight * scale];
+  canvas.getContext("2d").drawImage(image, (width - w) / 2, (height - h) / 2, w, h);
+  return canvas;
+}
+
+async function pictureFile(size) {
+  if (!picture) return null;
+  const image = await load(picture);
+  const [width, height] = size ? size.split("x").map(Number) : [image.naturalWidth, image.naturalHeight];
+  return new Promise((resolve) => draw(image, width, height).toBlob(resolve, "image/png"));
+}
+
+// --- sending
+
+const clean = (body) => Object.fromEntries(Object.entries(body).filter(([, value]) => value !== "" && value != null));
+
+// What the box asks for, in the fields of the API.
+export function asked() {
+  if (mode === "extend") return clean({ prompt: $("prompt").value, seconds: $("seconds").value, seed: number("seed"), video: source.id });
+  const own = { prompt: $("prompt").value, model: $("model").value, size: $("size").value, seconds: $("seconds").value, seed: number("seed") };
+  if (mode === "remix") return clean({ ...own, model: source.model, size: source.size, seconds: source.seconds });
+  return clean({ ...own, negative_prompt: $("negative").value, num_inference_steps: number("steps"), guidance_scale: number("guidance"), solver: $("solver").value });
+}
+
+// A number as a number, and anything else as it is: the server says what is wrong with it.
+function number(name) {
+  const text = $(name).value.trim();
+  return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+}
+
+async function send() {
+  if ($("go").getAttribute("aria-busy") === "true") return;
+  if (!$("prompt").value.trim()) return $("prompt").focus();
+  $("go").setAttribute("aria-busy", "true");
+  try {
+    repeatKey ??= Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const made = mode === "create" ? await sendTakes() : [await sendChange()];
+    repeatKey = null;
+    made.forEach((video) => shelf.put(video));
+    if (mode !== "create") leaveSource();
+    $("prompt").select(); // to be changed and sent again, or typed over
+    complain("");
+    onSent(made);
+  } catch (error) {
+    if (error instanceof api.Away) complain(t("awayHelp"));
+    else if (error instanceof api.Refused) complain(error.message, error.param);
+    else throw error;
+  } finally {
+    $("go").removeAttribute("aria-busy");
+  }
+}
+
+async function sendTakes() {
+  const body = asked();
+  const file = await pictureFile(body.size);
+  const made = [];
+  for (let take = 0; take < Number($("takes").value); take += 1) {
+    const one = typeof body.seed === "number" ? { ...body, seed: body.seed + take } : body;
+    made.push(await api.createVideo("/v1/videos", one, file, `${repeatKey}-${take}`));
+  }
+  return made;
+}
+
+function sendChange() {
+  const body = asked();
+  if (mode === "remix") return api.createVideo(`/v1/videos/${source.id}/remix`, clean({ prompt: body.prompt, seed: body.seed }), null, repeatKey);
+  return api.createVideo("/v1/videos/extensions", { ...body, video: { id: source.id } }, null, repeatKey);
+}
+
+const INPUTS = { negative_prompt: "negative", num_inference_steps: "steps", guidance_scale: "guidance", width: "size", height: "size", frames: "seconds" };
+
+export function complain(message, param) {
+  $("complaint").textContent = message;
+  for (const name of FIELDS) $(name).removeAttribute("aria-invalid");
+  const field = $(INPUTS[param] ?? param);
+  if (!message || !FIELDS.includes(field?.id)) return;
+  if (field.closest("#advanced")) showAdvanced(true);
+  field.setAttribute("aria-invalid", "true");
+  field.focus();
+}

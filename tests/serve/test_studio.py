@@ -1,0 +1,416 @@
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tests.serve.studio import PREVIEW, Stage, find_browser, follow_cancel
+
+from kinema.serve.keys import KeyRing, make_key
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra dev: pip install '.[dev]'")
+BROWSER = find_browser()
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs a browser: apt-get install chromium, or KINEMA_BROWSER")
+expect = playwright.expect
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as tools:
+        started = tools.chromium.launch(
+            executable_path=BROWSER, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    opened: list[Stage] = []
+
+    def start(keys: KeyRing | None = None) -> Stage:
+        opened.append(Stage(tmp_path, keys))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens the page: `visit(stage)`; no error may be thrown on it, and nothing asked of another host."""
+    wrong: list[str] = []
+    contexts = []
+
+    def go(stage: Stage, path: str = "/", **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, "locale": "en-US", **options})
+        contexts.append(context)
+        context.set_default_timeout(30_000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
+        own = (stage.url, "data:", "blob:")
+        page.on("request", lambda request: None if request.url.startswith(own) else wrong.append(request.url))
+        page.goto(stage.url + path)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def ask(page: Any, prompt: str) -> None:
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.keyboard.press("Enter")
+
+
+def until(page: Any, claim: str) -> None:
+    """Wait until a claim holds on the page, whose policy lets nobody evaluate strings there for long."""
+    deadline = time.monotonic() + 30
+    while not page.evaluate(claim):
+        assert time.monotonic() < deadline, claim
+        page.wait_for_timeout(20)
+
+
+def plays(page: Any) -> None:
+    until(page, "document.querySelector('#viewer-video').currentTime > 0")
+
+
+def test_a_prompt_becomes_a_card_with_progress_and_then_a_video_that_plays(
+    stage: Callable[..., Stage], visit: Callable[..., Any]
+) -> None:
+    place = stage()
+    page = visit(place)
+    expect(page.locator("#empty")).to_be_visible()
+    ask(page, "a red ball rolls")
+    card = page.locator(".job")
+    expect(card.locator(".state")).to_contain_text("Next in line")
+    ask(page, "a blue box falls")
+    expect(page.locator(".job .state").nth(1)).to_contain_text("1 ahead in line")
+    job = place.take()
+    assert job.spec.prompt == "a red ball rolls"
+    place.work(job, 42)
+    place.leases.preview(job, PREVIEW)
+    expect(card.first.locator(".state")).to_contain_text("Imagining · 42 % · about 30 s left")
+    expect(card.first.get_by_role("progressbar")).to_have_js_property("value", 42)
+    expect(card.first.locator("img")).to_have_attribute("src", PREVIEW)
+    expect(page.locator(".job .state").nth(1)).to_contain_text("Next in line")
+    assert page.title() == "42 % · Kinema"
+    place.finish(job)
+    page.get_by_role("button", name="Open: a red ball rolls").click()
+    expect(page.locator("#viewer-prompt")).to_have_text("a red ball rolls")
+    plays(page)
+    assert page.url.endswith(f"#{job.id}")
+
+
+def test_closing_the_page_in_the_middle_loses_nothing(stage: Callable[..., Stage], visit: Callable[..., Any]) -> None:
+    place = stage()
+    page = visit(place)
+    ask(page, "a red ball rolls")
+    job = place.take()
+    place.work(job, 10)
+    expect(page.locator(".job .state")).to_contain_text("10 %")
+    page.get_by_label("Prompt", exact=True).fill("not sent yet")
+    page.get_by_label("Seed").fill("7")
+    place.leases.preview(job, PREVIEW)
+    place.work(job, 30)
+    page.reload()
+    expect(page.locator(".job .state")).to_contain_text("30 %")
+    expect(page.locator(".job img")).to_have_attribute("src", PREVIEW)
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("not sent yet")
+    expect(page.get_by_label("Seed")).to_have_value("7")
+    place.finish(job)
+    expect(page.locator(".tile")).to_have_count(1)
+    page.reload()
+    expect(page.locator(".tile")).to_have_count(1)
+
+
+def test_a_server_that_is_started_again_in_the_middle_is_found_again(
+    stage: Callable[..., Stage], visit: Callable[..., Any]
+) -> None:
+    place = stage()
+    page = visit(place)
+    ask(page, "a red ball rolls")
+    job = place.take()
+    place.work(job, 20)
+    expect(page.locator(".job .state")).to_contain_text("20 %")
+    place.stop()
+    expect(page.locator("#banner")).to_contain_text("Your queue is safe")
+    ask(page, "asked of nobody")
+    expect(page.locator("#complaint")).to_contain_text("does not answer")
+    place.work(job, 60)
+    place.start()
+    expect(page.locator(".job .state")).to_contain_text("60 %")
+    expect(page.locator("#banner")).to_be_hidden()
+    place.finish(job)
+    expect(page.locator(".tile")).to_have_count(1)
+    page.get_by_role("button", name="Make video").click()
+    assert place.take().spec.prompt == "asked of nobody"
+
+
+def test_a_video_that_waits_and_one_that_runs_can_be_cancelled_and_tried_again(
+    stage: Callable[..., Stage], visit: Callable[..., Any]
+) -> None:
+    place = stage()
+    page = visit(place)
+    ask(page, "running")
+    running = place.take()
+    ask(page, "waiting")
+    page.get_by_role("button", name="Cancel: waiting").click()
+    expect(page.locator(".job.is-cancelled")).to_have_count(1)
+    with follow_cancel(place, running):
+        page.get_by_role("button", name="Cancel: running").click()
+        expect(page.locator(".job.is-cancelled")).to_have_count(2)
+    page.get_by_role("button", name="Retry: waiting").click()
+    expect(page.locator(".job:not(.is-cancelled) .state")).to_contain_text("Next in line")
+    again = place.take()
+    assert again.spec.prompt == "waiting"
+    place.leases.failed(again, "invalid_request", "size=1x1 does not fit; use 16x16", again=False)
+    expect(page.locator(".job .why", has_text="use 16x16")).to_be_visible()
+    page.get_by_role("button", name="Dismiss: running").click()
+    expect(page.locator(".job")).to_have_count(1)
+
+
+def test_a_refusal_is_shown_in_the_words_of_the_server_beside_its_field(
+    stage: Callable[..., Stage], visit: Callable[..., Any]
+) -> None:
+    page = visit(stage())
+    page.get_by_label("Seed").fill("-1")
+    ask(page, "a red ball")
+    expect(page.locator("#complaint")).to_contain_text("seed=-1")
+    expect(page.get_by_label("Seed")).to_be_focused()
+    page.get_by_label("Seed").fill("3")
+    expect(page.locator("#complaint")).to_have_text("")
+
+
+def test_remix_extend_and_reuse_ask_for_what_they_say(stage: Callable[..., Stage], visit: Callable[..., Any]) -> None:
+    place = stage()
+    source = place.add("a red ball", seed=5)
+    page = visit(place, f"/#{source.id}")
+    page.get_by_role("button", name="Remix").click()
+    ask(page, "a blue ball")
+    remix = place.take()
+    assert (remix.kind, remix.parent, remix.spec.seed, remix.spec.prompt) == ("remix", source.id, 5, "a blue ball")
+    place.finish(remix)
+    page.get_by_role("button", name="Open: a red ball").click()
+    expect(page.locator("#lineage li")).to_have_count(2)
+    page.keyboard.press("e")
+    page.get_by_label("New length").select_option("4")
+    ask(page, "it stops")
+    extension = place.take()
+    assert (extension.kind, extension.parent, extension.request["seconds"]) == ("extend", source.id, "4")
+    page.get_by_role("button", name="Open: a red ball").click()
+    page.keyboard.press("u")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red ball")
+    page.get_by_label("Takes").select_option("2")
+    page.get_by_role("button", name="Make 2 videos").click()
+    assert [place.take().spec.seed for _ in range(2)] == [5, 6]
+
+
+def drop(page: Any, path: Path, kind: str) -> None:
+    page.evaluate(
+        """async ([bytes, name, type]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], name, { type }));
+          for (const each of ["dragenter", "dragover", "drop"])
+            document.body.dispatchEvent(new DragEvent(each, { dataTransfer: data, bubbles: true, cancelable: true }));
+        }""",
+        [list(path.read_bytes()), path.name, kind],
+    )
+
+
+def test_a_dropped_video_brings_its_settings_back_and_a_dropped_picture_starts_the_next(
+    stage: Callable[..., Stage], visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    place = stage()
+    made = place.add("a green cone — 绿色", seed=123456789, steps=11, frames=33, width=80, height=48)
+    page = visit(place)
+    expect(page.locator(".tile")).to_have_count(1)
+    drop(page, tmp_path / f"{made.id}.mp4", "video/mp4")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a green cone — 绿色")
+    assert [page.locator(f"#{name}").input_value() for name in ("seed", "steps", "size", "seconds")] == [
+        "123456789", "11", "80x48", "4",
+    ]  # fmt: skip
+    Image.new("RGB", (300, 200), "red").save(tmp_path / "red.png")
+    drop(page, tmp_path / "red.png", "image/png")
+    expect(page.locator("#picture")).to_be_visible()
+    page.get_by_role("button", name="Make video").click()
+    job = place.take()
+    assert job.spec.image is not None
+    with Image.open(place.artefacts.fetch(job.spec.image, tmp_path / "sent.png")) as sent:
+        assert sent.size == (80, 48)
+    (tmp_path / "no.mp4").write_bytes(b"\0\0\0\x10ftypisom" + bytes(32))
+    drop(page, tmp_path / "no.mp4", "video/mp4")
+    expect(page.locator("#complaint")).to_contain_text("does not say how it was made")
+
+
+def test_the_gallery_is_searched_starred_compared_and_walked_by_keys(
+    stage: Callable[..., Stage], visit: Callable[..., Any]
+) -> None:
+    place = stage()
+    for prompt in ("a red ball", "a blue box", "a green cone"):
+        place.add(prompt)
+    page = visit(place)
+    expect(page.locator(".tile")).to_have_count(3)
+    page.keyboard.press("/")
+    page.keyboard.type("BLUE")
+    expect(page.locator(".tile")).to_have_count(1)
+    page.get_by_label("Search prompts").fill("")
+    page.get_by_role("button", name="Favourite: a red ball").click()
+    page.reload()
+    page.get_by_role("button", name="Favourites", exact=True).click()
+    expect(page.locator(".tile")).to_have_count(1)
+    page.get_by_role("button", name="Favourites", exact=True).click()
+    page.get_by_role("button", name="Open: a green cone").hover()
+    until(page, "document.querySelector('.tile video')?.currentTime > 0")
+    page.get_by_role("button", name="Open: a green cone").click()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#viewer-prompt")).to_have_text("a blue box")
+    page.keyboard.press("c")
+    page.get_by_role("button", name="Open: a red ball").click()
+    expect(page.locator("#compare tr.differs")).to_have_count(1)  # the prompts
+    until(page, "[...document.querySelectorAll('#pair video')].every((film) => film.currentTime > 0)")
+    page.keyboard.press("Escape")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Open: a red ball").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".tile")).to_have_count(2)
+
+
+def test_what_is_copied_works_as_it_stands(
+    stage: Callable[..., Stage], visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    place = stage()
+    made = place.add('it\'s "red" & $5', seed=9, negative="blue")
+    page = visit(place, f"/#{made.id}", permissions=["clipboard-read", "clipboard-write"])
+    copied = {}
+    for name in ("curl", "Python", "command"):
+        page.locator("#viewer").get_by_role("button", name=name).click()
+        expect(page.locator("#toast")).to_have_text("Copied.")
+        copied[name] = page.evaluate("navigator.clipboard.readText()")
+    answer = subprocess.run(["bash", "-c", copied["curl"] + " -s"], capture_output=True, text=True, check=True)
+    assert json.loads(answer.stdout)["prompt"] == made.spec.prompt
+    curled = place.take()
+    calls: list[dict[str, Any]] = []
+
+    class Client:
+        def __init__(self, **kwargs: Any) -> None:
+            self.videos = self
+
+        def create_and_poll(self, **kwargs: Any) -> Any:
+            calls.append(kwargs)
+            return made
+
+        def download_content(self, video_id: str) -> Any:
+            return self
+
+        def write_to_file(self, path: str) -> None: ...
+
+    exec(copied["Python"].replace("import openai", ""), {"openai": type("openai", (), {"OpenAI": Client})})
+    (call,) = calls
+    assert (call["prompt"], call["extra_body"]["seed"]) == (made.spec.prompt, 9)
+    words = ["bash", "-c", copied["command"].replace("kinema generate", "printf '%s\\n'")]
+    typed = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
+    assert typed.stdout.splitlines()[0] == made.spec.prompt
+    assert (curled.spec, "--seed 9" in copied["command"]) == (made.spec, True)
+
+
+def test_where_keys_are_needed_the_page_asks_for_one(stage: Callable[..., Stage], visit: Callable[..., Any]) -> None:
+    token, key = make_key("anna")
+    place = stage(KeyRing(keys=(key,)))
+    page = visit(place)
+    page.get_by_label("API key").fill("sk-wrong")
+    page.keyboard.press("Enter")
+    expect(page.locator("#key-complaint")).to_contain_text("does not know this key")
+    page.get_by_label("API key").fill(token)
+    page.keyboard.press("Enter")
+    ask(page, "a red ball rolls")
+    job = place.take()
+    assert job.owner == "anna"
+    place.finish(job)
+    until(page, "document.querySelector('.tile img')?.naturalWidth > 0")
+    page.get_by_role("button", name="Open: a red ball rolls").click()
+    plays(page)
+    page.reload()
+    expect(page.locator("#viewer-prompt")).to_have_text("a red ball rolls")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault_in_any_state(
+    stage: Callable[..., Stage], visit: Callable[..., Any], scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    place = stage()
+
+    def check(page: Any, state: str) -> None:
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        found = axe.run(page).response["violations"]
+        serious = [
+            (each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"])
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], state
+
+    page = visit(place, color_scheme=scheme)
+    expect(page.locator("#empty")).to_be_visible()
+    check(page, "empty")
+    ask(page, "a red ball")
+    job = place.take()
+    place.work(job, 40)
+    ask(page, "a blue box")
+    page.get_by_role("button", name="Advanced").click()
+    page.get_by_label("Seed").fill("-1")
+    page.keyboard.press("Enter")
+    expect(page.locator("#complaint")).to_contain_text("seed=-1")
+    check(page, "running, with a complaint")
+    place.finish(job)
+    place.leases.failed(place.take(), "invalid_request", "it does not fit", again=False)
+    expect(page.locator(".job .why", has_text="it does not fit")).to_be_visible()
+    page.get_by_role("button", name="Open: a red ball").click()
+    plays(page)
+    check(page, "viewer")
+    page.keyboard.press("Escape")
+    page.locator("#show-keys").click()
+    check(page, "keys")
+
+
+def test_the_page_speaks_chinese_and_fits_a_telephone(stage: Callable[..., Stage], visit: Callable[..., Any]) -> None:
+    place = stage()
+    made = place.add("a red ball")
+    page = visit(place, locale="zh-CN", viewport={"width": 360, "height": 740}, has_touch=True)
+    expect(page.get_by_role("heading", level=1)).to_have_text("你想看到什么？")  # noqa: RUF001
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    ask_in_chinese = page.get_by_label("提示词", exact=True)
+    ask_in_chinese.fill("a very long prompt " * 20)
+    page.get_by_role("button", name="生成视频").click()
+    expect(page.locator(".job .state")).to_contain_text("即将开始")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.evaluate(f"location.hash = '{made.id}'")
+    expect(page.locator("#viewer-prompt")).to_be_visible()
+    assert page.evaluate("document.querySelector('#viewer').scrollWidth") <= 360
+
+
+def test_every_word_is_there_in_both_languages(stage: Callable[..., Stage], visit: Callable[..., Any]) -> None:
+    page = visit(stage())
+    missing = page.evaluate(
+        """async () => {
+          const { LANGUAGES } = await import("/studio/words.js");
+          const isGroup = (value) => typeof value === "object" && !Array.isArray(value);
+          const names = (tree, before = "") => Object.entries(tree).flatMap(([name, value]) =>
+            isGroup(value) ? names(value, `${before}${name}.`) : [before + name]);
+          const [en, zh] = [names(LANGUAGES.en), names(LANGUAGES.zh)];
+          const marked = [...document.querySelectorAll("[data-t],[data-label],[data-hint],[data-alt]")]
+            .flatMap(({ dataset: { t, label, hint, alt } }) => [t, label, hint, alt])
+            .filter((name) => name && !en.includes(name));
+          return [...marked, ...en.filter((name) => !zh.includes(name)), ...zh.filter((name) => !en.includes(name))];
+        }"""
+    )
+    assert missing == []
