@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kinema.generate.pipeline import to_pixels
+from kinema.generate.stream import to_pixels
 from kinema.model import Model, load_model
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.feed import Feed

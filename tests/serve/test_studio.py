@@ -331,6 +331,7 @@ def test_where_keys_are_needed_the_page_asks_for_one(stage: Callable[..., Stage]
     expect(page.locator("#key-complaint")).to_contain_text("does not know this key")
     page.get_by_label("API key").fill(token)
     page.keyboard.press("Enter")
+    expect(page.locator("#key-dialog")).to_be_hidden()
     ask(page, "a red ball rolls")
     job = place.take()
     assert job.owner == "anna"
@@ -350,7 +351,6 @@ def test_axe_finds_no_serious_fault_in_any_state(
     place = stage()
 
     def check(page: Any, state: str) -> None:
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         found = axe.run(page).response["violations"]
         serious = [
             (each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"])
@@ -359,7 +359,7 @@ def test_axe_finds_no_serious_fault_in_any_state(
         ]
         assert serious == [], state
 
-    page = visit(place, color_scheme=scheme)
+    page = visit(place, color_scheme=scheme, reduced_motion="reduce")
     expect(page.locator("#empty")).to_be_visible()
     check(page, "empty")
     ask(page, "a red ball")

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kinema.generate.pipeline import to_pixels
 from kinema.generate.state import FrameVelocity
+from kinema.generate.stream import to_pixels
 from kinema.model import VideoVAE
 
 logger = logging.getLogger(__name__)
