@@ -156,3 +156,17 @@ def test_the_same_generator_draws_the_same_times() -> None:
 def test_settings_that_make_no_distribution_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(SpecError, match=next(iter(wrong))):
         TimeSampling(**wrong)  # type: ignore[arg-type]
+
+
+def test_places_count_as_much_as_their_weight_says():
+    torch.manual_seed(0)
+    velocity, data, noise = (torch.randn(2, 3, 2, 4, 4) for _ in range(3))
+    plain = clip_losses(velocity, data, noise)
+    torch.testing.assert_close(clip_losses(velocity, data, noise, None, torch.full((2, 2, 4, 4), 7.0)), plain)
+    left = torch.zeros(2, 2, 4, 4)
+    left[..., :2] = 1.0
+    only_left = clip_losses(*(part[..., :2] for part in (velocity, data, noise)))
+    torch.testing.assert_close(clip_losses(velocity, data, noise, None, left), only_left)
+    clean = torch.tensor([[True, False], [False, False]])
+    both = clip_losses(velocity, data, noise, clean, left)
+    torch.testing.assert_close(both[0], clip_losses(*(part[:1, :, 1:, :, :2] for part in (velocity, data, noise)))[0])

@@ -11,7 +11,15 @@ from kinema.model.presets import PRESETS
 from kinema.shapes import Stride
 from kinema.train.config import CorpusConfig, GroundingConfig
 from kinema.train.corpus import Corpus, render_corpus
-from kinema.train.grounding import NUM_ATTRIBUTES, Truth, attributes_of, grounding_loss, listening, measure_truth
+from kinema.train.grounding import (
+    NUM_ATTRIBUTES,
+    Truth,
+    attributes_of,
+    emphasis,
+    grounding_loss,
+    listening,
+    measure_truth,
+)
 from kinema.train.recipes import RECIPES
 from kinema.train.run import Run
 from kinema.world.scene import COLOURS, SHAPES
@@ -88,3 +96,17 @@ def test_a_run_with_grounding_ships_no_head(tmp_path):
     Run(recipe, tmp_path, lambda *_: {}).run()
     assert not any("grounding" in key for key in load_file(tmp_path / "flow.safetensors"))
     assert (tmp_path / "coverage.npy").exists()
+
+
+def test_objects_count_more_while_they_are_told_from_noise(corpus, truth):
+    config = GroundingConfig(block=0, object_weight=5.0, object_until=0.7)
+    shares = truth.training(torch.arange(2))
+    weight = emphasis(shares, torch.tensor([[0.5, 0.7, 0.9], [0.0, 0.71, 1.0]]), (4, 4), config)
+    objects = shares[:, : len(SHAPES)].sum(dim=1)
+    assert objects[0, 0].max() > 0.2
+    torch.testing.assert_close(weight[0, :2], 1.0 + 4.0 * objects[0, :2])
+    assert (weight[0, 2] == 1.0).all()
+    assert (weight[1, 1:] == 1.0).all()
+    assert (emphasis(shares, torch.zeros(2, 3), (4, 4), GroundingConfig(block=0)) == 1.0).all()
+    finer = emphasis(shares, torch.zeros(2, 3), (8, 8), config)
+    torch.testing.assert_close(finer[:, :, ::2, 1::2], 1.0 + 4.0 * objects)

@@ -92,13 +92,21 @@ def frame_times(time: Float[Tensor, "b"], clean: Bool[Tensor, "b t"]) -> Float[T
 
 
 def clip_losses(
-    velocity: Latent, data: Latent, noise: Latent, clean: Bool[Tensor, "b t"] | None = None
+    velocity: Latent,
+    data: Latent,
+    noise: Latent,
+    clean: Bool[Tensor, "b t"] | None = None,
+    weight: Float[Tensor, "b t y x"] | None = None,
 ) -> Float[Tensor, "b"]:
     """Return each clip's mean squared error of the velocity, in float32, over the frames that are not given.
 
-    A clip whose frames are all given has nothing to learn and scores 0.
+    `weight` says how much each place counts; the mean is then a weighted one, over each frame. A clip whose frames are
+    all given has nothing to learn and scores 0.
     """
-    error = (velocity.float() - velocity_target(data.float(), noise.float())).square().mean(dim=(1, 3, 4))  # b t
+    squared = (velocity.float() - velocity_target(data.float(), noise.float())).square().mean(dim=1)  # b t y x
+    if weight is not None:
+        squared = squared * (weight / weight.mean(dim=(2, 3), keepdim=True))
+    error = squared.mean(dim=(2, 3))
     if clean is None:
         return error.mean(dim=1)
     wanted = (~clean).to(error.dtype)
@@ -106,13 +114,17 @@ def clip_losses(
 
 
 def flow_matching_loss(
-    velocity: Latent, data: Latent, noise: Latent, clean: Bool[Tensor, "b t"] | None = None
+    velocity: Latent,
+    data: Latent,
+    noise: Latent,
+    clean: Bool[Tensor, "b t"] | None = None,
+    weight: Float[Tensor, "b t y x"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return the training loss: the mean over clips of `clip_losses`; given frames neither count nor pass a gradient.
 
     Source: Lipman et al. 2023 (arXiv 2210.02747), conditional flow matching, on straight paths.
     """
-    return clip_losses(velocity, data, noise, clean).mean()
+    return clip_losses(velocity, data, noise, clean, weight).mean()
 
 
 def _over_latent(time: Tensor) -> Tensor:

@@ -159,6 +159,10 @@ class GroundingConfig:
     """Number of the block, from 0, whose tokens must tell."""
     weight: float = 0.25
     """Weight of that cross-entropy, in nats per token, against the error of the velocity."""
+    object_weight: float = 1.0
+    """How much more the velocity's error counts where a cell shows nothing but objects; 1 = as much as elsewhere."""
+    object_until: float = 0.7
+    """Time up to which it counts more: later, where an object will be is open, and to count more would invite more."""
 
 
 @dataclass(frozen=True, kw_only=True)

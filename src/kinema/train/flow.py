@@ -15,7 +15,7 @@ from kinema.shapes import Stride
 from kinema.train.caption import caption_of
 from kinema.train.config import ConditioningShares, FlowStage
 from kinema.train.feed import Feed, Words
-from kinema.train.grounding import GroundingHead, Truth, grounding_loss, listening
+from kinema.train.grounding import GroundingHead, Truth, emphasis, grounding_loss, listening
 from kinema.train.latents import Latents
 from kinema.train.precision import autocast, device_of
 
@@ -68,8 +68,9 @@ class FlowTask:
             return flow_matching_loss(self.networks["dit"](noisy, times, text), data, noise, clean), {}
         with listening(self.networks["dit"], grounding.block) as heard:  # type: ignore[arg-type]  # it is the DiT
             velocity = self.networks["dit"](noisy, times, text)
-        flow = flow_matching_loss(velocity, data, noise, clean)
         truth = self._truth.training(batch.indices)[:, :, : data.shape[2]]
+        weight = emphasis(truth, times, (data.shape[3], data.shape[4]), grounding)
+        flow = flow_matching_loss(velocity, data, noise, clean, weight)
         told = grounding_loss(self.networks["grounding"](heard.tokens), truth)
         return flow + grounding.weight * told, {"velocity_loss": flow, "grounding_loss": told}
 

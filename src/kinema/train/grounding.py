@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from kinema.model.dit import DiT
 from kinema.shapes import Stride, VideoShape
+from kinema.train.config import GroundingConfig
 from kinema.train.corpus import Corpus
 from kinema.world.coverage import coverage
 from kinema.world.physics import simulate
@@ -75,6 +76,24 @@ def grounding_loss(
     """Cross-entropy of the shares, in nats per token: summed over attributes, averaged over tokens and clips."""
     wanted = truth.flatten(3).permute(0, 2, 3, 1)
     return F.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="none").sum(-1).mean()
+
+
+def emphasis(
+    truth: Float[Tensor, "b attributes t y x"],
+    times: Float[Tensor, "b t"],
+    size: tuple[int, int],
+    config: GroundingConfig,
+) -> Float[Tensor, "b t rows columns"]:
+    """Weigh the error at each place of latents of `size`: up to `object_weight` where objects are, up to some time.
+
+    A weight that noise hides would move what the network expects; a cell's share of objects is plain to see in
+    latents up to `object_until`, so there it does not.
+    """
+    objects = truth[:, : len(SHAPES)].sum(dim=1)
+    rows, columns = (whole // part for whole, part in zip(size, objects.shape[2:], strict=True))
+    objects = objects.repeat_interleave(rows, dim=2).repeat_interleave(columns, dim=3)
+    counts = (times <= config.object_until)[:, :, None, None]
+    return 1.0 + (config.object_weight - 1.0) * objects * counts
 
 
 class Truth:
