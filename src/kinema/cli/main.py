@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("kinema.cli.train:run", "train the parts of a model, and go on where a run stopped"),
     "serve": ("kinema.cli.serve:run", "the Videos API on this machine, with a worker behind it"),
     "worker": ("kinema.cli.worker:run", "make the videos of a server's queue"),
+    "mcp": ("kinema.cli.mcp:run", "let an agent make videos, by the Model Context Protocol"),
     "evaluate": ("kinema.cli.evaluate:run", "measure a model, and write the report"),
     "verify": ("kinema.cli.verify:run", "say which marks of origin a file carries"),
     "models": ("kinema.cli.models:run", "list the models there are, fetch one, or say what a folder is"),
@@ -61,7 +62,7 @@ EXTRAS = {
     "mujoco": "world",
     "scipy": "world",
     "tensorboard": "train",
-    **dict.fromkeys(("fastapi", "uvicorn", "pydantic", "sqlalchemy", "psycopg"), "serve"),
+    **dict.fromkeys(("fastapi", "uvicorn", "pydantic", "sqlalchemy", "psycopg", "mcp"), "serve"),
     **dict.fromkeys(("c2pa", "cryptography"), "provenance"),
     **dict.fromkeys(("lance", "pyarrow", "fsspec", "scenedetect", "cv2"), "data"),
 }

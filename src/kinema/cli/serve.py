@@ -83,7 +83,7 @@ def run(argv: Sequence[str]) -> int:
     if options.make_policy is not None:
         _make_policy(options.make_policy)
         return 0
-    settings = _settings(options)
+    settings = settings_of(options)
     keys = _keys(options)
     if options.dry_run:
         shown = {"host": options.host, "port": options.port, "store": options.store, **to_dict(settings)}
@@ -96,7 +96,7 @@ def run(argv: Sequence[str]) -> int:
     from kinema.serve.places import open_places
 
     store, artefacts = open_places(options.store, options.artefacts)
-    worker = None if options.no_worker else _Worker(_worker_command(options))
+    worker = None if options.no_worker else WorkerProcess(worker_command(options))
     try:
         if worker:
             worker.start()
@@ -117,7 +117,8 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _settings(options: Serve) -> "ServeSettings":
+def settings_of(options: Serve) -> "ServeSettings":
+    """What the options set. Raises SpecError."""
     from kinema.serve.settings import QueueSettings, ServeSettings
 
     if not 0 < options.port < 65536:
@@ -195,7 +196,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _worker_command(options: Serve) -> list[str]:
+def worker_command(options: Serve) -> list[str]:
+    """The command line of the worker behind a server of these options."""
     command = [sys.executable, "-m", "kinema", "worker", "--store", options.store, "--model", options.model]
     command += ["--lease", str(options.lease), "--parent", str(os.getpid())]
     for name in ("artefacts", "device", "dtype"):
@@ -205,7 +207,7 @@ def _worker_command(options: Serve) -> list[str]:
     return command
 
 
-class _Worker:
+class WorkerProcess:
     """A worker process that is started again when it dies."""
 
     def __init__(self, command: list[str]) -> None:
@@ -215,6 +217,7 @@ class _Worker:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def start(self) -> None:
+        """Start it; once only."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -231,7 +234,9 @@ class _Worker:
     def _watch(self) -> None:
         pause_s = RESTART_S
         while not self._stopping.is_set():
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=2
+            )  # `kinema mcp` speaks on 1
             code = self._process.wait()
             if self._stopping.is_set():
                 return

@@ -24,7 +24,7 @@ def health() -> dict[str, str]:
 @router.get("/ready")
 def ready(api: ApiIs) -> Response:
     """Say whether a worker with loaded weights is there to make videos."""
-    count = _num_workers(api)
+    count = num_workers(api)
     return JSONResponse({"status": "ready" if count else "no worker", "workers": count}, 200 if count else 503)
 
 
@@ -48,7 +48,7 @@ def metrics(api: ApiIs) -> Response:
     text = [
         *_family("kinema_jobs", "gauge", "Jobs that are kept, by status.", jobs),
         *_family("kinema_jobs_poison", "gauge", "Jobs set apart because their workers died.", {"": poison}),
-        *_family("kinema_workers", "gauge", "Workers that are alive.", {"": _num_workers(api)}),
+        *_family("kinema_workers", "gauge", "Workers that are alive.", {"": num_workers(api)}),
         *_family("kinema_queue_wait_seconds", "gauge", "How long the oldest job has waited.", {"": waited}),
         *_family("kinema_generation_seconds_sum", "gauge", "Time spent on finished jobs.", {"": run_s}),
         *_family("kinema_generation_seconds_count", "gauge", "Finished jobs that are kept.", {"": finished}),
@@ -61,7 +61,8 @@ def _family(name: str, kind: str, about: str, values: dict[str, Any]) -> list[st
     return [f"# HELP {name} {about}", f"# TYPE {name} {kind}", *(f"{name}{label} {v}" for label, v in values.items())]
 
 
-def _num_workers(api: Api) -> int:
+def num_workers(api: Api) -> int:
+    """How many workers have said lately that they are there."""
     alive = WORKERS.c.seen_at > api.jobs.clock() - api.settings.queue.lease_s
     with api.store.read() as db:
         return int(db.execute(sa.select(sa.func.count()).select_from(WORKERS).where(alive)).scalar_one())

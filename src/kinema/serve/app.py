@@ -20,6 +20,7 @@ from kinema.serve.artefacts import Artefacts
 from kinema.serve.faults import error_body, install_faults
 from kinema.serve.jobs import Jobs
 from kinema.serve.keys import KeyRing
+from kinema.serve.mcp_http import install_mcp
 from kinema.serve.moderation import PolicyFile
 from kinema.serve.outward import Outward
 from kinema.serve.requests import Desk
@@ -62,6 +63,7 @@ def make_app(
     app.include_router(api_videos.router)
     app.include_router(api_webhooks.router)
     install_studio(app)
+    install_mcp(app)
     install_faults(app)
     app.add_middleware(RequestIds)
     return app

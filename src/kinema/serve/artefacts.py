@@ -65,6 +65,10 @@ class Artefacts:
         self._fs.get_file(self._place(name), str(target))
         return target
 
+    def local_path(self, name: str) -> Path | None:
+        """Where a file is on this machine; None when the files are in a bucket."""
+        return Path(self._place(name)) if self._is_local else None
+
     def names(self, folder: str) -> list[str]:
         """The names of the files directly in a folder, sorted; none where there is no folder."""
         place = self._place(folder)

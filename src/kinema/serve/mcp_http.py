@@ -1,0 +1,52 @@
+"""`/mcp`: the tools over streamable HTTP, beside the API and with its keys."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kinema.serve.api import Api
+from kinema.serve.faults import error_body
+from kinema.serve.mcp_tools import make_mcp
+
+
+def install_mcp(app: FastAPI) -> None:
+    """Serve the tools at `/mcp`. No session is kept, so a server that is started again is the same to its agents."""
+    api: Api = app.state.api
+    server = make_mcp(api)
+    # With keys nobody gets in through a page in somebody's browser, which has none; without, only local names do.
+    security = TransportSecuritySettings(enable_dns_rebinding_protection=False) if api.keys.keys else None
+    inner = server.streamable_http_app(stateless_http=True, transport_security=security)
+    (route,) = (each for each in inner.routes if isinstance(each, Route))
+    app.router.routes.append(Route("/mcp", endpoint=_WithKey(route.app, api)))
+    outer = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def running(started: FastAPI) -> AsyncIterator[Any]:
+        async with outer(started) as state, server.session_manager.run():
+            yield state
+
+    app.router.lifespan_context = running
+
+
+class _WithKey:
+    """Lets in those who have a key, where keys are needed; what a key may do is asked at each tool."""
+
+    def __init__(self, app: ASGIApp, api: Api) -> None:
+        self._app, self._api = app, api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scheme, _, token = Request(scope).headers.get("authorization", "").partition(" ")
+        keys = self._api.keys
+        if keys.keys and (scheme.lower() != "bearer" or keys.find(token.strip()) is None):
+            body = error_body(401, "this server wants an API key: Authorization: Bearer sk-...", "invalid_api_key")
+            await JSONResponse(body, 401, headers={"www-authenticate": "Bearer"})(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
