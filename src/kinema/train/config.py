@@ -135,6 +135,8 @@ class PhasedStage(StageConfig):
 class VAEStage(PhasedStage):
     """Training of the video autoencoder."""
 
+    decoder_only: bool = False
+    """Whether the encoder stays as it is, so that its latents, and what was learnt on them, stay good."""
     kl_weight: float = 1e-4
     """Weight of the mean Kullback-Leibler divergence per latent number against the mean absolute error per pixel."""
 

@@ -21,6 +21,9 @@ class VAETask:
 
     def __init__(self, vae: VideoVAE, corpus: Corpus, config: VAEStage) -> None:
         self.networks = nn.ModuleDict({"vae": vae})
+        if config.decoder_only:
+            vae.encoder.requires_grad_(False)
+            vae.to_moments.requires_grad_(False)
         self._corpus = corpus
         self._config = config
 
