@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from kinema.world.scene import Action, Direction
 
@@ -16,7 +17,7 @@ PUSHED = 0.04
 SWINGS_BACK = 0.15
 """Share of its sideways range that an object crosses either way when it swings."""
 
-REBOUND = 0.06
+REBOUND = 0.1
 """Height, in view heights, to which an object must rise again after falling to be called bouncing."""
 
 
@@ -69,9 +70,9 @@ def _vertical(track: Floats) -> Action:
     risen = float(z[-1] - z[0])
     if risen > 0.5 * float(np.ptp(z)) and lowest < len(z) // 2:
         return "rise"
-    rebound = float(z[lowest:].max() - z[lowest]) if lowest + 1 < len(z) else 0.0
-    settled = np.minimum.accumulate(z)
-    return "bounce" if max(rebound, float((z - settled).max())) > REBOUND else "fall"
+    # One smeared view is no rebound, but one view may be all that shows the ground being hit.
+    rebound = float((ndimage.median_filter(z, 3, mode="nearest") - np.minimum.accumulate(z)).max())
+    return "bounce" if rebound > REBOUND else "fall"
 
 
 def _seen(track: Floats) -> Floats:

@@ -19,11 +19,17 @@ LEAST_AREA = 0.0035
 LEAST_PRESENCE = 0.2
 """Share of the frames in which an object must be seen."""
 
+USUALLY_TWO = 0.5
+"""The same for the second of two objects that are never seen apart, but for an outline that no one solid has."""
+
 SHADE_HUE_DEG, RIM_HUE_DEG = 45.0, 75.0
 """A colour within these hues of a larger one that it touches may be its shaded side, or if it is rare, its rim."""
 
 LEAST_PURE = 0.5
 """Share of its pixels that must be surely of a colour for it to be one of its own beside a like hue."""
+
+LEAST_VIVID = 0.1
+"""Share of its pixels that must be vivid for a colour to be an object's; tinted shadows and halos are pale."""
 
 HOLLOW_PX, HOLLOW = 1.8, 0.09
 """Depth of a hollow in an outline, in pixels and as a share of its area's root, from which a patch is two objects."""
@@ -70,19 +76,25 @@ class _Patch:
     is_apart: bool
 
 
-def find_blobs(label: Labels, is_pure: Mask, overlapping: frozenset[Colour] = frozenset()) -> list[Blob]:
-    """Follow the objects through colour labels "f h w": an index into COLOURS, or -1; `is_pure` says which are sure.
+def find_blobs(
+    label: Labels, is_pure: Mask, is_vivid: Mask, overlapping: frozenset[Colour] = frozenset()
+) -> list[Blob]:
+    """Follow the objects through colour labels "f h w": an index into COLOURS, or -1.
+
+    `is_pure` says which are sure, `is_vivid` which are as strongly coloured as objects are.
 
     Patches of one colour that overlap are cut apart if several objects have that colour, or if it is in `overlapping`.
     """
-    label = merge_shades(label, is_pure)
+    label = _drop_pale(merge_shades(label, is_pure), is_vivid)
     blobs: list[Blob] = []
     for index, colour in enumerate(COLOURS):
         mine = label == index
         if mine.any():
-            found = _follow(mine, label, colour, cut=colour in overlapping)
-            if len(found) > 1 and colour not in overlapping:
+            found = _follow(mine, label, colour, cut=False)
+            if len(found) > 1:
                 found = _follow(mine, label, colour, cut=True)
+            elif colour in overlapping:
+                found = _follow(mine, label, colour, cut=True, presence=USUALLY_TWO)
             blobs += found
     blobs.sort(key=lambda blob: -float(np.nansum(blob.area)))
     return blobs[:MOST_OBJECTS]
@@ -127,23 +139,43 @@ def merge_shades(label: Labels, is_pure: Mask) -> Labels:
     return label
 
 
+def _drop_pale(label: Labels, is_vivid: Mask) -> Labels:
+    """Give the patches of each colour in each frame that have hardly any vivid pixels to the background."""
+    label = label.copy()
+    for colour in np.unique(label[label >= 0]):
+        parts, number = ndimage.label(label == colour, _IN_FRAME)
+        share = ndimage.mean(is_vivid, parts, np.arange(1, number + 1))
+        pale = np.concatenate([[False], np.asarray(share) < LEAST_VIVID])
+        label[pale[parts]] = -1
+    return label
+
+
 def _clings(mine: Mask, host: Mask, is_between: bool) -> bool:
-    """Whether nearly every frame shows most of the first mask, or any if its hue is between, close to the second."""
+    """Whether nearly every frame shows most of the first mask, or any if its hue is between, close to the second.
+
+    Frames that show hardly any of the host count as close: what is never seen apart from it is the same object, whose
+    hue a poor picture has moved.
+    """
     area = mine.sum(axis=(1, 2))
     # The host must be an object: rims of the first one may bear its colour too.
     body = ndimage.binary_opening(host, _IN_FRAME)
     near = (mine & ndimage.binary_dilation(body, _IN_FRAME, iterations=2)).sum(axis=(1, 2))
     counts = area > 0.2 * area.max()
-    return bool((near[counts] > (0.1 if is_between else 0.5) * area[counts]).mean() > 0.9)
+    is_near = near > (0.1 if is_between else 0.5) * area
+    size = host.sum(axis=(1, 2))
+    is_alone = size < 0.2 * size.max()
+    is_beside = counts & ~is_alone
+    # Some frames must show both, and nearly all of those must show them together.
+    return bool(is_beside.any() and (is_near | is_alone)[counts].mean() > 0.9 and is_near[is_beside].mean() > 0.75)
 
 
-def _follow(mine: Mask, label: Labels, colour: Colour, *, cut: bool) -> list[Blob]:
+def _follow(mine: Mask, label: Labels, colour: Colour, *, cut: bool, presence: float = LEAST_PRESENCE) -> list[Blob]:
     """Split one colour into its objects and follow each."""
     parts, patches = _patches(mine, label, cut=cut)
     if not patches:
         return []
     per_frame = [[patch for patch in patches if patch.frame == frame] for frame in range(len(mine))]
-    number = _count(per_frame, mine[0].size)
+    number = _count(per_frame, mine[0].size, presence)
     if number == 0:
         return []
     tracks = _link(per_frame, number)
@@ -196,7 +228,7 @@ def _neck(patch: Mask, near: Mask, least: float) -> Mask | None:
     return None
 
 
-def _count(per_frame: list[list[_Patch]], size: int) -> int:
+def _count(per_frame: list[list[_Patch]], size: int, presence: float) -> int:
     """The largest number of patches that enough frames show at once."""
     usual = np.array([len(found) for found in per_frame])
     sure = np.array(
@@ -204,7 +236,7 @@ def _count(per_frame: list[list[_Patch]], size: int) -> int:
     )
     number = 0
     for candidate in range(1, min(int(usual.max()), MOST_OBJECTS) + 1):
-        if (usual >= candidate).mean() >= LEAST_PRESENCE or (sure >= candidate).sum() >= GLIMPSE_FRAMES:
+        if (usual >= candidate).mean() >= presence or (sure >= candidate).sum() >= GLIMPSE_FRAMES:
             number = candidate
     return number
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from kinema.world.floor import TONE
 from kinema.world.scene import FLOORS, LIGHTS, Floor, Light
@@ -16,7 +17,7 @@ MOST_SATURATED = 0.55
 """Floors and skies stay below this saturation in any light; most objects are above."""
 
 FEWEST = 20
-"""Fewest pixels that tell a colour."""
+"""Fewest pixels of each frame that tell a colour."""
 
 LEVEL, HUE, CONTRAST = 0.09, (0.05, 0.06), 0.12
 """Usual errors, in logarithms of linear light: of the floor's brightness, of red over green and green over blue, and of
@@ -94,10 +95,14 @@ def saturation(colour: Floats) -> Floats:
 
 
 def _plain(light: Floats) -> NDArray[np.float64]:
-    """Colours "n 3" of what is not strongly coloured, or of everything if nothing else is there."""
-    flat = light.reshape(-1, 3)
-    plain = flat[saturation(flat) < MOST_SATURATED]
-    return (plain if len(plain) > FEWEST else flat).astype(np.float64)
+    """Colours "n 3" of what is not strongly coloured nor close to it, or of more if nothing else is there."""
+    is_strong = saturation(light) >= MOST_SATURATED
+    is_near = ndimage.binary_dilation(is_strong, np.ones((1, 5, 5), dtype=bool))
+    for is_left_out in (is_near, is_strong):
+        plain = light[~is_left_out]
+        if len(plain) > FEWEST * len(light):
+            return plain.astype(np.float64)
+    return light.reshape(-1, 3).astype(np.float64)
 
 
 @functools.cache

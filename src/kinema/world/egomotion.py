@@ -13,17 +13,37 @@ from kinema.world.scene import CAMERA_DIRECTIONS, CAMERA_MOVES, Camera, CameraDi
 ELEVATIONS_DEG: tuple[float, ...] = (12.0, 15.0, 18.0, 21.0, 24.0)
 """Heights of the camera that are tried."""
 
-SPREAD_PX = 2.0
-"""Details are taken relative to the mean and the contrast of their surroundings of this size (standard deviation)."""
 
-FAINTEST = 1.5
-"""Contrast, in 8-bit levels, below which a detail counts for less: it may be rounding."""
+@dataclass(frozen=True)
+class Scale:
+    """One fineness of details.
+
+    What is smaller than `blur_px` is averaged away, what is larger than `spread_px` is not looked at (standard
+    deviations); contrasts below `faintest`, in 8-bit levels, count for less.
+    """
+
+    blur_px: float
+    spread_px: float
+    faintest: float
+
+
+SCALES: tuple[Scale, ...] = (Scale(0.0, 2.0, 1.5), Scale(1.5, 4.0, 2.0))
+"""Sharp clips are told by the finer details, clips that a codec or an autoencoder has smoothed by the coarser ones."""
+
+MOVING = 1.08
+"""How much worse any move than a camera that stands still must fit to be thought less likely than it.
+
+Bringing one frame to another averages neighbouring pixels, and so takes noise away, only where the camera moves.
+"""
 
 CAP = 1.5
 """Largest difference that one pixel can contribute, before its root is taken: what moves by itself is an outlier."""
 
 RIVAL = 1.3
 """Moves that fit less badly than this, relative to the best, are rivals, which other evidence may prefer."""
+
+LEAST_MISMATCH = 0.02
+"""Mismatch that counts as none."""
 
 SKYLINE = 0.05
 """Up to this sine of its angle above the horizon the sky is looked at: hills stand there; higher up, clouds drift."""
@@ -96,21 +116,24 @@ def estimate_egomotion(luma: Floats, background: NDArray[np.bool_]) -> list[Egom
     `luma` is "f h w" in 8-bit levels and `background` "f h w" says which pixels belong to no object. Every move of
     the demo world is tried at several heights of the camera: pixels of the floor are followed along the ground plane,
     those of the skyline along their direction, and the mean root of the capped differences of normalised details is
-    compared.
+    compared: its geometric mean over the scales.
     """
     num_frames, height, width = luma.shape
     moves = _moves()
-    detail = _detail(luma, background).reshape(num_frames, -1)
+    details = [_detail(luma, background, scale).reshape(num_frames, -1) for scale in SCALES]
     mask = background.reshape(num_frames, -1)
-    total, count = np.zeros(len(moves)), np.zeros(len(moves))
+    total, count = np.zeros((len(details), len(moves))), np.zeros(len(moves))
     for pair in _pairs(num_frames, height, width):
         seen = pair.valid & mask[pair.first]
         seen &= (pair.matrix @ mask[pair.second].astype(np.float32) > 0.999).reshape(seen.shape)
-        moved = (pair.matrix @ detail[pair.second]).reshape(seen.shape)
-        change = np.sqrt(np.minimum(np.abs(moved - detail[pair.first]), CAP))
-        total += (change * seen).sum(axis=1)
         count += seen.sum(axis=1)
-    mismatch = np.where(count > 0.02 * height * width, total / np.maximum(count, 1.0), CAP)
+        for index, detail in enumerate(details):
+            moved = (pair.matrix @ detail[pair.second]).reshape(seen.shape)
+            change = np.sqrt(np.minimum(np.abs(moved - detail[pair.first]), CAP))
+            total[index] += (change * seen).sum(axis=1)
+    each = np.where(count > 0.02 * height * width, total / np.maximum(count, 1.0), CAP)
+    mismatch = np.exp(np.log(each + LEAST_MISMATCH).mean(axis=0))
+    mismatch *= [1.0 if move.move == "fixed" else MOVING for move in moves]
     found: list[Egomotion] = []
     for index in np.argsort(mismatch):
         move = moves[index]
@@ -121,15 +144,22 @@ def estimate_egomotion(luma: Floats, background: NDArray[np.bool_]) -> list[Egom
     return found
 
 
-def _detail(luma: Floats, background: NDArray[np.bool_]) -> Floats:
+def _detail(luma: Floats, background: NDArray[np.bool_], scale: Scale) -> Floats:
     """Brightness relative to the mean and the contrast of the background around each pixel."""
-    spread = (0.0, SPREAD_PX, SPREAD_PX)
-    weight = ndimage.gaussian_filter(background.astype(np.float32), spread) + 1e-3
-    mean = ndimage.gaussian_filter(luma * background, spread) / weight
-    square = ndimage.gaussian_filter(luma * luma * background, spread) / weight
-    contrast = np.sqrt(np.maximum(square - mean * mean, 0.0) + FAINTEST**2)
-    detail: Floats = ((luma - mean) / contrast).astype(np.float32)
+    seen = background.astype(np.float32)
+    fine = _background_mean(luma, seen, scale.blur_px) if scale.blur_px else luma
+    mean = _background_mean(fine, seen, scale.spread_px)
+    square = _background_mean(fine * fine, seen, scale.spread_px)
+    contrast = np.sqrt(np.maximum(square - mean * mean, 0.0) + scale.faintest**2)
+    detail: Floats = ((fine - mean) / contrast).astype(np.float32)
     return detail
+
+
+def _background_mean(value: Floats, seen: Floats, sigma_px: float) -> Floats:
+    """Mean of the pixels of the background around each pixel, weighted by a Gaussian."""
+    spread = (0.0, sigma_px, sigma_px)
+    mean: Floats = ndimage.gaussian_filter(value * seen, spread) / (ndimage.gaussian_filter(seen, spread) + 1e-3)
+    return mean
 
 
 @functools.cache

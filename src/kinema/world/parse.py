@@ -22,12 +22,12 @@ from kinema.world.blobs import Blob, exchange, find_blobs
 from kinema.world.camera import CameraPath
 from kinema.world.egomotion import Egomotion, estimate_egomotion
 from kinema.world.facts import Facts, ObjectFacts, Relation, Side
+from kinema.world.material import material_of
 from kinema.world.outline import DIRECTIONS, Outlines, measure_outlines
 from kinema.world.place import LEAST_KNOWN, LEAST_WHOLE, Views, on_plane, rays_through, stillness, view_object
-from kinema.world.recognise import Fit, fit_solids, lanes_of, material_of
+from kinema.world.recognise import NOT_ONE, Fit, choose_looks, fit_solids, lanes_of
 from kinema.world.scene import (
-    SHAPES,
-    SIZES,
+    ACTION_SHAPES,
     VIEW_HEIGHT_M,
     Action,
     CameraDirection,
@@ -67,13 +67,8 @@ SAME_LANE = 0.05
 SPINS = 0.055
 """Change of the surface from frame to frame above which an object that keeps its place spins."""
 
-NOT_ONE = 5.0
-"""When no solid fits an object better than this, it is two like ones that overlap."""
-
-LIKE, WORST_LOOK = 1.5, 30.0
-"""Objects of one colour are alike unless another look fits one better by the first; no view counts more than the
-second.
-"""
+CLEARLY = 0.6
+"""How much better, at least, objects fit once a patch is cut in two that shows two."""
 
 LEAN_DEG = (-12.0, -6.0, 0.0, 6.0, 12.0)
 """How far an object leans while it swings."""
@@ -169,7 +164,7 @@ def parse(frames: NDArray[np.uint8], fps: float) -> Observation:  # noqa: ARG001
     first, crowded = _read(frames, seen, frozenset())
     if crowded:
         second, _ = _read(frames, seen, crowded)
-        if _misfit(second) < _misfit(first):
+        if _misfit(second) < CLEARLY * _misfit(first):
             return second
     return first
 
@@ -182,7 +177,7 @@ def _read(
     frames: NDArray[np.uint8], seen: Segmentation, overlapping: frozenset[Colour]
 ) -> tuple[Observation, frozenset[Colour]]:
     """Read a clip, cutting apart what overlaps in some colours, and name other colours for which that may be needed."""
-    blobs = find_blobs(seen.label, seen.is_pure, overlapping)
+    blobs = find_blobs(seen.label, seen.is_pure, seen.is_vivid, overlapping)
     background = ~ndimage.binary_dilation(seen.label >= 0, np.ones((1, 5, 5), dtype=bool))
     camera = _choose_camera(estimate_egomotion(seen.luma, background), blobs, (frames.shape[1], frames.shape[2]))
     sights = _sights(blobs, frames, camera.path)
@@ -291,15 +286,13 @@ def _observe(
     fits = []
     for index, sight in enumerate(sights):
         if index == 0 and action == "slide":
-            action, fit = _travel(sight, camera.path, size_px, view)
+            action, fit = _travel(sight, motion.direction if motion else None, camera.path, size_px, view)
         else:
-            poses = upright_poses(LEAN_DEG) if index == 0 and action == "swing" else upright_poses()
+            poses = _upright(action if index == 0 else None)
             fit = _fit(sight, poses, camera.path, size_px, view)
         fits.append(fit)
-    objects = [
-        _describe(sight, fit, look, seen, size_px)
-        for sight, fit, look in zip(sights, fits, _looks(sights, fits), strict=True)
-    ]
+    looks = choose_looks(fits, [sight.blob.colour for sight in sights])
+    objects = [_describe(sight, fit, look, seen, size_px) for sight, fit, look in zip(sights, fits, looks, strict=True)]
     crowded = frozenset(sight.blob.colour for sight, fit in zip(sights, fits, strict=True) if _is_two(sight, fit))
     observation = Observation(
         objects=tuple(objects),
@@ -330,32 +323,26 @@ def _fit(sight: _Sight, poses: Poses, path: CameraPath, size_px: tuple[int, int]
     )
 
 
-def _travel(sight: _Sight, path: CameraPath, size_px: tuple[int, int], view: float) -> tuple[Action, Fit]:
+def _upright(action: Action | None) -> Poses:
+    """How an object that does this, or nothing, may stand."""
+    if action == "swing":
+        return upright_poses(tilt_deg=LEAN_DEG, is_steady=False)
+    return upright_poses(is_steady=action != "spin")
+
+
+def _travel(
+    sight: _Sight, direction: Direction | None, path: CameraPath, size_px: tuple[int, int], view: float
+) -> tuple[Action, Fit]:
     """Tell sliding, rolling and tumbling apart by the poses that explain the outlines."""
     slide, roll, tumble = (
-        _fit(sight, poses, path, size_px, view) for poses in (upright_poses(), rolling_poses(), tumbling_poses())
+        _fit(sight, poses, path, size_px, view)
+        for poses in (upright_poses(ACTION_SHAPES["slide"]), rolling_poses(), tumbling_poses(direction))
     )
     if roll.shape == "ball" and roll.least <= min(slide.least, tumble.least) + 0.3:
         return "roll", roll
     if slide.least <= min(roll.least, tumble.least) + 0.3:
         return "slide", slide
     return ("roll", roll) if roll.least < tumble.least else ("tumble", tumble)
-
-
-def _looks(sights: Sequence[_Sight], fits: Sequence[Fit]) -> list[tuple[Shape, Size]]:
-    """Choose shape and size of each object; those of one colour are alike where that fits each nearly as well."""
-    looks = []
-    for sight, fit in zip(sights, fits, strict=True):
-        own = fit.cost.min(axis=2)
-        joint = np.zeros_like(own)
-        for peer, other in zip(sights, fits, strict=True):
-            if peer.blob.colour == sight.blob.colour and other.least < NOT_ONE:
-                joint += other.num_views * np.minimum(other.cost.min(axis=2), WORST_LOOK)
-        best = np.unravel_index(int(np.argmin(joint)), own.shape)
-        if not joint.any() or (own[best] > own.min() + LIKE and own.min() < NOT_ONE):
-            best = np.unravel_index(int(np.argmin(own)), own.shape)
-        looks.append((SHAPES[best[0]], SIZES[best[1]]))
-    return looks
 
 
 def _is_two(sight: _Sight, fit: Fit) -> bool:
@@ -373,7 +360,7 @@ def _describe(
         shape=look[0],
         colour=sight.blob.colour,
         size=look[1],
-        material=material_of(seen.surface, sight.blob.mask, sight.blob.colour),
+        material=material_of(seen.surface, sight.blob.mask, sight.blob.colour, seen.daylight),
         track=sight.blob.centroid / size_px[0],
         extent=extent / size_px[0],
         lane=0.0 if sight.moves else fit.lane,

@@ -1,25 +1,20 @@
-"""The shape and size of an object, the solid whose outline, where it stands, is the one that is seen; and its material.
+"""The shape and size of an object: the solid whose outline, where it stands and in a pose it can have, is seen."""
 
-Materials are told by how an object's pixels differ from its paint under the same light: a gloss adds a little white
-everywhere, metal is dark but for its highlights, and matte is the paint alone.
-"""
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from kinema.world.camera import CameraPath
 from kinema.world.outline import DIRECTIONS, Outlines, directions
-from kinema.world.palette import PALETTE, to_linear
 from kinema.world.place import on_plane, rays_through
-from kinema.world.scene import HEIGHT_M, LANE_Y_M, SHAPES, SIZES, Colour, Material, Shape, Size
+from kinema.world.scene import HEIGHT_M, LANE_Y_M, SHAPES, SIZES, Colour, Shape, Size
 from kinema.world.silhouette import Poses, project_poses
 
 Floats = NDArray[np.float64]
 
-MOST_VIEWS = 6
+MOST_VIEWS = 8
 """Views of an object that are compared; more add time and little certainty."""
 
 LEAST_KNOWN = 7
@@ -28,24 +23,19 @@ LEAST_KNOWN = 7
 OUTLINE_PX, HEIGHT_PX = 0.5, 2.5
 """Usual error of an outline, and of the height in the picture at which something on the floor is expected."""
 
+SWOLLEN_PX = 0.7
+"""How much larger or smaller, on all sides alike, blur usually makes an outline."""
+
 WORST = 6.0
 """Most that one direction can count, in multiples of the usual error."""
 
 NO_FIT = 99.0
 
-LEAST_SURFACE_PX = 24
-"""Fewest pixels, over the whole clip, that tell a material."""
+NOT_ONE = 5.0
+"""When no solid fits an object better than this, it is two like ones that overlap."""
 
-VEIL = 0.0055
-"""White reflected by at least half of the surface, relative to a white surface's, from which it is glossy."""
-
-GLINT, GLINT_WEIGHT, BRIGHTEST_GLINT = 0.03, 0.6, 0.13
-"""White of the brightest hundredth of the surface that matte stays below and metal is above; what it counts for beside
-the brightness, in logarithms; and the most that counts.
-"""
-
-PAINT = 0.85
-"""Brightness of the upper quarter of the surface, relative to its paint's, that matte is above and metal below."""
+WORST_LOOK = 6.0
+"""Most that one object can count when objects of one colour, which are alike, are recognised together."""
 
 
 @dataclass(frozen=True)
@@ -97,31 +87,56 @@ def fit_solids(
 
     `middle` is "f 2" in pixels. `is_grounded` says that the object stands on the floor, which also tells its lane.
     """
-    cost = np.zeros((len(SHAPES), len(SIZES), len(lanes)))
-    weight = 0.0
     used = _best_views(outlines, middle)
+    if not used:
+        return Fit(np.full((len(SHAPES), len(SIZES), len(lanes)), NO_FIT), lanes, 0)
     rays = rays_through(path, middle, size_px)
-    for frame in used:
+    each = np.full((len(used), len(SIZES), len(lanes), len(poses.shape)), WORST**2)
+    for index, frame in enumerate(used):
         known = outlines.is_known[frame]
-        share = float(known.sum())
         for column, size in enumerate(SIZES):
             height = HEIGHT_M[size] / view_height_m
             for layer, lane in enumerate(lanes):
                 centre = on_plane(path, rays, 1, lane)[frame]
                 if not np.isfinite(centre).all():
-                    cost[:, column, layer] += share * WORST**2
                     continue
                 if is_grounded:
                     centre = np.array([centre[0], lane, height / 2.0])
                 reach = project_poses(poses, path, frame, centre, height, size_px)
-                each = _mismatch(outlines.reach[frame], known, reach, is_grounded)
-                for row in range(len(SHAPES)):
-                    mine = each[poses.shape == row]
-                    cost[row, column, layer] += share * (float(mine.min()) if len(mine) else NO_FIT)
-        weight += share
-    if not used:
-        return Fit(np.full(cost.shape, NO_FIT), lanes, 0)
-    return Fit(cost / weight, lanes, len(used))
+                each[index, column, layer] = _mismatch(outlines.reach[frame], known, reach, is_grounded)
+    # A view that no pose fits is smeared, or not of one object.
+    share = outlines.is_known[used].sum(axis=1) / (1.0 + each.min(axis=(1, 2, 3)))
+    progress = np.array(used) / max(len(outlines.reach) - 1, 1)
+    return Fit(_course_costs(each, poses, share / share.sum(), progress), lanes, len(used))
+
+
+def choose_looks(fits: Sequence[Fit], colours: Sequence[Colour]) -> list[tuple[Shape, Size]]:
+    """Choose shape and size of each object; those of one colour are alike in the demo world, and read together."""
+    looks = []
+    for fit, colour in zip(fits, colours, strict=True):
+        own = fit.cost.min(axis=2)
+        joint = np.zeros_like(own)
+        for other, peer in zip(fits, colours, strict=True):
+            if peer == colour and other.least < NOT_ONE:
+                joint += other.num_views / (1.0 + other.least) * np.minimum(other.cost.min(axis=2), WORST_LOOK)
+        best = np.unravel_index(int(np.argmin(joint if joint.any() else own)), own.shape)
+        looks.append((SHAPES[best[0]], SIZES[best[1]]))
+    return looks
+
+
+def _course_costs(each: Floats, poses: Poses, share: Floats, progress: Floats) -> Floats:
+    """Cost "shape size lane" of the best course of each shape, from those of all poses "f size lane p"."""
+    cost = np.full((len(SHAPES), *each.shape[1:3]), NO_FIT)
+    courses = poses.courses(progress) if poses.turns_deg else None
+    for row in np.unique(poses.shape):
+        if courses is None:
+            best = each[..., poses.shape == row].min(axis=-1)
+            cost[row] = np.tensordot(share, best, axes=1)
+        else:
+            mine = courses[poses.shape[courses[:, 0]] == row]
+            total = sum(weight * each[index][..., mine[:, index]] for index, weight in enumerate(share))
+            cost[row] = np.asarray(total).min(axis=-1)
+    return cost
 
 
 def _best_views(outlines: Outlines, middle: Floats) -> list[int]:
@@ -134,9 +149,14 @@ def _best_views(outlines: Outlines, middle: Floats) -> list[int]:
 
 
 def _mismatch(seen: Floats, known: NDArray[np.bool_], reach: Floats, is_grounded: bool) -> Floats:
-    """Mean squared error, in usual errors, between one measured outline "k" and many drawn ones "p k", best shifted."""
-    unit = directions()
-    inverse = np.linalg.pinv(unit[known])
+    """Mean squared error, in usual errors, between one measured outline "k" and many drawn ones "p k".
+
+    The drawn ones are shifted and swollen so that they fit best; what they swell counts as an error of its own.
+    """
+    unit = np.concatenate([directions(), np.ones((DIRECTIONS, 1))], axis=1)
+    mine = unit[known]
+    stiffness = np.diag([1e-6, 1e-6, DIRECTIONS * (OUTLINE_PX / SWOLLEN_PX) ** 2])
+    inverse = np.linalg.solve(mine.T @ mine + stiffness, mine.T)
     difference = seen - reach
     shift = difference[:, known] @ inverse.T
     left = difference - shift @ unit.T
@@ -144,30 +164,7 @@ def _mismatch(seen: Floats, known: NDArray[np.bool_], reach: Floats, is_grounded
     error = np.where(known, np.abs(left), np.maximum(np.nan_to_num(left), 0.0))
     error = np.minimum(error / OUTLINE_PX, WORST)
     cost: Floats = (error * error).sum(axis=1) / max(int(known.sum()), DIRECTIONS // 3)
+    cost = cost + (shift[:, 2] / SWOLLEN_PX) ** 2
     if is_grounded:
         cost = cost + np.minimum(np.abs(shift[:, 1]) / HEIGHT_PX, WORST) ** 2 / 4.0
     return cost
-
-
-def material_of(surface: NDArray[np.float32], mask: NDArray[np.bool_], colour: Colour) -> Material | None:
-    """Tell the material of an object from its pixels, or None if there are too few.
-
-    `surface` is "f h w 3", the colour in white light on a perceptual scale (linear to the power 1 / 2.2), and `mask`
-    "f h w" says which pixels are the object's; those at its outline, which show something else too, are not used.
-    """
-    inner = ndimage.binary_erosion(mask, ndimage.generate_binary_structure(2, 1)[None])
-    used = inner if inner.sum() >= LEAST_SURFACE_PX else mask
-    if used.sum() < LEAST_SURFACE_PX:
-        return None
-    light = np.power(surface[used].astype(np.float64), 2.2)
-    paint = np.array(to_linear(PALETTE[colour]))
-    strong, weak = int(paint.argmax()), int(paint.argmin())
-    brightness = light[:, strong] / paint[strong]
-    # What the channel of which the paint has least shows beyond the paint's share is white.
-    white = light[:, weak] - paint[weak] * brightness
-    veil, glint = np.quantile(white, (0.5, 0.99))
-    if veil > VEIL:
-        return "glossy"
-    shine = GLINT_WEIGHT * np.log(np.clip(glint, 0.1 * GLINT, BRIGHTEST_GLINT) / GLINT)
-    dullness = np.log(max(float(np.quantile(brightness, 0.75)), 1e-3) / PAINT)
-    return "metal" if shine > dullness else "matte"

@@ -30,6 +30,9 @@ is between names, as in shadows), or if it lies between pixels of the object and
 second.
 """
 
+VIVID = 0.31
+"""Spread of the channels, in white light, that some of an object's surface reaches, and shadows with a tint do not."""
+
 DARKEST = 0.004
 """Linear reflectance below which a pixel is too dark to have a hue."""
 
@@ -39,12 +42,13 @@ class Segmentation:
     """Colour of the object at each pixel.
 
     `label` is "f h w", an index into COLOURS or -1; `is_pure` "f h w" says where the hue is that of the name, not
-    between; `surface` is "f h w 3", the colour in white light on a perceptual scale (linear to the power 1 / 2.2);
-    `luma` is "f h w" in 8-bit levels.
+    between, and `is_vivid` "f h w" where it is strong; `surface` is "f h w 3", the colour in white light on a
+    perceptual scale (linear to the power 1 / 2.2); `luma` is "f h w" in 8-bit levels.
     """
 
     label: NDArray[np.int8]
     is_pure: Mask
+    is_vivid: Mask
     surface: Floats
     luma: Floats
     daylight: Daylight
@@ -63,7 +67,7 @@ def segment(frames: NDArray[np.uint8]) -> Segmentation:
     is_object = is_sure | _grow(is_sure, label, surface, saturation, luma)
     label = np.where(is_object, label, -1).astype(np.int8)
     is_pure = _hue_distance(surface).min(axis=-1) < PURE_DEG
-    return Segmentation(label, is_pure, surface, luma, daylight)
+    return Segmentation(label, is_pure, largest - smallest > VIVID, surface, luma, daylight)
 
 
 def _grow(is_sure: Mask, label: NDArray[np.int8], surface: Floats, saturation: Floats, luma: Floats) -> Mask:

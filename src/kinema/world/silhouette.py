@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kinema.world.camera import CameraPath
 from kinema.world.outline import directions
-from kinema.world.scene import HALF_WIDTH_TO_HEIGHT, SHAPES, Shape
+from kinema.world.scene import HALF_WIDTH_TO_HEIGHT, SHAPES, Direction, Shape
 
 Floats = NDArray[np.float64]
 
@@ -20,8 +20,12 @@ RING = 20
 class Poses:
     """Points whose hulls are solids of height 1 in several poses; each pose starts at `starts` of "p 3" `points`.
 
-    The first `num_fixed` points belong to the solid; the others are centres of balls of `radius` "p", from which each
-    picture sees another circle. `shape` is the index in SHAPES and `label` names the pose, of each.
+    Points of a `radius` "p" above 0 are centres of balls, from which each picture sees another circle. `shape` is the
+    index in SHAPES of each pose.
+
+    `family` numbers the poses through which one solid can turn; `angle_deg` says how far each is turned, of
+    `period_deg` after which the solid looks the same. `turns_deg` are the turns that it may make during a clip, evenly:
+    (0,) if it keeps its pose, none if each picture may show another one of its shape.
     """
 
     points: Floats
@@ -29,6 +33,21 @@ class Poses:
     phase: Floats
     starts: NDArray[np.intp]
     shape: NDArray[np.intp]
+    family: NDArray[np.intp]
+    angle_deg: Floats
+    period_deg: Floats
+    turns_deg: tuple[float, ...]
+
+    def courses(self, progress: Floats) -> NDArray[np.intp]:
+        """Which pose each possible course of a clip shows at each share "f" of its time, "q f"."""
+        found = []
+        for key in np.unique(self.family):
+            members = np.flatnonzero(self.family == key)
+            angle, period = self.angle_deg[members], float(self.period_deg[members[0]])
+            turned = angle[:, None, None] + np.array(self.turns_deg)[:, None] * progress
+            away = np.abs((turned[..., None] - angle + period / 2.0) % period - period / 2.0)
+            found.append(members[away.argmin(axis=-1)].reshape(-1, len(progress)))
+        return np.concatenate(found)
 
 
 def project_poses(
@@ -62,51 +81,93 @@ def project_poses(
     return reach
 
 
+ANY_TURN: tuple[float, ...] = ()
+STEADY: tuple[float, ...] = (0.0,)
+TUMBLES_DEG: tuple[float, ...] = tuple(float(turn) for turn in range(230, 371, 10))
+"""How far something that tumbles may turn during a clip."""
+
+TUMBLE_STEP_DEG = 10
+"""Angle between the poses of a tumbling solid that are compared."""
+
+
+@dataclass(frozen=True)
+class _Pose:
+    shape: Shape
+    turn: Floats
+    family: tuple[str, float, float]
+    angle_deg: float = 0.0
+    period_deg: float = 360.0
+
+
 @functools.cache
-def upright_poses(tilt_deg: tuple[float, ...] = (0.0,)) -> Poses:
-    """All solids standing, a box at several yaws, leaning sideways by each of some angles."""
-    parts = []
+def upright_poses(
+    shapes: tuple[Shape, ...] = SHAPES, tilt_deg: tuple[float, ...] = (0.0,), *, is_steady: bool = True
+) -> Poses:
+    """Solids standing, a box at several yaws, leaning sideways by each of some angles.
+
+    `is_steady` says that each keeps its pose during the clip.
+    """
+    parts: list[_Pose] = []
     for tilt in tilt_deg:
-        for shape in SHAPES:
+        for shape in shapes:
             yaws = range(0, 90, 10) if shape == "box" else (0,)
-            parts += [(shape, _turn_y(tilt) @ _turn_z(float(yaw))) for yaw in yaws]
-    return _poses(parts)
+            parts += [_Pose(shape, _turn_y(tilt) @ _turn_z(float(yaw)), (shape, tilt, yaw)) for yaw in yaws]
+    return _poses(parts, STEADY if is_steady else ANY_TURN)
 
 
 @functools.cache
 def rolling_poses() -> Poses:
     """The solids that roll, lying across the picture's depth, seen from several azimuths."""
     lie = _turn_x(-90.0)
-    parts: list[tuple[Shape, Floats]] = [("ball", np.eye(3))]
+    parts = [_Pose("ball", np.eye(3), ("ball", 0.0, 0.0))]
+    rolls: tuple[Shape, ...] = ("cylinder", "capsule")
     for azimuth in (-10.0, 0.0, 10.0):
-        parts += [(shape, _turn_z(azimuth) @ lie) for shape in ("cylinder", "capsule")]
-    return _poses(parts)
+        parts += [_Pose(shape, _turn_z(azimuth) @ lie, (shape, azimuth, 0.0)) for shape in rolls]
+    return _poses(parts, STEADY)
 
 
 @functools.cache
-def tumbling_poses() -> Poses:
-    """The solids that tumble, turned in the picture's plane, seen from several azimuths."""
-    parts: list[tuple[Shape, Floats]] = []
-    periods: tuple[tuple[Shape, int], ...] = (("box", 90), ("cylinder", 180), ("capsule", 180), ("cone", 360))
-    for azimuth in (-8.0, 0.0, 8.0):
-        for shape, period in periods:
-            parts += [(shape, _turn_z(azimuth) @ _turn_y(float(angle))) for angle in range(0, period, 15)]
-    return _poses(parts)
+def tumbling_poses(direction: Direction | None) -> Poses:
+    """The solids that tumble, turned in the picture's plane, seen from several azimuths; they turn as they travel."""
+    parts: list[_Pose] = []
+    around = (-8.0, 0.0, 8.0)
+    # What is round about its axis looks much the same from a little to the side.
+    kinds: tuple[tuple[Shape, int, tuple[float, ...]], ...] = (
+        ("box", 90, around),
+        ("cylinder", 180, around),
+        ("capsule", 180, (0.0,)),
+        ("cone", 360, (0.0,)),
+    )
+    for shape, period, azimuths in kinds:
+        for azimuth in azimuths:
+            for angle in range(0, period, TUMBLE_STEP_DEG):
+                turn = _turn_z(azimuth) @ _turn_y(float(angle))
+                parts.append(_Pose(shape, turn, (shape, azimuth, 0.0), float(angle), float(period)))
+    sign = -1.0 if direction == "left" else 1.0
+    return _poses(parts, tuple(sign * turn for turn in TUMBLES_DEG))
 
 
-def _poses(parts: list[tuple[Shape, Floats]]) -> Poses:
-    points, radii, phases, starts, shapes = [], [], [], [], []
+def _poses(parts: list[_Pose], turns_deg: tuple[float, ...]) -> Poses:
+    points, radii, phases, starts = [], [], [], []
+    families = {key: number for number, key in enumerate(dict.fromkeys(part.family for part in parts))}
     total = 0
-    for shape, turn in parts:
-        solid, radius, phase = _solid(shape)
-        points.append(solid @ turn.T)
+    for part in parts:
+        solid, radius, phase = _solid(part.shape)
+        points.append(solid @ part.turn.T)
         radii.append(np.full(len(solid), radius))
         phases.append(phase)
         starts.append(total)
-        shapes.append(SHAPES.index(shape))
         total += len(solid)
     return Poses(
-        np.concatenate(points), np.concatenate(radii), np.concatenate(phases), np.array(starts), np.array(shapes)
+        np.concatenate(points),
+        np.concatenate(radii),
+        np.concatenate(phases),
+        np.array(starts),
+        np.array([SHAPES.index(part.shape) for part in parts]),
+        np.array([families[part.family] for part in parts]),
+        np.array([part.angle_deg for part in parts]),
+        np.array([part.period_deg for part in parts]),
+        turns_deg,
     )
 
 
