@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import kinema
-from kinema.serve import api_health, api_models, api_moderations, api_videos, api_webhooks
+from kinema.serve import api_health, api_models, api_moderations, api_provenance, api_videos, api_webhooks
 from kinema.serve.api import Api
 from kinema.serve.api_studio import install_studio
 from kinema.serve.artefacts import Artefacts
@@ -60,6 +60,7 @@ def make_app(
     app.include_router(api_health.router)
     app.include_router(api_models.router)  # before the videos: /v1/videos/models is no video
     app.include_router(api_moderations.router)
+    app.include_router(api_provenance.router)
     app.include_router(api_videos.router)
     app.include_router(api_webhooks.router)
     install_studio(app)

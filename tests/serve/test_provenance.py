@@ -1,0 +1,81 @@
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openai
+import pytest
+
+from kinema.media import Frame, write_video
+from kinema.provenance.mark import Marks, write_marked
+from kinema.serve import provenance_check
+
+
+@pytest.fixture(scope="module")
+def clip() -> Frame:
+    return np.random.default_rng(0).integers(90, 160, (5, 64, 64, 3)).astype(np.uint8)
+
+
+def _check(place: Any, path: Path) -> Any:
+    return place.client.content_provenance_checks.create(file=path)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "webm", "gif"])
+def test_openais_client_checks_videos_too(place: Any, clip: Frame, tmp_path: Path, ending: str) -> None:
+    write_marked(tmp_path / f"marked.{ending}", [clip], 8, {"kinema": "{}"})
+    answer = _check(place, tmp_path / f"marked.{ending}")
+    assert answer.object == "content_provenance_check"
+    c2pa, watermark, aigc, _ = answer.results
+    if ending == "webm":
+        assert (c2pa.type, c2pa.outcome, c2pa.validation_state) == ("c2pa", "not_detected", "not_present")
+    else:
+        assert (c2pa.type, c2pa.outcome, c2pa.validation_state) == ("c2pa", "detected", "trusted")
+        assert (c2pa.issuer, c2pa.generated_at[:2]) == ("Kinema", "20")
+    assert (watermark.type, watermark.outcome) == ("kinema_watermark", "detected")
+    assert aigc.outcome == "detected"
+
+
+def test_an_altered_file_is_invalid_and_an_unmarked_one_has_nothing(place: Any, clip: Frame, tmp_path: Path) -> None:
+    path = tmp_path / "marked.mp4"
+    write_marked(path, [clip], 8, {"kinema": "{}"}, Marks(watermark=False))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    c2pa = _check(place, path).results[0]
+    assert (c2pa.outcome, c2pa.validation_state) == ("not_detected", "invalid")
+    write_video(tmp_path / "bare.png", clip[:1], 8)
+    answer = _check(place, tmp_path / "bare.png")
+    assert {each.outcome for each in answer.results} == {"not_detected"}
+    assert "proves nothing" in answer.note
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "unsupported_file"),
+        (b"plain text", "unsupported_file"),
+        (b"\0\0\0\x18ftypmp42" + bytes(64), "invalid_value"),
+    ],
+)
+def test_what_is_no_picture_or_video_is_refused(place: Any, content: bytes, code: str) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        place.client.content_provenance_checks.create(file=("a.mp4", io.BytesIO(content)))
+    assert (caught.value.code, caught.value.param) == (code, "file")
+    assert "/tmp" not in str(caught.value)
+
+
+def test_a_request_without_a_file_is_refused(place: Any) -> None:
+    answer = place.http.post("/v1/content_provenance_checks", json={"file": "text"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "file")
+
+
+def test_more_pixels_than_the_server_takes_are_not_decoded(clip: Frame, tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", [clip], 8)
+    with pytest.raises(provenance_check.MediaError, match="has 64x64 pixels, more than 4000"):
+        provenance_check.check_provenance((tmp_path / "a.mp4").read_bytes(), "mp4", 4000)
+
+
+def test_the_certificates_to_trust_can_be_fetched(place: Any) -> None:
+    from kinema.provenance.authority import open_authority
+
+    assert place.http.get("/v1/provenance/anchors").text == open_authority().roots
