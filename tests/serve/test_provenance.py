@@ -1,3 +1,4 @@
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -6,9 +7,63 @@ import numpy as np
 import openai
 import pytest
 
-from kinema.media import Frame, write_video
-from kinema.provenance.mark import Marks, write_marked
+from kinema.cli.main import main
+from kinema.media import Frame, read_metadata, write_video
+from kinema.provenance.mark import UNMARKED, Marks, write_marked
+from kinema.provenance.verify import verify
 from kinema.serve import provenance_check
+from kinema.serve.artefacts import Artefacts
+from kinema.serve.job import Job, NewJob
+from kinema.serve.jobs import Jobs
+from kinema.serve.settings import QueueSettings
+from kinema.serve.store import Store
+from kinema.serve.worker import Worker
+from kinema.spec import VideoSpec
+
+
+def _work(store: Store, folder: Path, model: Path, new: NewJob, **options: Any) -> tuple[Job, Path]:
+    """Let a worker do one job; gives it and its video."""
+    artefacts = Artefacts(folder / "artefacts")
+    worker = Worker(store, artefacts, (str(model),), **options)
+    worker.load()
+    job = Jobs(store, QueueSettings()).submit(new)[0]
+    assert worker.work_once()
+    done = Jobs(store, QueueSettings()).get(job.id)
+    assert done.result is not None, done
+    return done, artefacts.fetch(done.result.artefacts["video"].name, folder / f"{job.id}.mp4")
+
+
+def test_what_a_worker_publishes_is_marked_and_an_extension_keeps_its_parent(
+    store: Store, tmp_path: Path, tiny_model: Path
+) -> None:
+    spec = VideoSpec(prompt="a red ball", model=str(tiny_model), steps=2, width=64, height=64)
+    job, video = _work(store, tmp_path, tiny_model, NewJob(spec=spec))
+    found = verify(video)
+    assert [mark.outcome for mark in found.marks] == ["found"] * 4
+    assert job.result is not None
+    source = job.result.artefacts["video"].name
+    longer = NewJob(spec=job.result.spec, kind="extend", request={"source": source})
+    _, video = _work(store, tmp_path, tiny_model, longer)
+    found = verify(video)
+    assert [mark.outcome for mark in found.marks] == ["found"] * 4
+    assert found.marks[0].details["ingredients"] == ("before.mp4",)
+    assert not found.contradictions
+
+
+def test_the_owner_of_a_worker_chooses_its_marks(store: Store, tmp_path: Path, tiny_model: Path) -> None:
+    spec = VideoSpec(prompt="a red ball", model=str(tiny_model), steps=2, width=64, height=64)
+    _, bare = _work(store, tmp_path, tiny_model, NewJob(spec=spec), marks=UNMARKED)
+    assert [mark.outcome for mark in verify(bare).marks] == ["not found"] * 3 + ["found"]
+    _, labelled = _work(store, tmp_path, tiny_model, NewJob(spec=spec), marks=Marks(label="cn"))
+    assert read_metadata(labelled)["label"] == "cn"
+    small = NewJob(spec=dataclasses.replace(spec, width=32, height=32))
+    with pytest.raises(AssertionError, match="too small for the label"):
+        _work(store, tmp_path, tiny_model, small, marks=Marks(label="cn"))
+
+
+def test_serve_refuses_a_label_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--dry-run", "--label", "us"]) == 2
+    assert "unknown label 'us'" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from kinema.generate.progress import Progress
 from kinema.media import probe, read_video
+from kinema.provenance.mark import UNMARKED
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.job import Job, NewJob
 from kinema.serve.jobs import Jobs
@@ -31,7 +32,7 @@ class Shop:
         self.store, self.model = store, str(model)
         self.artefacts = Artefacts(folder / "artefacts")
         self.jobs = Jobs(store, SETTINGS)
-        self.worker = Worker(store, self.artefacts, (self.model,), settings=SETTINGS, keep_steps_s=0.0)
+        self.worker = Worker(store, self.artefacts, (self.model,), settings=SETTINGS, keep_steps_s=0.0, marks=UNMARKED)
         self.worker.load()
 
     def add(self, **spec: object) -> Job:
@@ -96,7 +97,7 @@ def test_another_worker_goes_on_in_the_middle_of_denoising_and_the_video_is_the_
         return call
 
     monkeypatch.setattr(ResumablePipeline.__mro__[1], "network", counted)
-    other = Worker(shop.store, shop.artefacts, (shop.model,), settings=SETTINGS)
+    other = Worker(shop.store, shop.artefacts, (shop.model,), settings=SETTINGS, marks=UNMARKED)
     other._pipelines = shop.worker._pipelines
     deadline = time.monotonic() + 20
     while not shop.jobs.get(job.id).has_ended:
@@ -183,6 +184,7 @@ def test_a_worker_says_that_it_is_there_while_it_works(shop: Shop, monkeypatch: 
 VICTIM = """
 import sys
 from pathlib import Path
+from kinema.provenance.mark import UNMARKED
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.settings import QueueSettings
 from kinema.serve.store import Store

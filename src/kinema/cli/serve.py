@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from kinema.cli import flags
+from kinema.cli.worker import make_marks
 from kinema.config import load_json, save_json, to_dict
 from kinema.errors import SpecError
 
@@ -68,6 +69,10 @@ class Serve:
     """Where to compute: cpu, cuda, cuda:1."""
     dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
     """Number type of the networks: float32, bfloat16 or float16."""
+    label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
+    """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
+    no_marks: Annotated[bool, flags.hint()] = False
+    """Leave out the marks that say how a video was made: the invisible watermark, the AIGC key, the signature."""
     no_worker: Annotated[bool, flags.hint()] = False
     """Serve the API only; start workers with kinema worker."""
     dry_run: Annotated[bool, flags.hint()] = False
@@ -84,6 +89,7 @@ def run(argv: Sequence[str]) -> int:
         _make_policy(options.make_policy)
         return 0
     settings = settings_of(options)
+    make_marks(options.label, is_off=options.no_marks)
     keys = _keys(options)
     if options.dry_run:
         shown = {"host": options.host, "port": options.port, "store": options.store, **to_dict(settings)}
@@ -200,7 +206,8 @@ def worker_command(options: Serve) -> list[str]:
     """The command line of the worker behind a server of these options."""
     command = [sys.executable, "-m", "kinema", "worker", "--store", options.store, "--model", options.model]
     command += ["--lease", str(options.lease), "--parent", str(os.getpid())]
-    for name in ("artefacts", "device", "dtype"):
+    command += ["--no-marks"] if options.no_marks else []
+    for name in ("artefacts", "device", "dtype", "label"):
         value = getattr(options, name)
         if value is not None:
             command += [f"--{name}", value]

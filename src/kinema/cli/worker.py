@@ -1,10 +1,14 @@
 """`kinema worker`: a process that takes jobs from a store and makes their videos."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from kinema.cli import flags
+
+if TYPE_CHECKING:
+    from kinema.provenance.mark import Marks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,10 @@ class Work:
     """Number type of the networks: float32, bfloat16 or float16."""
     lease: Annotated[float, flags.number("S"), flags.hint("30")] = 30.0
     """Seconds of silence after which another worker takes over a job."""
+    label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
+    """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
+    no_marks: Annotated[bool, flags.hint()] = False
+    """Leave out the marks that say how a video was made: the invisible watermark, the AIGC key, the signature."""
     parent: Annotated[int | None, flags.whole("PID"), flags.hint("work until stopped")] = None
     """Stop, after the job in hand, when the process that started this one has ended."""
 
@@ -48,6 +56,7 @@ def run(argv: Sequence[str]) -> int:
         device=options.device,
         dtype=options.dtype,
         parent=options.parent,
+        marks=make_marks(options.label, is_off=options.no_marks),
     )
     try:
         worker.load()
@@ -55,3 +64,10 @@ def run(argv: Sequence[str]) -> int:
     finally:
         store.close()
     return 0
+
+
+def make_marks(label: str | None, *, is_off: bool) -> "Marks":
+    """The marks that the flags ask for; raises SpecError for a label that does not exist."""
+    from kinema.provenance.mark import UNMARKED, Marks
+
+    return dataclasses.replace(UNMARKED if is_off else Marks(), label=label)

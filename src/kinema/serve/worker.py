@@ -22,6 +22,9 @@ from kinema.diffusion import SCHEDULES, SOLVERS
 from kinema.errors import DeviceMemoryError, JobCancelled, KinemaError, MediaError, SpecError
 from kinema.generate.progress import Progress
 from kinema.media import Frame, VideoWriter, contact_sheet, iter_frames, probe
+from kinema.provenance import label
+from kinema.provenance.c2pa import Ingredient
+from kinema.provenance.mark import Marker, Marks
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.capabilities import Capabilities
 from kinema.serve.job import Artefact, Job, LeaseLost, Result
@@ -58,6 +61,7 @@ class Worker:
         dtype: str | None = None,
         keep_steps_s: float = 1.0,
         parent: int | None = None,
+        marks: Marks | None = None,
     ) -> None:
         self.store, self.artefacts, self.models = store, artefacts, models
         self.settings = settings or QueueSettings()
@@ -67,9 +71,12 @@ class Worker:
         self._pipelines: dict[str, ResumablePipeline] = {}
         self._swept_at = 0.0
         self._parent = parent
+        self._marks = Marks() if marks is None else marks
 
     def load(self) -> None:
         """Load all models, and tell the store what they can make."""
+        if missing := Marker("video.mp4", {}, self._marks).missing:
+            logger.warning("videos are marked in part: %s", missing)
         for name in self.models:
             pipeline = ResumablePipeline.load(name, self._device, self._dtype)
             assert isinstance(pipeline, ResumablePipeline)
@@ -147,11 +154,12 @@ class Worker:
             shown = dataclasses.replace(record, spec=dataclasses.replace(resolved, image=None))
             steps = steps_folder(job.id, shown)  # without the picture's place, which differs from worker to worker
             log = StepLog(self.artefacts, steps, self._keep_steps_s)
+            marker = self._marker(resolved, shown.to_metadata(), before)
             pipeline.steps = log
             pipeline.previewer = Previewer(pipeline.model.vae, report.show)
             try:
                 pictures = pipeline.stream(resolved, report)
-                files = _write(folder, _joined(before, pictures), resolved, shown.to_metadata())
+                files = _write(folder, _joined(before, pictures), resolved, marker)
             except (KeyboardInterrupt, SystemExit):
                 log.flush()  # whoever takes the job next goes on from here
                 raise
@@ -175,6 +183,15 @@ class Worker:
             return job.spec, None
         picture = self.artefacts.fetch(job.spec.image, folder / Path(job.spec.image).name)
         return dataclasses.replace(job.spec, image=str(picture)), None
+
+    def _marker(self, spec: VideoSpec, metadata: dict[str, str], before: Path | None) -> Marker:
+        """What marks the video of a job. Raises SpecError for one that is too small for its label."""
+        if self._marks.label is not None:
+            label.box(spec.shape.height, spec.shape.width, self._marks.label)
+        if before is not None:
+            return Marker("video.mp4", metadata, self._marks, [Ingredient(path=before, relation="parentOf")])
+        shown = [Ingredient(path=Path(spec.image), relation="inputTo")] if spec.image else []
+        return Marker("video.mp4", metadata, self._marks, shown)
 
     def _store(
         self, job: Job, files: dict[str, tuple[Path, str]], spec: VideoSpec, resumed: int, report: "_Report"
@@ -287,16 +304,14 @@ def _joined(before: Path | None, pictures: Iterator[Frame]) -> Iterator[Frame]:
         yield frames[1:] if i == 0 else frames
 
 
-def _write(
-    folder: Path, pictures: Iterator[Frame], spec: VideoSpec, metadata: dict[str, str]
-) -> dict[str, tuple[Path, str]]:
+def _write(folder: Path, pictures: Iterator[Frame], spec: VideoSpec, marker: Marker) -> dict[str, tuple[Path, str]]:
     """Write the video, its thumbnail and its sheet into a folder; returns path and media type by variant."""
     assert spec.fps is not None
     video, thumbnail, sheet = folder / "video.mp4", folder / "thumbnail.webp", folder / "spritesheet.jpg"
     kept: list[Frame] = []
     every, count = 1, 0
-    with VideoWriter(video, spec.fps, metadata) as writer:
-        for frames in pictures:
+    with VideoWriter(video, spec.fps, marker.metadata, seal=marker.seal) as writer:
+        for frames in marker.frames(pictures):
             if len(frames):
                 writer.write(frames)
             for frame in frames:
