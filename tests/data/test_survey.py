@@ -35,10 +35,10 @@ def test_transitions_named_on_the_way_are_those_named_at_the_end(make_shot: Call
 
 def test_a_long_shot_loses_parts_on_the_way_and_ends_in_equal_ones() -> None:
     plain = np.zeros((130, 8, 8, 3), np.uint8)
-    assert runs(ShotPlanner(10, 2.0, detect=False), plain, 10) == [
+    assert runs(ShotPlanner(None, 2.0), plain, 10) == [
         (0, 20), (20, 40), (40, 60), (60, 80), (80, 100), (100, 115), (115, 130)
     ]  # fmt: skip
-    assert runs(ShotPlanner(10, 7.0, detect=False), plain, 10) == [(0, 65), (65, 130)]
+    assert runs(ShotPlanner(None, 7.0), plain, 10) == [(0, 65), (65, 130)]
 
 
 def test_every_clip_has_the_pictures_shown_at_each_quarter_second() -> None:
@@ -78,7 +78,7 @@ def test_clips_cut_at_key_frames_are_copies_and_others_hold_the_same_pictures(
         for picture in film:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         file.mux(stream.encode(None))
-    clips = split_file(str(path), "hash", SplitConfig(max_s=2.0, detect=False), tmp_path / "work")
+    clips = split_file(str(path), "hash", SplitConfig(max_s=2.0, detector="none"), tmp_path / "work")
     assert [clip.row["cut"] for clip in clips] == ["copied" if key_every == 10 else "transcoded"] * 2
     whole = [picture.rgb() for picture in iter_pictures(path)]
     for clip in clips:

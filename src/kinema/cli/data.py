@@ -29,6 +29,8 @@ class Run:
     """Which stages to run, with commas between them."""
     workers: Annotated[int | None, flags.whole("N"), flags.hint("the recipe's")] = None
     """Child processes that decode; 0 works in this one."""
+    engine: Annotated[str | None, flags.text("local|ray"), flags.hint("the recipe's")] = None
+    """Where the stages that decode run: in processes of this machine, or on a Ray cluster."""
     dry_run: Annotated[bool, flags.hint()] = False
     """Print the resolved recipe and stop."""
 
@@ -132,6 +134,10 @@ def _run(argv: Sequence[str]) -> int:
         recipe = replace(recipe, out=options.out)
     if options.workers is not None:
         recipe = replace(recipe, limits=replace(recipe.limits, workers=options.workers))
+    if options.engine is not None:
+        if options.engine not in ("local", "ray"):
+            raise SpecError(unknown("engine", options.engine, ("local", "ray")))
+        recipe = replace(recipe, engine="ray" if options.engine == "ray" else "local")
     stages = tuple(options.stages.split(",")) if options.stages else STAGES
     check_stages(stages)
     if options.dry_run:

@@ -68,7 +68,7 @@ def run_all(
             yield item, _attempt_here(work, item)
         return
     waiting: deque[tuple[Item, int]] = deque((item, 1) for item in items)
-    children = [_Child(limits) for _ in range(min(limits.workers, len(waiting)))]
+    children = [Child(limits) for _ in range(min(limits.workers, len(waiting)))]
     try:
         while waiting or any(child.busy for child in children):
             for child in children:
@@ -102,8 +102,8 @@ def run_threads(work: Callable[[Item], Any], items: Iterable[Item], parallel: in
             threads.shutdown(cancel_futures=True)
 
 
-class _Child:
-    """One process, restarted when it dies."""
+class Child:
+    """One process that works on one item at a time, restarted when it dies."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -114,15 +114,25 @@ class _Child:
 
     @property
     def busy(self) -> bool:
+        """Whether it works on an item."""
         return self._job is not None
 
+    def work(self, work: Callable[[Any], Any], item: Any, attempt: int, seconds: float) -> Outcome:
+        """Work on an item and wait for its end."""
+        self.give(work, item, attempt, seconds)
+        while (ended := self.collect()) is None:
+            wait([self.pipe], timeout=0.2)
+        return ended[1]
+
     def give(self, work: Callable[[Any], Any], item: Any, attempt: int, seconds: float) -> None:
+        """Begin with an item."""
         if not self._process.is_alive():
             self._start()
         self.pipe.send((work, item))
         self._job, self._began, self._seconds = (item, attempt), None, seconds
 
     def collect(self) -> tuple[Any, Outcome] | None:
+        """The item and how it ended, once it has."""
         if self._job is None:
             return None
         item, attempt = self._job
@@ -147,6 +157,7 @@ class _Child:
         return item, outcome
 
     def stop(self) -> None:
+        """End the process."""
         self._process.kill()
         self._process.join()
         self.pipe.close()

@@ -5,12 +5,13 @@ way on both. When a node or a slot dies, its items are given to others, and coun
 """
 
 import importlib.util
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from kinema.data.pool import TRIES, Item, Limits, Outcome, run_one
+from kinema.data.pool import TRIES, Child, Item, Limits, Outcome
 from kinema.errors import DataError
 
 _LONGER_S = 30.0
@@ -67,11 +68,11 @@ class Slot:
     """An actor: works on one item at a time, in a child process of its own."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self._child = Child(limits)
 
     def run(self, work: Callable[[Any], Any], item: Any, attempt: int, seconds: float) -> Outcome:
         """How one attempt at an item ended."""
-        return run_one(work, item, self._limits, attempt, seconds)
+        return self._child.work(work, item, attempt, seconds)
 
 
 def connect() -> Any:
@@ -86,7 +87,7 @@ def connect() -> Any:
     if not ray.is_initialized():
         # workers are this interpreter on every node; Ray's own choice would build environments of its own
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     return ray
 
 

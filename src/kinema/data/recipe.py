@@ -3,6 +3,7 @@
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from kinema.config import from_dict, unknown
 from kinema.data.buckets import EncodeConfig
@@ -38,6 +39,8 @@ class DataRecipe:
     """Who writes captions where no sidecar file has one."""
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """What the clips are encoded with."""
+    engine: Literal["local", "ray"] = "local"
+    """Where the stages that decode run: in processes of this machine, or on the Ray cluster of RAY_ADDRESS."""
     limits: Limits = field(default_factory=Limits)
     """Child processes, and what each may use."""
     max_failures: float = 0.5

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -73,9 +74,7 @@ def _ingest(store: Store, recipe: DataRecipe) -> StageResult:
     _forget(store, sorted(known - listed))
     jobs = [Job(each.uri, fingerprint("ingest", ingest.VERSION, _plain(each)), each) for each in found]
     schema = pa.schema([field for field in (*ingest.IDENTITY, *PROBED) if field.name != "duplicate_of"])
-    result = work_through(
-        store, "files", "ingest", jobs, ingest.ingest_file, schema, partial(run_all, limits=recipe.limits)
-    )
+    result = work_through(store, "files", "ingest", jobs, ingest.ingest_file, schema, _runner(recipe))
     rows = store.read("files", ["file_hash", "duplicate_of"])
     before = {row["uri"]: row["duplicate_of"] for row in rows}
     marked = [row for row in ingest.mark_copies(rows) if row["duplicate_of"] != before[row["uri"]]]
@@ -113,8 +112,9 @@ def _split(store: Store, recipe: DataRecipe) -> StageResult:
     todo = pending(store, "files", "split", jobs)
     failed = 0
     writer = ClipWriter(store, recipe)
-    work = partial(split_job, recipe.split, recipe.filter, store.folder / ".work")
-    for job, outcome in run_all(work, todo, recipe.limits, attrgetter("length_s")):
+    here = store.folder / ".work" if recipe.engine == "local" else None
+    work = partial(split_job, recipe.split, recipe.filter, here)
+    for job, outcome in _runner(recipe)(work, todo, length_s=attrgetter("length_s")):
         failed += outcome.status != "done"
         writer.add(job, outcome)
         check_space(store.folder, recipe.limits)
@@ -123,10 +123,24 @@ def _split(store: Store, recipe: DataRecipe) -> StageResult:
     return StageResult("split", len(todo) - failed, failed, len(jobs) - len(todo))
 
 
-def split_job(config: split.SplitConfig, filtered: scoring.FilterConfig, work: Path, job: Job) -> list[split.CutClip]:
-    """Split the file of one job, in a child process."""
+def split_job(
+    config: split.SplitConfig, filtered: scoring.FilterConfig, work: Path | None, job: Job
+) -> list[split.CutClip]:
+    """Split the file of one job, in a child process; without a folder for its clips, they come back as bytes."""
     uri, file_hash = job.item
-    return split.split_file(uri, file_hash, config, work, filtered)
+    if work is not None:
+        return split.split_file(uri, file_hash, config, work, filtered)
+    with tempfile.TemporaryDirectory(prefix="kinema-") as folder:
+        return [clip.carried() for clip in split.split_file(uri, file_hash, config, Path(folder), filtered)]
+
+
+def _runner(recipe: DataRecipe) -> Callable[..., Iterator[tuple[Job, Outcome]]]:
+    """What works on the items of stages that decode: processes of this machine, or of a cluster."""
+    if recipe.engine == "local":
+        return partial(run_all, limits=recipe.limits)
+    from kinema.data.ray_pool import run_ray
+
+    return partial(run_ray, limits=recipe.limits)
 
 
 def _drop_clips_of_others(store: Store, uris: set[str]) -> None:
@@ -191,7 +205,7 @@ def _survey_again(store: Store, recipe: DataRecipe, stage: str, schema: pa.Schem
     failed = 0
     for part in _parts(files, BATCH):
         rows: list[Row] = []
-        for file, outcome in run_all(work, part, recipe.limits, attrgetter("length_s")):
+        for file, outcome in _runner(recipe)(work, part, length_s=attrgetter("length_s")):
             for job in by_file[file.row]:
                 found = (outcome.value or {}).get(_run_of(clips[job.row]))
                 failed += found is None

@@ -3,9 +3,9 @@
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import pyarrow as pa
@@ -16,7 +16,8 @@ from kinema.data.filter import FilterConfig
 from kinema.data.ingest import local_copy
 from kinema.data.lineage import fingerprint
 from kinema.data.probe import probe_file
-from kinema.data.survey import KnownRuns, Piece, Run, ShotPlanner, survey_file
+from kinema.data.shots import ShotFinder
+from kinema.data.survey import Finder, KnownRuns, Piece, Run, ShotPlanner, survey_file
 from kinema.errors import MediaError, SpecError
 
 VERSION = 2
@@ -58,8 +59,8 @@ class SplitConfig:
     """Shorter shots are listed with their reason, and not kept."""
     max_s: float = 20.0
     """Longer shots are cut into parts: equal ones up to twice this length, then such of this length first."""
-    detect: bool = True
-    """False takes each file as one shot."""
+    detector: Literal["blend", "transnet", "none"] = "blend"
+    """How shots are told apart: by rules that need no weights, by TransNetV2, or not at all."""
 
     def __post_init__(self) -> None:
         if not SHORTEST_S <= self.min_s <= self.max_s / 2:
@@ -71,12 +72,25 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class CutClip:
-    """One row of clips, its scores and hashes, and the file that holds its bytes, if it has any."""
+    """One row of clips, its scores and hashes, and its bytes, if it has any: in a file, or here to travel."""
 
     row: dict[str, Any]
     path: Path | None
     scores: dict[str, Any] | None
     hashes: dict[str, Any] | None
+    data: bytes | None = None
+
+    def carried(self) -> "CutClip":
+        """The clip with its bytes instead of their file, which is removed."""
+        if self.path is None:
+            return self
+        data = self.path.read_bytes()
+        self.path.unlink()
+        return replace(self, path=None, data=data)
+
+    def take_bytes(self) -> bytes | None:
+        """The bytes; their file is removed."""
+        return self.carried().data
 
 
 def split_file(
@@ -92,7 +106,7 @@ def split_file(
     try:
         with local_copy(uri) as path:
             facts = probe_file(path)
-            planner = ShotPlanner(facts["fps"], config.max_s, detect=config.detect)
+            planner = ShotPlanner(make_finder(config, facts["fps"]), config.max_s)
             pieces = [*survey_file(path, planner, facts["fps"], min_s=config.min_s, per_second=filtered.per_second)]
             cuts = {span.first: (cut, method) for span, cut, method in _cut(path, pieces, facts, folder)}
             return [
@@ -104,6 +118,17 @@ def split_file(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def make_finder(config: SplitConfig, fps: float) -> Finder | None:
+    """What names the transitions of a file; raises DataError for one whose package is missing."""
+    if config.detector == "none":
+        return None
+    if config.detector == "transnet":
+        from kinema.data.transnet import TransNetFinder
+
+        return TransNetFinder()
+    return ShotFinder(fps)
 
 
 def survey_again(

@@ -18,7 +18,7 @@ import numpy as np
 
 from kinema.data import dedup, scores
 from kinema.data.frames import ANALYSIS_SIDE, iter_pictures
-from kinema.data.shots import ShotFinder, Transition
+from kinema.data.shots import Transition
 from kinema.media import Frame
 
 MOST_SCORED = 64
@@ -87,15 +87,30 @@ class Planner(Protocol):
         """Give the rest."""
 
 
+class Finder(Protocol):
+    """Names the transitions between shots, as `shots.ShotFinder` does."""
+
+    REACH: int
+
+    def add(self, picture: Frame) -> None:
+        """Look at the next picture."""
+
+    def settled(self) -> list[Transition]:
+        """The transitions that became certain since the last call."""
+
+    def finish(self) -> list[Transition]:
+        """The rest."""
+
+
 class ShotPlanner:
     """Shots, and parts of those that are longer than `max_s`.
 
-    A shot of at most twice that length is cut into equal parts; a longer one loses parts of `max_s` from its beginning
-    until it is. Pictures inside a gradual transition belong to no shot.
+    Without a finder, a file is one shot. A shot of at most twice that length is cut into equal parts; a longer one
+    loses parts of `max_s` from its beginning until it is. Pictures inside a gradual transition belong to no shot.
     """
 
-    def __init__(self, fps: float, max_s: float, *, detect: bool = True) -> None:
-        self._finder = ShotFinder(fps) if detect else None
+    def __init__(self, finder: Finder | None, max_s: float) -> None:
+        self._finder = finder
         self._max_s = max_s
         self._begin = 0
 
@@ -107,7 +122,7 @@ class ShotPlanner:
             return
         if self._finder is not None:
             yield from self._close(self._finder.settled(), times)
-        certain = len(times) - 1 - (ShotFinder.REACH if self._finder is not None else 0)
+        certain = len(times) - 1 - (self._finder.REACH if self._finder is not None else 0)
         for run in self._whole_parts(self._begin, certain, times):
             yield run
             self._begin = run[1]

@@ -70,11 +70,11 @@ class ClipWriter:
         batch: list[Row] = []
         size = 0
         for clip in clips:
-            if clip.path is None:
+            data = clip.take_bytes()
+            if data is None:
                 continue
-            batch.append({"clip_id": clip.row["clip_id"], "data": clip.path.read_bytes()})
-            clip.path.unlink()
-            size += len(batch[-1]["data"])
+            batch.append({"clip_id": clip.row["clip_id"], "data": data})
+            size += len(data)
             if size > _MOST_BYTES:
                 self._store.upsert("videos", batch, split.VIDEO_COLUMNS)
                 batch, size = [], 0

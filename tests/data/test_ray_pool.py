@@ -1,0 +1,86 @@
+"""Ray starts processes of its own and warns of what they do, so the cluster lives in a process beside the tests."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from kinema.data import DataRecipe, Store, run_recipe
+from kinema.data.ingest import Source
+from kinema.data.pool import Limits
+from kinema.data.split import SplitConfig
+from kinema.errors import DataError
+
+STAGES = ("ingest", "split", "filter", "dedup")
+RUN = """
+import json, sys
+import ray
+from ray.cluster_utils import Cluster
+from kinema.cli.main import main
+from kinema.data.pool import Limits
+from kinema.data.ray_pool import run_ray
+
+if __name__ == "__main__":
+    recipe, crash, lost = sys.argv[1:]
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False)
+    code = main(["data", "run", recipe, "--engine", "ray", "--stages", "ingest,split,filter,dedup"])
+    outcomes = run_ray(eval, [crash, "1 + 1", lost], Limits())
+    ended = [[item, end.status, end.attempts, end.reason] for item, end in outcomes]
+    print(json.dumps({"nodes": len(ray.nodes()), "code": code, "ended": sorted(ended)}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the package ray is not installed")
+def test_a_cluster_of_two_nodes_makes_the_data_set_that_this_machine_makes(footage: Path, tmp_path: Path) -> None:
+    script, toml = tmp_path / "run.py", tmp_path / "recipe.toml"
+    script.write_text(RUN)
+    there = tmp_path / "there"
+    toml.write_text(
+        f"out = {json.dumps(str(there))}\nmax_failures = 0.6\n[split]\nmin_s = 0.5\n"
+        f"[[sources]]\npath = {json.dumps(str(footage))}\n"
+    )
+    crash = "__import__('os')._exit(9)"
+    lost = "__import__('os').kill(__import__('os').getppid(), 9)"  # the slot itself, not only its child
+    environment = {**os.environ, "RAY_raylet_start_wait_time_s": "300", "RAY_USAGE_STATS_ENABLED": "0"}
+    ran = subprocess.run(
+        [sys.executable, str(script), str(toml), crash, lost],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    said = json.loads(ran.stdout.splitlines()[-1])
+    assert (said["nodes"], said["code"]) == (2, 0)
+    ended = {item: (status, attempts, reason) for item, status, attempts, reason in said["ended"]}
+    assert ended["1 + 1"] == ("done", 1, None)
+    assert ended[crash] == ("set apart", 3, "its process died (9)")
+    assert ended[lost][:2] == ("set apart", 3)
+    assert ended[lost][2].startswith("its worker died")
+    here = tmp_path / "here"
+    run_recipe(recipe(footage, here, "local"), STAGES)
+    for table in ("files", "clips", "videos"):
+        assert Store(there).read(table) == Store(here).read(table)  # type: ignore[arg-type]
+
+
+def test_without_ray_the_message_says_what_to_install(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"pip install 'kinema\[cluster\]'"):
+        run_recipe(recipe(footage, tmp_path / "d", "ray"), ("ingest",))
+
+
+def recipe(footage: Path, out: Path, engine: Literal["local", "ray"]) -> DataRecipe:
+    return DataRecipe(
+        sources=(Source(path=str(footage)),), out=out, engine=engine, limits=Limits(workers=0),
+        split=SplitConfig(min_s=0.5), max_failures=0.6,
+    )  # fmt: skip

@@ -1,0 +1,98 @@
+"""Footage that lies elsewhere: a bucket and a web server, both on this machine."""
+
+import functools
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from kinema.data import DataRecipe, Store, run_recipe
+from kinema.data.ingest import Source, list_inputs
+from kinema.data.pool import Limits
+from kinema.data.split import SplitConfig
+from kinema.errors import DataError
+
+STAGES = ("ingest", "split", "filter", "dedup")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def web(footage: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(footage)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def bucket(footage: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    boto3 = pytest.importorskip("boto3")
+    moto = pytest.importorskip("moto.server")
+    fsspec = pytest.importorskip("fsspec")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    for name, value in (
+        ("AWS_ENDPOINT_URL", address), ("AWS_ACCESS_KEY_ID", "any"), ("AWS_SECRET_ACCESS_KEY", "any"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="films")
+    for path in footage.iterdir():
+        client.put_object(Bucket="films", Key=f"raw/{path.name}", Body=path.read_bytes())
+    fsspec.filesystem("s3").clear_instance_cache()
+    yield "s3://films/raw"
+    client.close()
+    server.stop()
+
+
+def recipe(paths: list[str], out: Path) -> DataRecipe:
+    return DataRecipe(
+        sources=tuple(Source(path=path) for path in paths), out=out, split=SplitConfig(min_s=0.5),
+        limits=Limits(workers=0), max_failures=0.6,
+    )  # fmt: skip
+
+
+def clips_of(out: Path) -> list[tuple[str, str, object]]:
+    rows = Store(out).read("clips")
+    return sorted((row["clip_id"], Path(row["uri"]).name, row["video_hash"]) for row in rows)
+
+
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_a_bucket_gives_the_clips_that_the_folder_gives(bucket: str, footage: Path, tmp_path: Path) -> None:
+    run_recipe(recipe([bucket], tmp_path / "far"), STAGES)
+    run_recipe(recipe([str(footage)], tmp_path / "near"), STAGES)
+    assert clips_of(tmp_path / "far") == clips_of(tmp_path / "near")
+    uris = [row["uri"] for row in Store(tmp_path / "far").read("files")]
+    assert uris == sorted(f"s3://films/raw/{path.name}" for path in footage.iterdir() if path.suffix == ".mp4")
+    again = run_recipe(recipe([bucket], tmp_path / "far"), STAGES)
+    assert [each.done for each in again] == [0, 0, 0, 0]
+
+
+def test_a_list_of_web_addresses_is_read(web: str, footage: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "films.urls"
+    listed.write_text(f"# two films\n{web}/two%20shots.mp4\n\n{web}/empty.mp4\n")
+    run_recipe(recipe([str(listed)], tmp_path / "far"), STAGES)
+    files = Store(tmp_path / "far").read("files")
+    assert [(row["uri"], row["ingest_status"]) for row in files] == [
+        (f"{web}/empty.mp4", "refused"), (f"{web}/two%20shots.mp4", "done")
+    ]  # fmt: skip
+    run_recipe(recipe([str(footage / "two shots.mp4")], tmp_path / "near"), STAGES)
+    assert [clip[0] for clip in clips_of(tmp_path / "far")] == [clip[0] for clip in clips_of(tmp_path / "near")]
+
+
+def test_an_address_that_leads_nowhere_is_named(web: str) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        list(list_inputs([Source(path=f"{web}/none.mp4")]))
