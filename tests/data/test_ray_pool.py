@@ -49,7 +49,12 @@ def test_a_cluster_of_two_nodes_makes_the_data_set_that_this_machine_makes(foota
     )
     crash = "__import__('os')._exit(9)"
     lost = "__import__('os').kill(__import__('os').getppid(), 9)"  # the slot itself, not only its child
-    environment = {**os.environ, "RAY_raylet_start_wait_time_s": "300", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {
+        **os.environ,
+        "RAY_raylet_start_wait_time_s": "300",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_agent_register_timeout_ms": "600000",
+    }
     ran = subprocess.run(
         [sys.executable, str(script), str(toml), crash, lost],
         env=environment,
