@@ -1,5 +1,7 @@
 """Attention, and the one place that picks how it is computed."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -50,6 +52,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, num_heads: int, eps: float, *, reads_image: bool = False) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.mix: Callable[..., Tensor] = attend
         self.to_q = nn.Linear(width, width)
         self.to_k = nn.Linear(width, width)
         self.to_v = nn.Linear(width, width)
@@ -91,7 +94,7 @@ class Attention(nn.Module):
         if memory is not None:
             key, value = memory.write(key, value)
             key_rotation = memory.rotation
-        mixed = attend(rotate(self.query(x), rotation), rotate(key, key_rotation), value, bias=bias)
+        mixed = self.mix(rotate(self.query(x), rotation), rotate(key, key_rotation), value, bias=bias)
         return self.to_out(mixed.flatten(2))
 
     def onto(

@@ -1,0 +1,159 @@
+"""One video on several devices: the two halves of guidance, and the tokens of each half, shared out from outside.
+
+The networks know nothing of it: hooks hand each process its tokens, and attention is replaced by one that asks the
+others for what it lacks. Every process runs the same solver on the same noise, so all end with the same latents.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from kinema.errors import SpecError
+from kinema.model import DiT, TextKV
+from kinema.model.attention import attend
+from kinema.model.dit import Block
+from kinema.model.rope import Rotation
+
+Heads = Float[Tensor, "b n a e"]
+
+
+def make_mesh(device_type: str, *, is_guided: bool, num_tokens: int) -> DeviceMesh:
+    """Lay out all processes as (guidance, sequence): two halves where there is guidance, the rest for the tokens.
+
+    Raises SpecError for a number of processes that the tokens of a frame do not divide by.
+    """
+    world = dist.get_world_size()
+    halves = 2 if is_guided and world % 2 == 0 else 1
+    sequence = world // halves
+    if num_tokens % sequence:
+        fits = [count * halves for count in range(1, world + 1) if num_tokens % count == 0]
+        raise SpecError(
+            f"{world} processes would share {num_tokens} tokens per frame in {sequence} parts, which do not come out "
+            f"even; use {' or '.join(map(str, fits[-2:]))} processes, or another size"
+        )
+    return init_device_mesh(device_type, (halves, sequence), mesh_dim_names=("guidance", "sequence"))
+
+
+def share(dit: DiT, mesh: DeviceMesh) -> None:
+    """Let a transformer compute its part only, in all later passes; what comes out is whole on every process.
+
+    Heads are exchanged for tokens where they divide by the processes (DeepSpeed-Ulysses, arXiv 2309.14509); else keys
+    and values go round (ring attention, arXiv 2310.01889). For inference.
+    """
+    tokens, halves = mesh["sequence"].get_group(), mesh["guidance"].get_group()
+    if dist.get_world_size(tokens) > 1:
+        _share_tokens(dit, tokens)
+    if dist.get_world_size(halves) > 1:
+        dit.forward = partial(_half, dit.forward, halves)  # type: ignore[method-assign]
+
+
+def _half(
+    forward: Callable[..., Tensor], group: dist.ProcessGroup, latent: Tensor, time: Tensor, text: Any, **more: Any
+) -> Tensor:
+    """Compute one half of a guided batch, and take the other from the process that has it."""
+    if len(latent) != 2:  # not guided at this time
+        return forward(latent, time, text, **more)
+    mine = slice(dist.get_rank(group), dist.get_rank(group) + 1)
+    row = TextKV(*(tuple(part[mine] for part in parts) for parts in text)) if isinstance(text, TextKV) else text[mine]
+    return torch.cat(_gather(forward(latent[mine], time[mine], row, **more), group))
+
+
+def _share_tokens(dit: DiT, group: dist.ProcessGroup) -> None:
+    rank, world = dist.get_rank(group), dist.get_world_size(group)
+    mix = partial(ulysses if dit.config.num_heads % world == 0 else ring, group=group)
+
+    def part(tokens: int) -> slice:
+        if tokens % world:
+            raise SpecError(f"{tokens} tokens per frame do not divide by {world} processes; use another size")
+        return slice(rank * tokens // world, (rank + 1) * tokens // world)
+
+    def mine(_: nn.Module, __: Any, embedded: Float[Tensor, "b t s d"]) -> Tensor:
+        return embedded[:, :, part(embedded.shape[2])]
+
+    def turn(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x, time, key, value, rotation, bias, memory, *rest = inputs
+        if bias is not None or memory is not None:
+            raise SpecError("models that make video block by block run on one device; use one process")
+        frames = x.shape[1]
+        here = part(len(rotation.cos) // frames)
+        cut = Rotation(*(whole.unflatten(0, (frames, -1))[:, here].flatten(0, 1) for whole in rotation))
+        return (x, time, key, value, cut, bias, memory, *rest)
+
+    def whole(_: nn.Module, __: Any, out: Float[Tensor, "b t s c"]) -> Tensor:
+        return torch.cat(_gather(out, group), dim=2)
+
+    dit.patch_embed.register_forward_hook(mine)
+    dit.proj_out.register_forward_hook(whole)
+    for block in dit.blocks:
+        assert isinstance(block, Block)
+        block.register_forward_pre_hook(turn)
+        block.self_attention.mix = mix
+
+
+def ulysses(query: Heads, key: Heads, value: Heads, *, group: dist.ProcessGroup, bias: Tensor | None = None) -> Heads:
+    """Attend with all tokens and a share of the heads, between two exchanges. The heads must divide by the group."""
+    assert bias is None
+    mixed = attend(*(_heads_for_tokens(part, group) for part in (query, key, value)))
+    return _tokens_for_heads(mixed, group)
+
+
+def _heads_for_tokens(x: Heads, group: dist.ProcessGroup) -> Heads:
+    """Give away the tokens of other processes' heads for the other tokens of ours."""
+    world = dist.get_world_size(group)
+    received = _exchange(x.unflatten(2, (world, -1)).permute(2, 0, 1, 3, 4), group)  # source b n a e
+    return received.permute(1, 0, 2, 3, 4).flatten(1, 2)
+
+
+def _tokens_for_heads(x: Heads, group: dist.ProcessGroup) -> Heads:
+    """The way back."""
+    world = dist.get_world_size(group)
+    received = _exchange(x.unflatten(1, (world, -1)).permute(1, 0, 2, 3, 4), group)
+    return received.permute(1, 2, 0, 3, 4).flatten(2, 3)
+
+
+def _exchange(parts: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """Send `parts[i]` to process i, and give what each sent here."""
+    received = torch.empty_like(parts, memory_format=torch.contiguous_format)
+    dist.all_to_all_single(received, parts.contiguous(), group=group)
+    return received
+
+
+def ring(query: Heads, key: Heads, value: Heads, *, group: dist.ProcessGroup, bias: Tensor | None = None) -> Heads:
+    """Attend to every process's keys and values as they come round; sums are kept in float32 (Milakov and Gimelshein).
+
+    Source of the running softmax: arXiv 1805.02867.
+    """
+    assert bias is None
+    rank, world = dist.get_rank(group), dist.get_world_size(group)
+    to, source = (dist.get_global_rank(group, (rank + step) % world) for step in (1, -1))
+    q = query.transpose(1, 2).float() * query.shape[-1] ** -0.5  # b a n e
+    most = torch.full(q.shape[:-1], float("-inf"), device=q.device)
+    total, mixed = torch.zeros_like(most), torch.zeros_like(q)
+    held = torch.stack([key, value]).contiguous()
+    for turn in range(world):
+        coming, waiting = torch.empty_like(held), []
+        if turn + 1 < world:
+            sending = [dist.P2POp(dist.isend, held, to, group), dist.P2POp(dist.irecv, coming, source, group)]
+            waiting = dist.batch_isend_irecv(sending)
+        k, v = (part.transpose(1, 2).float() for part in held)
+        scores = q @ k.mT
+        highest = torch.maximum(most, scores.amax(-1))
+        before, weights = torch.exp(most - highest), torch.exp(scores - highest[..., None])
+        total, mixed = total * before + weights.sum(-1), mixed * before[..., None] + weights @ v
+        most = highest
+        for request in waiting:
+            request.wait()
+        held = coming
+    return (mixed / total[..., None]).to(query.dtype).transpose(1, 2)
+
+
+def _gather(x: Tensor, group: dist.ProcessGroup) -> list[Tensor]:
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(parts, x.contiguous(), group=group)
+    return parts
