@@ -25,6 +25,7 @@ from kinema.serve.job import Artefact, Job, Result
 from kinema.serve.jobs import Jobs
 from kinema.serve.keys import KeyRing
 from kinema.serve.leases import Leases
+from kinema.serve.server import Server
 from kinema.serve.settings import ServeSettings
 from kinema.serve.store import Store
 
@@ -58,7 +59,7 @@ class Stage:
         config = uvicorn.Config(
             app, port=self.port, log_config=None, ws="none", access_log=False, timeout_graceful_shutdown=1
         )
-        self._server = uvicorn.Server(config)
+        self._server = Server(app, config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         while not self._server.started:
@@ -106,13 +107,13 @@ class Stage:
         self.leases.publish(job, Result(artefacts=files, spec=spec, seconds=((spec.frames or 1) - 1) / (spec.fps or 8)))
         return self.jobs.get(job.id)
 
-    def add(self, prompt: str, **more: Any) -> Job:
+    def add(self, prompt: str, owner: str = "", **more: Any) -> Job:
         """A finished video that was there before."""
         from kinema.serve.job import NewJob
         from kinema.spec import VideoSpec
 
         spec = VideoSpec(prompt=prompt, **more).resolve(MODEL.defaults, MODEL.stride)
-        self.jobs.submit(NewJob(spec=spec, request={"model": "mini", "seconds": "2", "size": "64x64"}))
+        self.jobs.submit(NewJob(owner=owner, spec=spec, request={"model": "mini", "seconds": "2", "size": "64x64"}))
         return self.finish(self.take())
 
 

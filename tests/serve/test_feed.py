@@ -1,11 +1,13 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from tests.serve.doubles import Place
+from tests.serve.studio import Stage
 
 from kinema.serve.feed import Feed
 from kinema.serve.job import NewJob
@@ -79,6 +81,16 @@ def test_the_stream_says_first_where_it_begins_and_then_what_happens(place: Plac
         events = read_events(answer.iter_lines())
         next(events)
         assert [json.loads(next(events)["data"])["id"] for _ in range(2)] == [before, made]
+
+
+def test_a_server_that_stops_lets_go_of_its_followers(tmp_path: Path) -> None:
+    place = Stage(tmp_path)
+    with httpx2.Client(base_url=place.url) as http, http.stream("GET", "/v1/events") as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "retry: 1000"
+        place.stop()
+        assert [line for line in lines if line.startswith("event")] == []  # and the stream is at its end, unbroken
+    place.close()
 
 
 def test_the_stream_wants_a_key_and_tells_its_owner_only(open_place: Callable[..., Any]) -> None:

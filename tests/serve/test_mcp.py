@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import json
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -192,6 +193,17 @@ def test_kinema_mcp_starts_a_worker_when_a_video_is_asked_for_and_goes_on_the_ne
 
     asyncio.run(ask())
     asyncio.run(come_back())
+
+
+def test_the_logging_of_the_process_stays_as_it_is(tmp_path: Path, store: Store) -> None:
+    root = logging.getLogger()
+    kept, level = list(root.handlers), root.level
+    root.handlers.clear()  # or nothing would be added, whoever tries
+    try:
+        make_app(store, Artefacts(tmp_path))
+        assert (root.handlers, root.level) == ([], level)
+    finally:
+        root.handlers[:] = kept
 
 
 class Task(Result):

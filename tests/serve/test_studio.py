@@ -343,6 +343,17 @@ def test_where_keys_are_needed_the_page_asks_for_one(stage: Callable[..., Stage]
     expect(page.locator("#viewer-prompt")).to_have_text("a red ball rolls")
 
 
+def test_the_marks_of_a_file_are_shown_as_the_server_finds_them(
+    stage: Callable[..., Stage], visit: Callable[..., Any]
+) -> None:
+    place = stage()
+    made = place.add("a red ball")
+    page = visit(place, f"/#{made.id}")
+    page.get_by_role("button", name="Verify").click()
+    expect(page.locator("#proof")).to_contain_text("The request, in the file")
+    expect(page.locator("#proof .is-found")).to_have_count(1)  # this file carries no other mark
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_fault_in_any_state(
     stage: Callable[..., Stage], visit: Callable[..., Any], scheme: str

@@ -1,5 +1,6 @@
 """`kinema serve`: the Videos API, and one worker process behind it."""
 
+import contextlib
 import dataclasses
 import ipaddress
 import json
@@ -100,6 +101,7 @@ def run(argv: Sequence[str]) -> int:
 
     from kinema.serve.app import make_app
     from kinema.serve.places import open_places
+    from kinema.serve.server import Server
 
     store, artefacts = open_places(options.store, options.artefacts)
     worker = None if options.no_worker else WorkerProcess(worker_command(options))
@@ -108,14 +110,16 @@ def run(argv: Sequence[str]) -> int:
             worker.start()
         print(f"http://{options.host}:{options.port}/v1  (models: {', '.join(settings.models)})", file=sys.stderr)
         app = make_app(store, artefacts, settings, keys)
-        uvicorn.run(
+        config = uvicorn.Config(
             app,
             host=options.host,
             port=options.port,
             log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=5,  # whoever follows events would hold it up for ever
+            timeout_graceful_shutdown=5,
         )
+        with contextlib.suppress(KeyboardInterrupt):
+            Server(app, config).run()
     finally:
         if worker:
             worker.stop()

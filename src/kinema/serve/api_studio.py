@@ -37,7 +37,11 @@ def follow_all(
 ) -> Response:
     """Follow all videos as server-sent events, from now on or from where `Last-Event-ID` says a reader stopped."""
     last = request.headers.get("last-event-id", "")
-    return stream_feed(Feed(api.store, caller.sees), int(last) if last.isdecimal() and len(last) < 19 else after)
+    return stream_feed(
+        Feed(api.store, caller.sees),
+        int(last) if last.isdecimal() and len(last) < 19 else after,
+        lambda: bool(getattr(request.app.state, "is_stopping", False)),
+    )
 
 
 class _Files(StaticFiles):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,26 +53,26 @@ class Feed:
         return query if self._owner is None else query.where(JOBS.c.owner == self._owner)
 
 
-def stream_feed(feed: Feed, after: int | None) -> Response:
-    """Send the events after the one numbered `after` as they come, for ever; without it, those from now on.
+def stream_feed(feed: Feed, after: int | None, is_stopping: Callable[[], bool] = lambda: False) -> Response:
+    """Send the events after the one numbered `after` as they come, until the server stops; without it, from now on.
 
     The first thing sent is an empty event with the number to go on from. A reader that then asks for the videos
     themselves misses nothing; previews of what is being made follow at once, without a number, as they are no news.
     """
     return StreamingResponse(
-        _follow(feed, after),
+        _follow(feed, after, is_stopping),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )
 
 
-async def _follow(feed: Feed, after: int | None) -> AsyncIterator[str]:
+async def _follow(feed: Feed, after: int | None, is_stopping: Callable[[], bool]) -> AsyncIterator[str]:
     at = await run_in_threadpool(feed.newest) if after is None else after
     yield f"retry: 1000\nid: {at}\n\n"
     for event in await run_in_threadpool(feed.previews):
         yield _told(event, numbered=False)
     spoke_at = time.monotonic()
-    while True:
+    while not is_stopping():
         for event in await run_in_threadpool(feed.after, at):
             yield _told(event)
             at, spoke_at = event.seq, time.monotonic()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -52,14 +53,10 @@ def make_mcp(api: Api, *, is_local: bool = False, need_worker: Callable[[], None
     `need_worker` is called whenever somebody asks or waits for a video.
     """
     tools = Tools(api, is_local=is_local, need_worker=need_worker)
-    server: MCPServer[Any] = MCPServer(
-        "kinema",
-        title="Kinema",
-        version=kinema.__version__,
-        instructions=_ABOUT,
-        extensions=[Tasks(tools)],
-        log_level="WARNING",
-    )
+    with _logging_kept():
+        server: MCPServer[Any] = MCPServer(
+            "kinema", title="Kinema", version=kinema.__version__, instructions=_ABOUT, extensions=[Tasks(tools)]
+        )
     changes = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
     removes = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
     looks = ToolAnnotations(read_only_hint=True, open_world_hint=False)
@@ -282,6 +279,16 @@ class Tools:
             return Upload(content=path.read_bytes())
         except OSError as error:
             raise ToolError(f"first_image {first_image} cannot be read: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Keep the logging of the process as it is: the SDK sets it up anew, which is not its business here."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @contextlib.contextmanager

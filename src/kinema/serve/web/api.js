@@ -74,10 +74,22 @@ export async function isReady() {
 }
 
 // What this server has beyond the page's own needs; what it lacks is not shown.
-export async function findRoutes() {
-  const answer = await fetch("/openapi.json");
-  return new Set(answer.ok ? Object.keys((await answer.json()).paths) : []);
+export async function hasRoute(path) {
+  routes ??= fetch("/openapi.json").then(async (answer) => new Set(answer.ok ? Object.keys((await answer.json()).paths) : []));
+  routes.catch(() => (routes = null));
+  return (await routes.catch(() => new Set())).has(path);
 }
+
+let routes = null;
+
+const LINK_ROUTE = "/v1/videos/{video_id}/link";
+const DAY_S = 86400;
+
+export const canShare = () => hasRoute(LINK_ROUTE);
+
+// A link to the file that needs no key, for some days.
+export const shareLink = async (id, days = 7, variant = "video") =>
+  (await json(`/v1/videos/${id}/link?variant=${variant}&seconds=${days * DAY_S}`)).url;
 
 export async function checkProvenance(file) {
   const body = new FormData();
@@ -90,20 +102,26 @@ export const fetchContent = async (id, variant = "video") =>
 
 const held = new Map();
 
-// Where an <img> or <video> finds a file. They cannot send a key; with one, the file is fetched for them.
+// Where an <img> or <video> finds a file. They cannot send a key: where one is needed, they get a signed link.
 export async function mediaAddress(id, variant) {
   if (!getKey()) return `/v1/videos/${id}/content?variant=${variant}`;
   const name = `${id}/${variant}`;
-  if (!held.has(name)) held.set(name, fetchContent(id, variant).then((blob) => URL.createObjectURL(blob)));
+  if (!held.has(name)) held.set(name, openAddress(id, variant));
   held.get(name).catch(() => held.delete(name));
   return held.get(name);
+}
+
+async function openAddress(id, variant) {
+  if (!(await canShare())) return URL.createObjectURL(await fetchContent(id, variant));
+  const { pathname, search } = new URL(await shareLink(id, 1, variant));
+  return pathname + search; // of this very server, whatever its public name
 }
 
 export function forgetMedia(id) {
   for (const [name, address] of held) {
     if (!name.startsWith(`${id}/`)) continue;
     held.delete(name);
-    address.then(URL.revokeObjectURL, () => {});
+    address.then((url) => url.startsWith("blob:") && URL.revokeObjectURL(url), () => {});
   }
 }
 

@@ -173,7 +173,7 @@ function renderTiles() {
   $("empty").hidden = list.length > 0 || isFirstLook;
   $("empty").classList.toggle("is-search", total > 0);
   $("empty-words").textContent = total === 0 ? t("empty") : query ? t("noneFound", $("search").value) : t("noFavourites");
-  $("ideas").hidden = total > 0 || isFirstLook;
+  $("ideas").hidden = shelf.all().length > 0 || isFirstLook;
 }
 
 // Rows as high as makes videos of the commonest proportions fill them from edge to edge.

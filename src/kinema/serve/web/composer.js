@@ -160,7 +160,8 @@ export async function startFrom(kind, video) {
   $("prompt").value = video.prompt;
   $("seed").value = kind === "remix" ? video.seed ?? "" : "";
   if (kind === "extend") choose($("seconds"), lengthsOf(models.find((model) => model.id === video.served_model) ?? present(), Number(video.seconds)), "");
-  if (kind === "extend") $("seconds").selectedIndex = Math.min(1, $("seconds").length - 1);
+  if (kind === "extend") $("seconds").value = String(Number(video.seconds) + Number(present()?.default_seconds ?? 0));
+  if (kind === "extend" && !$("seconds").value) $("seconds").selectedIndex = 0;
   $("source-what").textContent = t(kind === "remix" ? "remixOf" : "extensionOf");
   $("source-prompt").textContent = video.prompt;
   $("source-image").src = await api.mediaAddress(video.id, "thumbnail");

@@ -255,7 +255,7 @@ async function start() {
   showWords();
   addEventListener("keydown", onKey);
   addEventListener("popstate", followHash);
-  api.findRoutes().then((routes) => routes.has("/v1/content_provenance_checks") && viewer.allowVerify(), () => {});
+  viewer.findAbilities();
   setInterval(lookAtServer, READY_MS);
   let isFirst = true;
   await api.follow({

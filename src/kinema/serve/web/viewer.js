@@ -13,6 +13,7 @@ let present = null;
 let say = () => {};
 let compareWith = () => {};
 let canVerify = false;
+let canShare = false;
 
 export const openId = () => ($("viewer").open ? present?.id : null);
 
@@ -38,8 +39,16 @@ export function setUp({ toast, compare }) {
   });
 }
 
-export function allowVerify() {
-  canVerify = true;
+// What this server can do beyond the page's own needs; what it cannot is not offered.
+export async function findAbilities() {
+  canVerify = await api.hasRoute("/v1/content_provenance_checks");
+  canShare = await api.canShare();
+  showAbilities();
+}
+
+function showAbilities() {
+  $("viewer-verify").hidden = !canVerify;
+  $("viewer-share").hidden = !canShare;
 }
 
 export async function copyAs(kind, asked) {
@@ -64,7 +73,7 @@ export async function open(id) {
   $("viewer-prompt").textContent = video.prompt;
   $("viewer-prompt").focus();
   $("proof").hidden = true;
-  $("viewer-verify").hidden = !canVerify;
+  showAbilities();
   $("viewer-badge").hidden = true;
   $("viewer").querySelector("[data-do=extend]").hidden = !composer.hasVerb("extensions");
   $("viewer").querySelector("[data-copy=cli]").hidden = video.kind === "extend";
@@ -176,6 +185,7 @@ export function perform(act) {
     toClipboard(location.href);
     return say(t("copied"));
   }
+  if (act === "share") return share(video);
   if (act === "verify") return verify(video);
   if (act === "delete") return remove(video);
   if (act === "extend" && !composer.hasVerb("extensions")) return undefined;
@@ -187,6 +197,11 @@ export function perform(act) {
     return undefined;
   }
   return composer.startFrom(act, video);
+}
+
+async function share(video) {
+  await toClipboard(await api.shareLink(video.id));
+  say(t("shared"));
 }
 
 async function remove(video) {
@@ -216,6 +231,7 @@ async function verify(video) {
       const line = make("p", "", result.outcome === "detected" ? "is-found" : "");
       const name = t(`proof.${result.type}`);
       line.append(make("b", name.startsWith("proof.") ? result.type : name), make("span", state));
+      if (result.rests_on) line.append(make("small", result.rests_on));
       return line;
     });
     $("viewer-badge").textContent = t("proofBadge");

@@ -1,0 +1,20 @@
+"""The web server, which lets go of those who follow events before it ends."""
+
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+
+class Server(uvicorn.Server):
+    """Serves the application; asked to stop, it ends the streams that would never end by themselves."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+        app.state.is_stopping = False
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop: tell the streams, then wait for the requests that are under way."""
+        self._app.state.is_stopping = True
+        await super().shutdown(sockets)
