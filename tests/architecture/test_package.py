@@ -95,7 +95,6 @@ def test_every_dependency_is_imported_somewhere() -> None:
 def test_every_import_is_a_declared_dependency() -> None:
     modules = {
         "pillow": "PIL",
-        "huggingface-hub": "huggingface_hub",
         "pylance": "lance",
         "scenedetect-headless": "scenedetect",
         "opencv-python-headless": "cv2",
@@ -107,7 +106,7 @@ def test_every_import_is_a_declared_dependency() -> None:
         if extra != "dev":
             declared += requirements
     names = {re.split(r"[<>=!~\[]", requirement)[0] for requirement in declared}
-    allowed = {modules.get(name, name) for name in names} | set(sys.stdlib_module_names) | {"kinema"}
+    allowed = {modules.get(name, name.replace("-", "_")) for name in names} | set(sys.stdlib_module_names) | {"kinema"}
     assert {each.partition(".")[0] for each in _imported_modules(SOURCES)} - allowed == set()
 
 
