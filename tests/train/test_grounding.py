@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from kinema.model.dit import DiT
 from kinema.model.presets import PRESETS
 from kinema.shapes import Stride
+from kinema.train import grounding
 from kinema.train.config import CorpusConfig, GroundingConfig
 from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.grounding import (
@@ -110,3 +111,10 @@ def test_objects_count_more_while_they_are_told_from_noise(corpus, truth):
     assert (emphasis(shares, torch.zeros(2, 3), (4, 4), GroundingConfig(block=0)) == 1.0).all()
     finer = emphasis(shares, torch.zeros(2, 3), (8, 8), config)
     torch.testing.assert_close(finer[:, :, ::2, 1::2], 1.0 + 4.0 * objects)
+
+
+def test_processes_find_what_one_finds(corpus, truth, tmp_path, monkeypatch):
+    monkeypatch.setattr(grounding, "CHUNK", 3)
+    measure_truth(corpus, Stride(4, 8, 8), tmp_path / "shared.npy", workers=2)
+    shared = Truth(tmp_path / "shared.npy", corpus, CPU)
+    assert torch.equal(shared.training(torch.arange(12)), truth.training(torch.arange(12)))

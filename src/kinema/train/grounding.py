@@ -6,9 +6,12 @@ shows, which the world knows exactly. This is REPA (Yu et al. 2024, arXiv 2410.0
 another network's features. The head is not part of the model.
 """
 
-import logging
-from collections.abc import Iterator
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +19,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinema.model.dit import DiT
 from kinema.shapes import Stride, VideoShape
-from kinema.train.config import GroundingConfig
+from kinema.train.config import CorpusConfig, GroundingConfig
 from kinema.train.corpus import Corpus
 from kinema.world.coverage import coverage
 from kinema.world.physics import simulate
 from kinema.world.scene import ACTIONS, COLOURS, MATERIALS, SHAPES, Scene
 
-logger = logging.getLogger(__name__)
-
 NUM_ATTRIBUTES = len(SHAPES) + len(COLOURS) + len(MATERIALS) + len(ACTIONS)
 MOST_OBJECTS = 4
+CHUNK = 64
+"""Clips that a process locates at a time."""
 RARE = -3.0
 """Bias that the head starts with: a cell shows a given attribute in about one case of twenty."""
 
@@ -125,23 +129,38 @@ def attributes_of(scene: Scene) -> Float[Tensor, "o attributes"]:
     return marks
 
 
-def measure_truth(corpus: Corpus, stride: Stride, path: Path) -> None:
+def measure_truth(corpus: Corpus, stride: Stride, path: Path, workers: int | None = None) -> None:
     """Write the share of each cell that shows each object, in 255ths, to `path` (uint8 `clip o t y x`).
 
     A cell is one latent of the autoencoder's `stride` times the transformer's patch; a latent frame that stands for
-    several frames has their mean.
+    several frames has their mean. Processes share the work, one for each core unless told.
     """
-    form = corpus.config
+    locate = partial(_locate, corpus.config, stride)
+    parts = [corpus.scenes[start : start + CHUNK] for start in range(0, len(corpus.scenes), CHUNK)]
+    workers = min(len(parts), workers or os.cpu_count() or 1)
+    if workers == 1:
+        shares = [locate(part) for part in parts]
+    else:
+        context = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+            shares = list(pool.map(locate, parts))
+    partial_path = path.with_suffix(".partial")
+    with partial_path.open("wb") as file:
+        np.save(file, np.concatenate(shares))
+    partial_path.rename(path)
+
+
+def _locate(form: CorpusConfig, stride: Stride, scenes: Sequence[Scene]) -> NDArray[np.uint8]:
+    """The shares of some clips."""
     latent = VideoShape(form.frames, form.height, form.width).to_latent(stride)
-    shares = np.zeros((len(corpus.scenes), MOST_OBJECTS, latent.frames, latent.height, latent.width), np.uint8)
-    for number, scene in enumerate(corpus.scenes):
+    shares = np.zeros((len(scenes), MOST_OBJECTS, latent.frames, latent.height, latent.width), np.uint8)
+    for number, scene in enumerate(scenes):
         trajectory = simulate(scene, form.frames, form.fps)
         seen = coverage(scene, trajectory, form.frames, latent.height, latent.width, form.width / form.height)
         first, others = seen[:, :1], seen[:, 1:].unflatten(1, (-1, stride.time)).mean(2)
         shares[number, : len(seen)] = (255.0 * torch.cat([first, others], dim=1)).round().byte().numpy()
-        if number % 1024 == 0:
-            logger.info("located the objects of %d of %d clips", number, len(corpus.scenes))
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.save(file, shares)
-    partial.rename(path)
+    return shares
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)  # the grids are small, and the processes fill the cores
