@@ -2,6 +2,7 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
 import sys
 import types
 
@@ -231,3 +232,11 @@ def test_mini_fits_into_the_package():
     with torch.device("meta"):
         parts = DiT(preset.dit), VideoVAE(preset.vae), TextEncoder(preset.text)
     assert 2 * sum(weight.numel() for part in parts for weight in part.parameters()) < 60e6
+
+
+def test_loading_a_model_does_not_import_the_compiler(saved):
+    """Weights that are drawn on the meta device do: a second of every command."""
+    load = f"from kinema.model import load_model; load_model({str(saved)!r})"
+    code = f"import sys; {load}; print('torch._dynamo' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"

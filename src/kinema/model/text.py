@@ -54,7 +54,7 @@ class TextAttention(nn.Module):
         self.to_k = nn.Linear(config.d_model, inner, bias=False)
         self.to_v = nn.Linear(config.d_model, inner, bias=False)
         self.to_out = nn.Linear(inner, config.d_model, bias=False)
-        self.position_bias = nn.Embedding(config.num_buckets, config.num_heads)
+        self.position_bias = _table(config.num_buckets, config.num_heads)
 
     def forward(
         self, x: Float[Tensor, "b k d"], buckets: Int[Tensor, "k k"], padding: Float[Tensor, "b 1 1 k"]
@@ -90,10 +90,11 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Embedding(config.vocab_size, config.d_model)
+        self.embed = _table(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(TextLayer(config) for _ in range(config.num_layers))
         self.norm_out = RMSNorm(config.d_model, config.eps)
-        init_text_weights(self)
+        if not self.embed.weight.is_meta:  # to draw nothing would import the compiler, which takes a second
+            init_text_weights(self)
 
     def forward(
         self, ids: Int[Tensor, "b k"], mask: Int[Tensor, "b k"] | Bool[Tensor, "b k"]
@@ -122,6 +123,11 @@ def distance_buckets(length: int, config: TextEncoderConfig, device: torch.devic
     far = torch.log(distance.abs().clamp_min(1).float() / exact) / math.log(config.max_distance / exact)
     far = (exact + (far * (half - exact)).long()).clamp_max(half - 1)
     return torch.where(distance.abs() < exact, distance.abs(), far) + half * (distance > 0)
+
+
+def _table(rows: int, width: int) -> nn.Embedding:
+    """Make a table whose numbers are still to be set."""
+    return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
 
 
 def init_text_weights(encoder: TextEncoder) -> None:
