@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from kinema.checkpoint.sampler import ScheduleConfig, schedule_from_config
 from kinema.diffusion.schedule import (
+    SCHEDULES,
     Schedule,
+    begin_at,
     diffusers_euler_schedule,
     diffusers_unipc_schedule,
     shift_time,
@@ -153,3 +155,20 @@ def test_a_sampler_that_we_do_not_have_is_refused_by_the_name_of_its_setting(con
 
 def test_whole_numbers_in_a_config_are_numbers() -> None:
     assert schedule_from_config(UNIPC | {"flow_shift": 3}) == ScheduleConfig(solver="unipc", shift=3.0)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_that_begins_lower_ends_as_before(name: Any) -> None:
+    whole = SCHEDULES[name](10, 3.0)
+    part = begin_at(whole, 0.6)
+    assert part.sigmas[0] == part.times[0] == 0.6
+    assert part.sigmas[1:] == tuple(sigma for sigma in whole.sigmas if sigma < 0.6)
+    assert part.times[1:] == whole.times[-(part.num_steps - 1) :]
+    assert begin_at(whole, 1.0) == whole
+    assert begin_at(whole, 1e-6).num_steps == 1
+
+
+@pytest.mark.parametrize("level", [0.0, -1.0, 1.5])
+def test_a_schedule_cannot_begin_outside_of_noise_and_data(level: float) -> None:
+    with pytest.raises(SpecError, match="strength="):
+        begin_at(SCHEDULES["euler"](4, 1.0), level)

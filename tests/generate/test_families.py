@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from kinema.errors import SpecError
+from kinema.generate.experts import hand_over
 from kinema.generate.noise import video_noise
-from kinema.generate.pipeline import Pipeline, hand_over
+from kinema.generate.pipeline import Pipeline
 from kinema.media import write_video
 from kinema.model import load_model, save_model
 from kinema.spec import VideoSpec
@@ -140,7 +141,7 @@ def test_image_to_video_with_image_tokens(tmp_path):
     assert not torch.equal(ours.latents(spec), ours.latents(ours.resolve(VideoSpec(**{**vars(spec), "image": other}))))
     with pytest.raises(SpecError, match="starts from a picture"):
         ours.resolve(VideoSpec(prompt=PROMPT))
-    with pytest.raises(SpecError, match=r"cannot end on a picture; use wan2.1-flf2v-14b"):
+    with pytest.raises(SpecError, match=r"cannot end on a picture; use mini, wan2.2-5b, wan2.1-flf2v-14b"):
         ours.resolve(VideoSpec(prompt=PROMPT, frames=9, width=64, height=32, image=first, last_image=first))
 
 

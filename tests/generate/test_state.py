@@ -63,3 +63,58 @@ def test_a_state_that_moves_leaves_the_one_before_as_it_was():
     assert after.times.tolist() == [[0, 0.5, 0.5, 0.5]]
     assert torch.equal(after.latent[:, :, 0], torch.zeros(1, 3, 2, 2))
     assert torch.equal(after.latent[:, :, 1:], torch.full((1, 3, 3, 2, 2), 9.0))
+
+
+def _edited(**more) -> LatentState:
+    clean = torch.randn(1, 3, 4, 2, 2, generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(1, 1, 4, 2, 2)
+    mask[:, :, 0] = 0
+    mask[:, :, 2, 0] = 0
+    return LatentState.edited(_noise(), clean, mask, **more)
+
+
+def test_an_edit_of_nothing_given_is_text_to_video():
+    noise = _noise()
+    state = LatentState.edited(noise, torch.zeros_like(noise), torch.ones(1, 1, 4, 2, 2), shows_clean=True)
+    assert torch.equal(state.latent, noise)
+    assert torch.equal(state.times, LatentState.to_generate(noise).times)
+    assert state.path is None
+
+
+def test_whole_frames_stand_at_time_zero_and_cells_move_with_their_frame():
+    state = _edited(shows_clean=True)
+    assert state.times.tolist() == [[0, 1, 1, 1]]
+    assert torch.equal(state.latent[:, :, 0], state.clean[:, :, 0])
+    assert torch.equal(state.latent[:, :, 1:], _noise()[:, :, 1:])
+
+
+def test_a_model_that_was_never_shown_clean_frames_sees_one_time():
+    assert _edited(shows_clean=False).times.tolist() == [[1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("shows_clean", [True, False])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_given_cells_are_on_the_straight_path_at_every_step(solver, shows_clean):
+    state = _edited(shows_clean=shows_clean)
+    moves = (state.mask == 0) & (state.path != 0)
+    errors = []
+
+    def network(latent: Tensor, times: Tensor) -> Tensor:
+        time = times[0, 1]
+        expected = (1 - time) * state.clean + time * _noise()
+        errors.append((latent - expected)[moves].abs().max().item())
+        return latent * 3
+
+    schedule = SCHEDULES[solver](5, 3.0)
+    latent = SOLVERS[solver](state.velocity(network), state.latent, schedule, None)
+    assert max(errors) < 5e-3  # schedules tell the network thousandths
+    is_given = (state.mask == 0).expand_as(latent)
+    torch.testing.assert_close(latent[is_given], state.clean[is_given], rtol=0, atol=1e-4)
+    assert torch.equal(state.restore(latent)[is_given], state.clean[is_given])
+
+
+def test_a_weak_edit_starts_between_the_video_and_noise():
+    state = _edited(shows_clean=True, strength=0.25)
+    assert state.times.tolist() == [[0, 0.25, 0.25, 0.25]]
+    clean = torch.randn(1, 3, 4, 2, 2, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(state.latent[:, :, 1], 0.75 * clean[:, :, 1] + 0.25 * _noise()[:, :, 1])

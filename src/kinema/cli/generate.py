@@ -1,33 +1,19 @@
 """`kinema generate`: a prompt on the command line becomes a video file."""
 
 import dataclasses
-import itertools
-import json
 import logging
-import re
-import shlex
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 
-from kinema.cli import flags
-from kinema.config import to_dict
-from kinema.errors import SpecError
-from kinema.media import VideoWriter, check_output, read_metadata
+from kinema.cli import flags, making
+from kinema.media import read_metadata
 from kinema.spec import VideoSpec
 
 if TYPE_CHECKING:
-    from kinema.generate.pipeline import Pipeline
-    from kinema.generate.plan import Plan
-    from kinema.generate.progress import Progress
     from kinema.generate.record import Record
     from kinema.provenance.mark import Marks
 
@@ -47,8 +33,6 @@ _SPEC_FLAGS = (
     "solver",
     "shift",
 )
-_SLUG_CHARACTERS = 40
-_MOST = 10_000  # videos of one command
 _MODELS = flags.hint("the model's")
 
 
@@ -126,27 +110,26 @@ class Generate:
 def run(argv: Sequence[str]) -> int:
     """Run the command with the arguments that follow its name; returns the exit code."""
     options = flags.parse(Generate, argv, "generate")
-    if not 1 <= options.count <= _MOST:
-        raise SpecError(f"count={options.count} does not fit; it takes a whole number from 1 to {_MOST}")
     old = read_metadata(options.from_) if options.from_ else {}
     before = _read_record(old, options.from_) if options.from_ else None
-    marks = _marks(options, old)
+    marks = making.marks_of(options.label, no_marks=options.no_marks, old=old)
     request = _request(options, before)
-    _check_outputs(options)
+    making.check_outputs(options.out, options.count, force=options.force)
 
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
     dtype = options.dtype or (before.dtype if before else None)
     plan = make_plan(request, device=options.device, dtype=dtype)
     dataclasses.replace(plan.spec, seed=plan.spec.seed + options.count - 1)  # refuses a last seed that is too large
-    paths = _outputs(options, plan.spec)
+    name = making.slug(plan.spec.prompt)
+    paths = making.outputs(options.out, options.count, plan.spec, name=name, force=options.force)
     warnings = [*plan.warnings(), *(_changes(before, plan.record()) if before else []), *_unmarked(marks, old, before)]
-    for warning in [*warnings, *_check_marks(marks, plan.spec, paths, options.dry_run)]:
+    for warning in [*warnings, *making.check_marks(marks, plan.spec, paths, is_dry=options.dry_run)]:
         logger.warning(warning)
     if options.dry_run:
-        _show_plan(plan, paths, options.as_json)
+        making.show_plan(plan, paths, options.as_json)
     else:
-        _generate(plan, paths, marks, options.as_json)
+        making.make_videos(plan, paths, marks, options.as_json)
     return 0
 
 
@@ -154,25 +137,6 @@ def _read_record(metadata: dict[str, str], path: Path) -> "Record":
     from kinema.generate.record import Record
 
     return Record.from_metadata(metadata, path)
-
-
-def _marks(options: Generate, old: dict[str, str]) -> "Marks":
-    """The marks to put on: all, unless turned off; and the label asked for, or that of the file to make again."""
-    from kinema.provenance.mark import LABEL_KEY, UNMARKED, Marks
-
-    marks = UNMARKED if options.no_marks else Marks()
-    return dataclasses.replace(marks, label=options.label or old.get(LABEL_KEY))
-
-
-def _check_marks(marks: "Marks", spec: VideoSpec, paths: list[Path], is_dry: bool) -> Iterator[str]:
-    """Refuse a label that does not fit, and a key that cannot sign, before any work; say what cannot be marked."""
-    from kinema.provenance import label
-    from kinema.provenance.mark import Marker
-
-    if marks.label is not None:
-        label.box(spec.shape.height, spec.shape.width, marks.label)
-    if not is_dry and (missing := Marker(paths[0].name, {}, marks).missing):  # makes the certificates if there are none
-        yield missing
 
 
 def _unmarked(marks: "Marks", old: dict[str, str], before: "Record | None") -> Iterator[str]:
@@ -214,147 +178,3 @@ def _changes(before: "Record", now: "Record") -> Iterator[str]:
     if before.spec.model == now.spec.model:
         for difference in before.differences(now):
             yield f"the video may differ: {difference}"
-
-
-def _check_outputs(options: Generate) -> None:
-    if options.out is not None:
-        for path in _numbered(options.out, options.count):
-            check_output(path, overwrite=options.force)
-
-
-def _outputs(options: Generate, spec: VideoSpec) -> list[Path]:
-    """The files to write: the one asked for, or new ones named after the prompt; checked, so that no work is lost."""
-    assert spec.fps is not None
-    if options.out is not None:
-        if options.out.suffix.lower() == ".png" and spec.frames != 1:
-            raise SpecError(f"{options.out}: a png holds one frame, not {spec.frames}; use --frames 1, or .mp4")
-        paths = _numbered(options.out, options.count)
-    else:
-        paths = list(itertools.islice(_new_names(spec), options.count))
-    for path in paths:
-        check_output(path, overwrite=options.force)
-        VideoWriter(path, spec.fps)  # refuses a rate that the format cannot hold
-    return paths
-
-
-def _new_names(spec: VideoSpec) -> Iterator[Path]:
-    """Names made from the prompt that no file has."""
-    slug = "-".join(re.findall(r"\w+", spec.prompt.lower()))[:_SLUG_CHARACTERS].strip("-_") or "video"
-    ending = ".png" if spec.frames == 1 else ".mp4"
-    for number in itertools.count(1):
-        path = Path(f"{slug}{'' if number == 1 else f'-{number}'}{ending}")
-        if not path.exists():
-            yield path
-
-
-def _numbered(path: Path, count: int) -> list[Path]:
-    return [path] if count == 1 else [path.with_stem(f"{path.stem}-{i + 1}") for i in range(count)]
-
-
-def _generate(plan: "Plan", paths: list[Path], marks: "Marks", as_json: bool) -> None:
-    """Make the videos one after the other, each straight into its file."""
-    console = Console(stderr=True)
-    results = []
-    is_heard = logger.isEnabledFor(logging.WARNING)  # --quiet wants errors only
-    with _bars(console) as bars:
-        loading = bars.add_task("load", total=1)
-        began = time.monotonic()
-        pipeline = plan.load()
-        bars.update(loading, completed=1, visible=False)
-        for i, path in enumerate(paths):
-            spec = dataclasses.replace(plan.spec, seed=plan.spec.seed + i)
-            label = f"[{i + 1}/{len(paths)}] " if len(paths) > 1 else ""
-            _write(pipeline, spec, path, marks, _ShowProgress(bars, label))
-            took_s, began = time.monotonic() - began, time.monotonic()
-            results.append(_result(path, spec, took_s))
-            if not as_json and is_heard:
-                bars.console.print(_summary(results[-1]), highlight=False, markup=False, soft_wrap=True)
-    if as_json:
-        print(json.dumps({"videos": results, "warnings": list(plan.warnings())}, ensure_ascii=False))
-    elif is_heard:
-        print(_next(paths[-1], plan.spec), file=sys.stderr)
-
-
-def _write(pipeline: "Pipeline", spec: VideoSpec, path: Path, marks: "Marks", show: "_ShowProgress") -> None:
-    from kinema.provenance.c2pa import Ingredient
-    from kinema.provenance.mark import write_marked
-
-    assert spec.fps is not None
-    shown = [Ingredient(path=Path(each), relation="inputTo") for each in (spec.image, spec.last_image) if each]
-    write_marked(path, pipeline.stream(spec, show), spec.fps, pipeline.record(spec).to_metadata(), marks, shown)
-    show.clear()
-
-
-def _bars(console: Console) -> Bars:
-    """Bars on standard error: stage, steps and time left; nothing of them stays, and a file or pipe sees none."""
-    return Bars(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal or not logger.isEnabledFor(logging.WARNING),
-    )
-
-
-class _ShowProgress:
-    """Turns the reports of a pipeline into bars, one for each stage."""
-
-    def __init__(self, bars: Bars, label: str) -> None:
-        self._bars = bars
-        self._label = label
-        self._stage = ""
-        self._task: Any = None
-
-    def __call__(self, progress: "Progress") -> None:
-        if progress.stage != self._stage:
-            self.clear()
-            self._stage = progress.stage
-            self._task = self._bars.add_task(self._label + progress.stage, total=progress.total)
-        self._bars.update(self._task, completed=progress.step)
-
-    def clear(self) -> None:
-        if self._task is not None:
-            self._bars.remove_task(self._task)
-            self._task = None
-
-
-def _result(path: Path, spec: VideoSpec, took_s: float) -> dict[str, Any]:
-    return {
-        "path": str(path),
-        "bytes": path.stat().st_size,
-        "took_s": round(took_s, 3),
-        "spec": to_dict(spec),
-    }
-
-
-def _summary(result: dict[str, Any]) -> str:
-    spec = result["spec"]
-    length = "one frame" if spec["frames"] == 1 else f"{spec['frames']} frames at {spec['fps']:g} per second"
-    size = f"{spec['width']}x{spec['height']}, {length}, {result['bytes'] / 1000:.0f} kB"
-    return f"{result['path']}  {size}, seed {spec['seed']}, made in {result['took_s']:.1f} s"
-
-
-def _next(path: Path, spec: VideoSpec) -> str:
-    again = shlex.join(["kinema", "generate", "--from", str(path)])
-    return f"next: --seed {spec.seed + 1} for another take, or the same again: {again}"
-
-
-def _show_plan(plan: "Plan", paths: list[Path], as_json: bool) -> None:
-    shown = {
-        "spec": to_dict(plan.spec),
-        "outputs": [str(path) for path in paths],
-        "device": str(plan.device),
-        "dtype": plan.dtype,
-        "estimate": to_dict(plan.estimate),
-    }
-    if as_json:
-        print(json.dumps({**shown, "warnings": list(plan.warnings())}, ensure_ascii=False))
-        return
-    for name, value in [*to_dict(plan.spec).items(), ("device", plan.device), ("dtype", plan.dtype)]:
-        if value not in (None, "", []):
-            print(f"{name:>10}  {value}")
-    for path in paths:
-        print(f"{'output':>10}  {path}")
-    print(f"{'cost':>10}  {plan.estimate.describe()}")

@@ -30,6 +30,7 @@ from kinema.log import configure
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("kinema.cli.generate:run", "make a video, or a picture, from a prompt"),
+    "edit": ("kinema.cli.edit:run", "extend, remix, replace, blend, loop or join videos; meet key frames"),
     "stream": ("kinema.cli.stream:run", "make video without end, and show it while it is made"),
     "data": ("kinema.cli.data:run", "curate footage into a data set that trains"),
     "train": ("kinema.cli.train:run", "train the parts of a model, and go on where a run stopped"),
@@ -38,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mcp": ("kinema.cli.mcp:run", "let an agent make videos, by the Model Context Protocol"),
     "evaluate": ("kinema.cli.evaluate:run", "measure a model, and write the report"),
     "verify": ("kinema.cli.verify:run", "say which marks of origin a file carries"),
+    "bench": ("kinema.cli.bench:run", "time a model stage by stage, beside diffusers"),
     "models": ("kinema.cli.models:run", "list the models there are, fetch one, or say what a folder is"),
     "world": ("kinema.cli.world:run", "render clips of the demo world, with captions"),
 }

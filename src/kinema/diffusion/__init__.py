@@ -17,6 +17,7 @@ from kinema.diffusion.objective import (
 from kinema.diffusion.schedule import (
     SCHEDULES,
     Schedule,
+    begin_at,
     diffusers_euler_schedule,
     diffusers_unipc_schedule,
     shift_time,
@@ -35,6 +36,7 @@ __all__ = [
     "SolverName",
     "TimeSampling",
     "Velocity",
+    "begin_at",
     "classifier_free",
     "clip_losses",
     "consistency",

@@ -101,6 +101,21 @@ def diffusers_euler_schedule(steps: int, shift: float) -> Schedule:
     return Schedule(sigmas=(*times, 0.0), times=times)
 
 
+def begin_at(schedule: Schedule, level: float) -> Schedule:
+    """Leave out what a schedule does above a noise level, and begin there: for a video that is made from another one.
+
+    Source: SDEdit (Meng et al. 2022, arXiv 2108.01073). At or above its first level the schedule stays what it is.
+    Raises SpecError for a level outside (0, 1].
+    """
+    if not 0 < level <= 1:
+        raise SpecError(f"strength={level:g} does not fit; it takes a number above 0 to 1")
+    if level >= schedule.sigmas[0]:
+        return schedule
+    later = [step for step, sigma in enumerate(schedule.sigmas) if sigma < level]
+    times = [schedule.times[step] for step in later if step < schedule.num_steps]
+    return Schedule(sigmas=(level, *(schedule.sigmas[step] for step in later)), times=(level, *times))
+
+
 SCHEDULES: dict[SolverName, Callable[[int, float], Schedule]] = {
     "euler": diffusers_euler_schedule,
     "heun": diffusers_euler_schedule,

@@ -11,7 +11,7 @@ from kinema.generate.image import read_first_frame
 from kinema.media import read_image
 from kinema.model import ImageEncoder, Model, VideoVAE
 from kinema.shapes import Stride, VideoShape
-from kinema.spec import VideoSpec
+from kinema.spec import Edit, VideoSpec
 
 ENCODE_FRAMES = 16
 """Frames that are encoded at once; a clip is encoded in chunks, which together equal the whole."""
@@ -33,12 +33,38 @@ def check_pictures(model: Model, spec: VideoSpec, name: str) -> None:
             f"{name} makes videos from text only; to start from a picture use mini, wan2.1-i2v-14b, wan2.2-5b or "
             "wan2.2-i2v-a14b"
         )
-    if spec.last_image is not None and (
-        not model.condition_channels or (model.image is not None and not needs_last) or model.causal is not None
-    ):
-        raise SpecError(f"{name} cannot end on a picture; use wan2.1-flf2v-14b or wan2.2-i2v-a14b, or drop last_image")
+    reads_last = model.reads_frames if not model.condition_channels else needs_last or model.image is None
+    if spec.last_image is not None and (not reads_last or model.causal is not None):
+        raise SpecError(
+            f"{name} cannot end on a picture; use mini, wan2.2-5b, wan2.1-flf2v-14b or wan2.2-i2v-a14b, or drop "
+            "last_image"
+        )
     if spec.image is not None and spec.frames == 1:
         raise SpecError("frames=1 with an image leaves nothing to generate; ask for more frames, or drop the image")
+
+
+def check_edit(model: Model, edit: Edit, name: str) -> None:
+    """Refuse an edit that the model cannot make. Raises SpecError, which says which models can."""
+    if model.causal is not None:
+        raise SpecError(f"{name} makes video block by block and cannot {_VERBS[edit.kind]}; use mini or wan2.2-5b")
+    if model.condition_channels:
+        raise SpecError(f"{name} starts from a picture and cannot {_VERBS[edit.kind]}; use mini, or wan2.2-5b")
+    if edit.kind in ("key_frames", "extend", "loop", "storyboard") and not model.reads_frames:
+        raise SpecError(
+            f"{name} was never shown frames that are given whole and cannot {_VERBS[edit.kind]}; use mini or wan2.2-5b"
+        )
+
+
+_VERBS = {
+    "key_frames": "meet key frames",
+    "extend": "extend a video",
+    "loop": "close a loop",
+    "remix": "remix a video",
+    "vary": "vary a video",
+    "replace": "replace a part of a video",
+    "blend": "blend videos",
+    "storyboard": "follow a storyboard",
+}
 
 
 def read_pictures(spec: VideoSpec, stride: Stride) -> dict[int, Float[Tensor, "1 1 h w 3"]]:
@@ -46,7 +72,9 @@ def read_pictures(spec: VideoSpec, stride: Stride) -> dict[int, Float[Tensor, "1
     assert spec.frames is not None
     given = {0: spec.image, spec.frames - 1: spec.last_image}
     return {
-        place: read_first_frame(path, spec.shape, stride) for place, path in sorted(given.items()) if path is not None
+        place: read_first_frame(path, spec.shape, stride, spec.fit)
+        for place, path in sorted(given.items())
+        if path is not None
     }
 
 

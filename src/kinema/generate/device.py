@@ -1,9 +1,13 @@
-"""Where to compute and in which number type, when nobody said."""
+"""Where to compute and in which number type, when nobody said; and what to say when there is too little memory."""
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
 
 from kinema.config import unknown
-from kinema.errors import SpecError
+from kinema.errors import DeviceMemoryError, SpecError
+from kinema.spec import VideoSpec
 
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Number types of the networks by the name a person gives; latents and solvers stay in float32."""
@@ -47,3 +51,18 @@ def cpu_has_bfloat16() -> bool:
     if torch.backends.cpu.get_cpu_capability().startswith(("AVX", "DEFAULT", "NO AVX")):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@contextlib.contextmanager
+def explained(spec: VideoSpec) -> Iterator[None]:
+    """Turn running out of memory into an error that says what to make smaller."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        is_memory = not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError)
+        if not is_memory and not any(sign in str(error) for sign in ("alloc", "Storage size calculation overflowed")):
+            raise
+        raise DeviceMemoryError(
+            f"the device has too little memory for {spec.frames} frames of {spec.width}x{spec.height}; "
+            "use fewer frames, a smaller size, or dtype=bfloat16"
+        ) from error

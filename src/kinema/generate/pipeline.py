@@ -1,9 +1,9 @@
 """From a request to frames: text to keys and values, noise to latents, latents to pictures; one path for every edit."""
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -11,25 +11,29 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from kinema.checkpoint.sampler import TRAIN_STEPS
 from kinema.config import unknown
-from kinema.diffusion import SCHEDULES, SOLVERS, classifier_free
-from kinema.errors import DeviceMemoryError, SpecError
-from kinema.generate.condition import check_pictures, condition_channels, image_tokens, read_pictures
-from kinema.generate.device import choose_device, choose_dtype, dtype_name
+from kinema.diffusion import SCHEDULES, SOLVERS, begin_at, classifier_free
+from kinema.errors import SpecError
+from kinema.generate.canvas import Canvas
+from kinema.generate.condition import check_edit, check_pictures, condition_channels, image_tokens, read_pictures
+from kinema.generate.device import choose_device, choose_dtype, dtype_name, explained
+from kinema.generate.edit import play, settle
+from kinema.generate.experts import hand_over, looking_back
 from kinema.generate.image import read_first_frame
+from kinema.generate.join import join_frames, settle_join
 from kinema.generate.noise import video_noise
 from kinema.generate.progress import IsCancelled, OnProgress, Tracker
 from kinema.generate.record import Record
 from kinema.generate.rollout import DrawNoise, Rollout
 from kinema.generate.state import FrameVelocity, LatentState
+from kinema.generate.storyboard import check_storyboard, holds_pictures, key_frame_canvas, play_storyboard
 from kinema.generate.stream import Stream, to_pixels
 from kinema.generate.video import Video
 from kinema.generate.vocabulary import Vocabulary
 from kinema.model import CAUSAL_PRESETS, CausalConfig, DiT, Model, TextKV, load_model
 from kinema.model.lora import Merged, is_for, merge, read_lora
 from kinema.model.step_cache import StepCache
-from kinema.spec import VideoSpec
+from kinema.spec import Join, KeyFrames, Storyboard, VideoSpec
 
 DECODE_PIXELS = 2**19
 """Pixels that one chunk of the decoder may hold: enough to fill the processor, few enough that memory stays flat."""
@@ -82,8 +86,12 @@ class Pipeline:
 
         Raises SpecError for a size, length, solver, image or prompt that this model cannot use, and names what it can.
         """
+        if isinstance(spec.edit, Join):
+            return dataclasses.replace(settle_join(spec), model=self.name)
         if spec.edit is not None:
-            raise SpecError(f"{spec.edit.kind} cannot be made yet; ask for a video from a prompt")
+            check_edit(self.model, spec.edit, self.name)
+            if not isinstance(spec.edit, KeyFrames | Storyboard):
+                spec = settle(spec, self.model.defaults, self.stride)
         resolved = dataclasses.replace(spec, model=self.name).resolve(self.model.defaults, self.stride)
         solvers = SCHEDULES if self.model.causal is not None else SOLVERS
         if resolved.solver not in solvers:
@@ -94,6 +102,8 @@ class Pipeline:
                 "use a causal model, such as mini-causal, or one prompt"
             )
         prompts = [resolved.prompt, *(prompt for _, prompt in resolved.changes)]
+        if isinstance(resolved.edit, Storyboard):
+            prompts += [card.prompt for card in resolved.edit.cards if card.prompt is not None]
         self.model.tokenizer.encode([*prompts, resolved.negative or ""])
         if resolved.step_cache is not None and self.model.causal is not None:
             raise SpecError(f"{self.name} makes blocks in few steps, of which none can be left out; drop step_cache")
@@ -103,6 +113,10 @@ class Pipeline:
             read_lora(path, self.model.dit)
         check_pictures(self.model, resolved, self.name)
         read_pictures(resolved, self.stride)
+        if isinstance(resolved.edit, Storyboard):
+            check_storyboard(resolved, self.stride)
+        elif holds_pictures(resolved):
+            key_frame_canvas(resolved, self.stride)
         return resolved
 
     def stream(
@@ -126,8 +140,12 @@ class Pipeline:
         spec: VideoSpec,
         noise: Float[Tensor, "1 c t y x"] | None = None,
         tracker: Tracker | None = None,
+        canvas: Canvas | None = None,
     ) -> Float[Tensor, "1 c t y x"]:
-        """Make the latents of a resolved request, normalised, float32; `noise` replaces what the seed would draw."""
+        """Make the latents of a resolved request, normalised, float32; `noise` replaces what the seed would draw.
+
+        `canvas` holds what is known of the frames, for an edit of a video.
+        """
         tracker = tracker or Tracker()
         if self.model.causal is not None:
             with explained(spec):
@@ -138,9 +156,11 @@ class Pipeline:
             tracker.begin("text", 1)
             network = self.network(spec)
             tracker.advance()
-            state = self._start(spec, self.noise(spec) if noise is None else noise, tracker)
+            state = self._start(spec, self.noise(spec) if noise is None else noise, tracker, canvas)
             schedule = SCHEDULES[spec.solver](spec.steps, spec.shift)  # type: ignore[index]  # `resolve` has checked it
-            tracker.begin("denoise", spec.steps)
+            if canvas is not None:
+                schedule = begin_at(schedule, canvas.strength)
+            tracker.begin("denoise", schedule.num_steps)
             latent = SOLVERS[spec.solver](  # type: ignore[index]
                 state.velocity(network), state.latent, schedule, lambda *_: tracker.advance()
             )
@@ -241,7 +261,42 @@ class Pipeline:
             with explained(spec):
                 yield from self._open_stream(spec, self.model.causal, tracker)
             return
-        latent = self.latents(spec, tracker=tracker)
+        if isinstance(spec.edit, Join):
+            yield from join_frames(spec)
+        elif isinstance(spec.edit, Storyboard):
+            yield from play_storyboard(spec, self.model.defaults, self.stride, partial(self._fill, tracker))
+        elif holds_pictures(spec) and not self.model.condition_channels:
+            yield from self._fill(tracker, spec, key_frame_canvas(spec, self.stride), 0)
+        elif spec.edit is not None:
+            yield from play(spec, self.model.defaults, self.stride, partial(self._fill, tracker))
+        else:
+            yield from self._decoded(self.latents(spec, tracker=tracker), spec, tracker)
+
+    def _fill(
+        self, tracker: Tracker, spec: VideoSpec, canvas: Canvas, first: int
+    ) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
+        """Make what a canvas leaves open; its noise is that of the latent frames from `first` on."""
+        shape = spec.shape.to_latent(self.model.vae.stride)
+        noise = video_noise(spec.seed, self.model.vae.config.z_dim, shape, first)
+        place = 0
+        for frames in self._decoded(self.latents(spec, noise, tracker, canvas), spec, tracker):
+            made = canvas.kept(frames, place)
+            for picture in canvas.pictures:
+                if place <= picture < place + len(made):
+                    made[picture - place] = self._given_back(canvas.frames[picture])
+            yield made
+            place += len(frames)
+
+    @torch.inference_mode()
+    def _given_back(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+        """A picture as the autoencoder gives it back: as sharp as what stands around it."""
+        frame = (torch.from_numpy(picture)[None, None].to(self.device, self.dtype) / 127.5) - 1
+        given_back: np.ndarray = to_pixels(self.model.vae.decode(self.model.vae.encode(frame))[0])[0]
+        return given_back
+
+    def _decoded(
+        self, latent: Float[Tensor, "1 c t y x"], spec: VideoSpec, tracker: Tracker
+    ) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
         with explained(spec):
             tracker.begin("decode", -(-latent.shape[2] // self._frames_per_chunk(spec)))
             for frames in self.decode(latent, spec):
@@ -326,6 +381,10 @@ class Pipeline:
         pictures = (spec.image, spec.last_image) if self.model.image is not None else ()
         return self._encode_text((prompt, spec.negative or "") if is_guided else (prompt,), pictures)
 
+    def forget_text(self) -> None:
+        """Encode the next prompt anew, even if it is the last one again."""
+        self._text = None
+
     def _encode_text(self, texts: tuple[str, ...], pictures: tuple[str | None, ...] = ()) -> tuple[TextKV, ...]:
         """Cross-attention keys and values of texts and pictures; the last are kept, for more seeds of one prompt."""
         if self._text is None or self._text[0] != (*texts, *pictures):
@@ -338,8 +397,15 @@ class Pipeline:
             self._text = (*texts, *pictures), tuple(dit.text_kv(encoded, image) for dit in self.model.experts)
         return self._text[1]
 
-    def _start(self, spec: VideoSpec, noise: Tensor, tracker: Tracker) -> LatentState:
+    def _start(self, spec: VideoSpec, noise: Tensor, tracker: Tracker, canvas: Canvas | None) -> LatentState:
         noise = noise.to(self.device)
+        if canvas is None and not self.model.condition_channels and holds_pictures(spec):
+            canvas = key_frame_canvas(spec, self.stride)
+        if canvas is not None:
+            tracker.begin("image", 1)
+            state = canvas.state(self.model.vae, noise, shows_clean=self.model.reads_frames)
+            tracker.advance()
+            return state
         if spec.image is None or self.model.condition_channels:
             return LatentState.to_generate(noise)
         return LatentState.given_frames(noise, {0: self._first_latent(spec, tracker)})
@@ -347,7 +413,7 @@ class Pipeline:
     def _first_latent(self, spec: VideoSpec, tracker: Tracker) -> Float[Tensor, "1 c y x"]:
         assert spec.image is not None
         tracker.begin("image", 1)
-        frame = read_first_frame(spec.image, spec.shape, self.stride).to(self.device, self.dtype)
+        frame = read_first_frame(spec.image, spec.shape, self.stride, spec.fit).to(self.device, self.dtype)
         first = self.model.vae.encode(frame).float()[:, :, 0]
         tracker.advance()
         return first
@@ -355,44 +421,3 @@ class Pipeline:
     def _frames_per_chunk(self, spec: VideoSpec) -> int:
         per_latent_frame = self.stride.time * spec.shape.height * spec.shape.width
         return max(1, DECODE_PIXELS // per_latent_frame)
-
-
-def looking_back(model: Model, preset: str) -> Model:
-    """Return the model as one that looks back so; if it was not causal, with the steps of Self-Forcing's kin.
-
-    Raises SpecError for a name that is none of CAUSAL_PRESETS.
-    """
-    if preset not in CAUSAL_PRESETS:
-        raise SpecError(unknown("preset", preset, CAUSAL_PRESETS))
-    causal, defaults = CAUSAL_PRESETS[preset], model.defaults
-    if model.causal is None:
-        defaults = dataclasses.replace(defaults, steps=4, guidance=1.0, solver="consistency", shift=5.0)
-    return dataclasses.replace(model, causal=causal, defaults=defaults)
-
-
-def hand_over(high: FrameVelocity, low: FrameVelocity, boundary: float) -> FrameVelocity:
-    """Let one network answer for noisy latents and another from `boundary` down (Wan2.2's two experts).
-
-    Times are compared in thousandths, which is how they are published.
-    """
-
-    def velocity(latent: Tensor, times: Tensor) -> Tensor:
-        is_high = times.is_meta or round(float(times.max()) * TRAIN_STEPS, 3) >= boundary * TRAIN_STEPS
-        return (high if is_high else low)(latent, times)
-
-    return velocity
-
-
-@contextlib.contextmanager
-def explained(spec: VideoSpec) -> Iterator[None]:
-    """Turn running out of memory into an error that says what to make smaller."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        is_memory = not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError)
-        if not is_memory and not any(sign in str(error) for sign in ("alloc", "Storage size calculation overflowed")):
-            raise
-        raise DeviceMemoryError(
-            f"the device has too little memory for {spec.frames} frames of {spec.width}x{spec.height}; "
-            "use fewer frames, a smaller size, or dtype=bfloat16"
-        ) from error

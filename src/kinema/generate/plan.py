@@ -5,15 +5,31 @@ from dataclasses import dataclass
 
 import torch
 
-from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name
+from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name, explained
+from kinema.generate.edit import edit_warnings
 from kinema.generate.estimate import EFFICIENCY, Estimate, Work, count_work, matrix_rate
-from kinema.generate.pipeline import Pipeline, explained, looking_back
+from kinema.generate.experts import looking_back
+from kinema.generate.pipeline import Pipeline
 from kinema.generate.record import Record
 from kinema.generate.vocabulary import Vocabulary
 from kinema.model import CausalConfig, load_model
 from kinema.spec import VideoSpec
 
 _META = torch.device("meta")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageWork:
+    """One stage of a generation."""
+
+    stage: str
+    """text, denoise or decode."""
+    work: Work
+    """What one call of it does."""
+    times: int
+    """How often it is called."""
+    weight_bytes: int
+    """Weights that each call reads."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,39 +60,46 @@ class Plan:
         vocabulary = self.outline.vocabulary
         warning = vocabulary.warning(self.spec.prompt) if vocabulary else None
         unused = "negative has no effect with guidance 1" if self.spec.guidance == 1 and self.spec.negative else None
-        return tuple(text for text in (warning, unused) if text is not None)
+        pace = edit_warnings(self.spec.edit, self.spec, self.outline.model.defaults)
+        return tuple(text for text in (warning, unused, *pace) if text is not None)
 
     @functools.cached_property
     def estimate(self) -> Estimate:
         """What making it will cost, counted operation by operation and timed by a short probe of the device."""
         with explained(self.spec):
-            works = self._works()
-        flops = sum(work.flops * times for work, times in works)
+            works = self.works()
+        flops = sum(each.work.flops * each.times for each in works)
         model = self.outline.model
         parts = [*model.experts, model.vae, model.text, *([model.image] if model.image is not None else [])]
-        weight_bytes = sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters())
+        weight_bytes = sum(map(_weight_bytes, parts))
         rate = EFFICIENCY * matrix_rate(self.device, DTYPES[self.dtype])
         return Estimate(
             flops=flops,
             seconds=flops / rate,
             weight_bytes=weight_bytes,
-            memory_bytes=weight_bytes + max(work.peak_bytes for work, _ in works),
+            memory_bytes=weight_bytes + max(each.work.peak_bytes for each in works),
         )
 
-    def _works(self) -> list[tuple[Work, int]]:
+    def works(self) -> list[StageWork]:
         """The parts of the computation, and how often each is done."""
         assert self.spec.steps is not None
-        causal = self.outline.model.causal
-        if causal is not None:
-            return self._causal_works(causal)
-        network = self.outline.network(self.spec)
-        latent = self._noise()
-        times = torch.ones(latent.shape[0], latent.shape[2], device=_META)
-        evaluations = 2 * self.spec.steps - 1 if self.spec.solver == "heun" else self.spec.steps
+        model = self.outline.model
+        if model.causal is not None:
+            counted = self._causal_works(model.causal)
+        else:
+            network = self.outline.network(self.spec)
+            latent = self._noise()
+            times = torch.ones(latent.shape[0], latent.shape[2], device=_META)
+            evaluations = 2 * self.spec.steps - 1 if self.spec.solver == "heun" else self.spec.steps
+            counted = [
+                (count_work(lambda: self.outline.network(self.spec)), 1),
+                (count_work(lambda: network(latent, times)), evaluations),
+                (count_work(lambda: list(self.outline.decode(latent, self.spec))), 1),
+            ]
+        weights = (model.text, model.dit, model.vae.decoder)
         return [
-            (count_work(lambda: self.outline.network(self.spec)), 1),
-            (count_work(lambda: network(latent, times)), evaluations),
-            (count_work(lambda: list(self.outline.decode(latent, self.spec))), 1),
+            StageWork(stage=stage, work=work, times=times, weight_bytes=_weight_bytes(part))
+            for stage, (work, times), part in zip(("text", "denoise", "decode"), counted, weights, strict=True)
         ]
 
     def _noise(self) -> torch.Tensor:
@@ -102,6 +125,10 @@ class Plan:
             (count_work(block), times),
             (count_work(lambda: list(self.outline.decode(latent, self.spec))), times),
         ]
+
+
+def _weight_bytes(network: torch.nn.Module) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in network.parameters())
 
 
 def make_plan(

@@ -9,7 +9,7 @@ from pathlib import Path
 import kinema
 from kinema.config import from_json, to_dict
 from kinema.errors import MediaError, SpecError
-from kinema.spec import VideoSpec
+from kinema.spec import VideoSpec, edit_files
 
 METADATA_KEY = "kinema"
 """Under this name the record stands in a file's metadata."""
@@ -34,14 +34,23 @@ class Record:
     """Number type of the networks."""
     image_sha256: str | None = None
     """Hash of the file of the first picture, if one was given."""
+    files_sha256: tuple[str, ...] = ()
+    """Hashes of the files that an edit reads, in their order."""
 
     @classmethod
     def of(cls, spec: VideoSpec, *, folder: Path | None, device: str, dtype: str) -> "Record":
         """Record a resolved request to be made with the model of `folder` (None: a model that was never saved)."""
-        image = hashlib.sha256(Path(spec.image).read_bytes()).hexdigest() if spec.image else None
+        image = _sha256(spec.image) if spec.image else None
+        files = tuple(map(_sha256, edit_files(spec.edit))) if spec.edit else ()
         weights = fingerprint(folder) if folder else "unsaved"
         return cls(
-            spec=spec, version=kinema.__version__, weights=weights, device=device, dtype=dtype, image_sha256=image
+            spec=spec,
+            version=kinema.__version__,
+            weights=weights,
+            device=device,
+            dtype=dtype,
+            image_sha256=image,
+            files_sha256=files,
         )
 
     def to_metadata(self) -> dict[str, str]:
@@ -69,9 +78,15 @@ class Record:
                 ("the device", self.device, now.device),
                 ("the number type", self.dtype, now.dtype),
                 ("the hash of the picture", self.image_sha256, now.image_sha256),
+                ("the hashes of the files", self.files_sha256, now.files_sha256),
             )
             if before != after
         ]
+
+
+def _sha256(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(folder: Path) -> str:

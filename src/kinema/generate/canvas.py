@@ -1,0 +1,73 @@
+"""What an edit starts from: frames that are known, in whole or in part, and what of them is to be made."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from kinema.generate.condition import ENCODE_FRAMES
+from kinema.generate.state import LatentState
+from kinema.model import VideoVAE
+from kinema.shapes import Stride
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Canvas:
+    """One run of the model over some frames: every edit is one of these, or several in a row."""
+
+    frames: UInt8[np.ndarray, "f h w 3"]
+    """What is known, RGB, and what the rest starts from where `strength` is below 1."""
+    is_made: Bool[np.ndarray, "f h1 w1"]
+    """What is to be made, per frame (h1 = w1 = 1) or per pixel."""
+    strength: float = 1.0
+    """How much of it is made anew, above 0 to 1."""
+    keeps: bool = True
+    """Whether what is known comes out as it was; else as it is decoded, amid what was made."""
+    pictures: tuple[int, ...] = ()
+    """Places of frames that come out as the autoencoder gives them back when they stand alone."""
+
+    def state(self, vae: VideoVAE, noise: Float[Tensor, "1 c t y x"], *, shows_clean: bool) -> LatentState:
+        """Start from this: a latent cell is given where none of its pixels is to be made.
+
+        `shows_clean` says that the model knows whole frames at time 0. Works on the device and in the number type of
+        the autoencoder; the state is float32.
+        """
+        weight = vae.from_latent.weight
+        clip = torch.from_numpy(self._filled()).to(weight.device)
+        chunks = ((chunk.to(weight.dtype) / 127.5 - 1)[None] for chunk in clip.split(ENCODE_FRAMES))
+        with torch.no_grad():
+            clean = torch.cat(list(vae.encode_stream(chunks)), dim=2).float()
+        mask = cells(self.is_made, vae.stride, clean.shape[3:]).to(weight.device)
+        return LatentState.edited(noise.to(weight.device), clean, mask, strength=self.strength, shows_clean=shows_clean)
+
+    def kept(self, made: UInt8[np.ndarray, "f h w 3"], first: int) -> UInt8[np.ndarray, "f h w 3"]:
+        """Put what is known back into frames that were made, the first of which is number `first`."""
+        if not self.keeps:
+            return made
+        part = slice(first, first + len(made))
+        return np.where(self.is_made[part, :, :, None], made, self.frames[part])
+
+    def _filled(self) -> UInt8[np.ndarray, "f h w 3"]:
+        """The frames, with the nearest known one in place of each that nothing is known of."""
+        if self.strength < 1:
+            return self.frames
+        known = np.flatnonzero(~self.is_made.all(axis=(1, 2)))
+        if not len(known):
+            return self.frames
+        places = np.arange(len(self.frames))
+        after = np.minimum(np.searchsorted(known, places), len(known) - 1)
+        before = np.maximum(after - 1, 0)
+        is_nearer = np.abs(known[before] - places) <= np.abs(known[after] - places)
+        return self.frames[np.where(is_nearer, known[before], known[after])]
+
+
+def cells(is_made: Bool[np.ndarray, "f h1 w1"], stride: Stride, size: tuple[int, ...]) -> Float[Tensor, "1 1 t y x"]:
+    """Say which latent cells are to be made (1): those that stand for a pixel that is."""
+    pixels = torch.from_numpy(is_made).float()
+    groups = torch.cat([pixels[:1].expand(stride.time, -1, -1), pixels[1:]]).unflatten(0, (-1, stride.time)).amax(1)
+    if groups.shape[1:] != (1, 1):
+        groups = F.max_pool2d(groups[:, None], (stride.height, stride.width))[:, 0]
+    return groups.expand(-1, *size)[None, None].contiguous()

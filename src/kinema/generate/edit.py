@@ -1,0 +1,229 @@
+"""Edits of a video: each becomes frames that are known and a canvas in which the model makes the rest."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import UInt8
+
+from kinema.errors import SpecError
+from kinema.generate.canvas import Canvas
+from kinema.generate.region import read_region
+from kinema.generate.source import Clip, read_clip
+from kinema.generate.times import frame_at, new_frames
+from kinema.shapes import Stride
+from kinema.spec import Blend, Edit, Extend, Loop, ModelDefaults, Remix, Replace, Vary, VideoSpec
+
+Frames = UInt8[np.ndarray, "f h w 3"]
+Fill = Callable[[VideoSpec, Canvas, int], Iterator[Frames]]
+"""(request, canvas, first latent frame) -> the canvas's frames, chunk by chunk; what one run of the model makes."""
+
+Source = Remix | Vary | Replace | Extend | Loop | Blend
+"""Edits of a video, which brings rate and length."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pass:
+    """One run of the model, and the frames of the source that stand around it as they are."""
+
+    before: UInt8[np.ndarray, "before h w 3"]
+    canvas: Canvas
+    shown: slice
+    """Which of the canvas's frames come out."""
+    after: UInt8[np.ndarray, "after h w 3"]
+
+
+def settle(spec: VideoSpec, defaults: ModelDefaults, stride: Stride) -> VideoSpec:
+    """Fill in what an edit's own files decide, rate and length; both are checked against what is given.
+
+    `frames` becomes the length of the run of the model. Raises SpecError and MediaError.
+    """
+    edit = spec.edit
+    assert isinstance(edit, Source)
+    sized = replace(
+        spec,
+        width=defaults.width if spec.width is None else spec.width,
+        height=defaults.height if spec.height is None else spec.height,
+    )
+    replace(sized, frames=1).shape.to_latent(stride)  # a side that does not fit is refused before any file is read
+    step = make_pass(sized, defaults, stride)
+    fps = _clip(sized, stride, edit.video).fps
+    if spec.fps is not None and abs(spec.fps - fps) > 1e-3:
+        raise SpecError(f"fps={spec.fps:g} does not fit: {edit.video} has {fps:g} frames per second; drop fps")
+    frames = len(step.canvas.frames)
+    if spec.frames is not None and spec.frames != frames:
+        raise SpecError(f"{edit.kind} takes its length from the video; drop frames={spec.frames}")
+    return replace(spec, frames=frames, fps=fps)
+
+
+def make_pass(spec: VideoSpec, defaults: ModelDefaults, stride: Stride) -> Pass:
+    """Lay out an edit of a video. `width` and `height` are settled. Raises SpecError and MediaError."""
+    edit = spec.edit
+    assert isinstance(edit, Source)
+    clip = _clip(spec, stride, edit.video)
+    usual = (defaults.frames - 1) // stride.time + 1
+    if isinstance(edit, Extend):
+        return _extend(edit, clip, stride.time, usual)
+    if isinstance(edit, Loop):
+        return _loop(edit, clip, stride.time, usual)
+    if isinstance(edit, Replace):
+        return _replace(edit, spec, clip, stride, usual)
+    if isinstance(edit, Blend):
+        return _blend(edit, clip, _clip(spec, stride, edit.other), stride.time, usual)
+    return _remix(edit, clip, stride.time)
+
+
+def play(spec: VideoSpec, defaults: ModelDefaults, stride: Stride, fill: Fill) -> Iterator[Frames]:
+    """Make what a resolved edit of a video asks for, chunk by chunk; frames around the canvas come as they are."""
+    step = make_pass(spec, defaults, stride)
+    if len(step.before):
+        yield step.before
+    first, last, _ = step.shown.indices(len(step.canvas.frames))
+    place = 0
+    for frames in fill(spec, step.canvas, 0):
+        shown = frames[max(0, first - place) : max(0, last - place)]
+        place += len(frames)
+        if len(shown):
+            yield shown
+    if len(step.after):
+        yield step.after
+
+
+def _clip(spec: VideoSpec, stride: Stride, path: str) -> Clip:
+    return read_clip(path, spec.width or 0, spec.height or 0, stride, spec.fit)
+
+
+def _nothing(clip: Clip) -> Frames:
+    return clip.frames[:0]
+
+
+def _unknown(clip: Clip, count: int) -> Frames:
+    return np.zeros((count, *clip.frames.shape[1:]), np.uint8)
+
+
+def _spans(*parts: tuple[int, bool]) -> np.ndarray:
+    return np.concatenate([np.full((count, 1, 1), made) for count, made in parts])
+
+
+def _extend(edit: Extend, clip: Clip, time: int, usual: int) -> Pass:
+    new = new_frames(edit.seconds, clip.fps, time, edit.kind)
+    # As much of the video is shown as makes the usual length with what is new, and no less than two latent frames.
+    wanted = max(2, usual - new // time)
+    context = min(wanted - 1, (len(clip.frames) - 1) // time) * time + 1
+    if edit.direction == "forward":
+        frames = np.concatenate([clip.frames[-context:], _unknown(clip, new)])
+        canvas = Canvas(frames=frames, is_made=_spans((context, False), (new, True)))
+        return Pass(before=clip.frames[:-context], canvas=canvas, shown=slice(None), after=_nothing(clip))
+    if context == 1:
+        raise SpecError(f"{edit.video} has {len(clip.frames)} frames; to begin before it, give {time + 1} or more")
+    frames = np.concatenate([_unknown(clip, new), clip.frames[:context]])
+    canvas = Canvas(frames=frames, is_made=_spans((new, True), (context, False)))
+    return Pass(before=_nothing(clip), canvas=canvas, shown=slice(None), after=clip.frames[context:])
+
+
+def _loop(edit: Loop, clip: Clip, time: int, usual: int) -> Pass:
+    new = new_frames(edit.seconds, clip.fps, time, edit.kind)
+    if len(clip.frames) < 2 * time + 1:
+        raise SpecError(
+            f"{edit.video} has {len(clip.frames)} frames; a loop leads from its end to its beginning, which takes "
+            f"{2 * time + 1} or more"
+        )
+    each = max(1, (usual - new // time) // 2)
+    tail = min(each - 1, (len(clip.frames) - 1) // time) * time + 1
+    head = min(each, len(clip.frames) // time) * time
+    frames = np.concatenate([clip.frames[-tail:], _unknown(clip, new), clip.frames[:head]])
+    canvas = Canvas(frames=frames, is_made=_spans((tail, False), (new, True), (head, False)))
+    return Pass(before=clip.frames[:-tail], canvas=canvas, shown=slice(0, tail + new), after=_nothing(clip))
+
+
+def _remix(edit: Remix | Vary, clip: Clip, time: int) -> Pass:
+    count = len(clip.frames)
+    if (count - 1) % time:
+        below = count - (count - 1) % time
+        raise SpecError(
+            f"{edit.video} has {count} frames; to make all of it anew it must have a multiple of {time} and one more, "
+            f"such as {below} ({below / clip.fps:.4g} s) or {below + time}; cut it with kinema edit --join first"
+        )
+    canvas = Canvas(frames=clip.frames, is_made=_spans((count, True)), strength=edit.strength, keeps=False)
+    return Pass(before=_nothing(clip), canvas=canvas, shown=slice(None), after=_nothing(clip))
+
+
+def _replace(edit: Replace, spec: VideoSpec, clip: Clip, stride: Stride, usual: int) -> Pass:
+    count = len(clip.frames)
+    start = 0 if edit.start is None else frame_at(edit.start, clip.fps, "start")
+    end = count if edit.end is None else frame_at(edit.end, clip.fps, "end")
+    if start >= count or end > count:
+        raise SpecError(
+            f"the span reaches beyond {edit.video}, which has {count} frames ({count / clip.fps:.4g} s); end it there"
+        )
+    region = read_region(edit, spec, count)
+    first, last = _window(start, end, count, stride.time, usual)
+    is_made = np.zeros((last - first, *region.shape[1:]), bool)
+    is_made[start - first : end - first] = region[start:end] if len(region) > 1 else region
+    if not is_made.any():
+        raise SpecError(f"{edit.mask} marks nothing in that span; white is made anew")
+    canvas = Canvas(frames=clip.frames[first:last], is_made=is_made, strength=edit.strength)
+    return Pass(before=clip.frames[:first], canvas=canvas, shown=slice(None), after=clip.frames[last:])
+
+
+def _window(start: int, end: int, count: int, time: int, usual: int) -> tuple[int, int]:
+    """The part of a video, whole latent frames long, that shows what is around a span: about as long as is usual."""
+    most = max(2, usual - -(-(end - start) // time)) * time
+    best: tuple[tuple[int, int], int, int] | None = None
+    for first in range(max(0, start - most), start + 1):
+        for last in range(end, min(count, end + most) + 1):
+            if (last - first - 1) % time:
+                continue
+            known_before = 0 if first == start else 1 + (start - first - 1) // time
+            made_until = first + 1 + -(-(end - first - 1) // time) * time
+            known_after = max(0, last - made_until) // time
+            score = min(known_before, known_after, most // time // 2) * 100 + known_before + known_after
+            score = score if (known_before + known_after) * time <= most + time else -1
+            if best is None or (score, first - last) > best[0]:
+                best = (score, first - last), first, last
+    if best is None:
+        below = count - (count - 1) % time
+        raise SpecError(
+            f"the video has {count} frames; to make something of all of it anew it must have a multiple of {time} "
+            f"and one more, such as {below} or {below + time}; cut it with kinema edit --join first"
+        )
+    return best[1], best[2]
+
+
+def _blend(edit: Blend, clip: Clip, other: Clip, time: int, usual: int) -> Pass:
+    if abs(clip.fps - other.fps) > 1e-3:
+        raise SpecError(
+            f"{edit.video} has {clip.fps:g} frames per second and {edit.other} {other.fps:g}; give two of one rate"
+        )
+    overlap = new_frames(edit.seconds, clip.fps, time, edit.kind)
+    shortest = min(len(clip.frames), len(other.frames)) - 1
+    if overlap > shortest:
+        raise SpecError(
+            f"an overlap of {edit.seconds:g} s leaves nothing of the shorter video; use up to "
+            f"{shortest // time * time / clip.fps:.4g} s"
+        )
+    each = max(1, (usual - overlap // time) // 2)
+    lead = min(each - 1, (len(clip.frames) - overlap - 1) // time) * time + 1
+    tail = min(each, (len(other.frames) - overlap) // time) * time
+    end = len(clip.frames) - overlap
+    share = (np.arange(1, overlap + 1) / (overlap + 1))[:, None, None, None]
+    mixed = (1 - share) * clip.frames[end:] + share * other.frames[:overlap]
+    frames = np.concatenate(
+        [clip.frames[end - lead : end], mixed.round().astype(np.uint8), other.frames[overlap : overlap + tail]]
+    )
+    is_made = _spans((lead, False), (overlap, True), (tail, False))
+    return Pass(
+        before=clip.frames[: end - lead],
+        canvas=Canvas(frames=frames, is_made=is_made, strength=edit.strength),
+        shown=slice(None),
+        after=other.frames[overlap + tail :],
+    )
+
+
+def edit_warnings(edit: Edit | None, spec: VideoSpec, defaults: ModelDefaults) -> Iterator[str]:
+    """What a person may want to know of an edit before the work begins."""
+    if isinstance(edit, Source) and spec.fps is not None and abs(spec.fps / defaults.fps - 1) > 0.25:
+        yield (
+            f"{edit.video} plays {spec.fps:g} frames per second and the model was trained at {defaults.fps:g}: what is "
+            "made will move at another pace"
+        )

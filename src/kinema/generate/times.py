@@ -1,0 +1,28 @@
+"""Places and lengths in time as frames; what does not fit is refused with the nearest that does."""
+
+from kinema.errors import SpecError
+
+_HALF_MILLISECOND = 0.0005 + 1e-9  # and room for the rounding of floats
+
+
+def frame_at(second: float | int, fps: float, what: str) -> int:
+    """Which frame a second is; raises SpecError, naming the nearest ones, for a place between two frames."""
+    frame = round(second * fps)
+    if abs(frame / fps - second) > _HALF_MILLISECOND:
+        below = int(second * fps)
+        raise SpecError(
+            f"the {what} at {second:g} s lies between two frames; use {below / fps:.4g} or {(below + 1) / fps:.4g}"
+        )
+    return frame
+
+
+def new_frames(seconds: float | int, fps: float, time: int, kind: str) -> int:
+    """How many frames a new part has: whole latent frames, or a SpecError with the nearest lengths."""
+    frames = round(seconds * fps)
+    if frames == 0 or frames % time or abs(frames / fps - seconds) > _HALF_MILLISECOND:
+        below = max(1, int(seconds * fps / time))
+        raise SpecError(
+            f"{kind} by {seconds:g} s does not fit: at {fps:g} frames per second a new part has a multiple of {time} "
+            f"frames; use {below * time / fps:.4g} or {(below + 1) * time / fps:.4g} s"
+        )
+    return frames
