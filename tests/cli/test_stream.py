@@ -53,6 +53,7 @@ def test_a_stream_with_a_length_becomes_a_file(make: Any) -> None:
     assert "x.mp4: 2.0 s of video, the first frame after" in err
     assert media.probe("x.mp4").frames == 17
     assert json.loads(media.read_metadata("x.mp4")[METADATA_KEY])["spec"]["frames"] == 17
+    assert "aigc" in media.read_metadata("x.mp4")
 
 
 @pytest.mark.usefixtures("stop_after_three")
@@ -100,8 +101,8 @@ def test_a_terminal_shows_the_frames(make: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_timed_prompts_change_what_follows(make: Any) -> None:
-    make(*FAST, "--seconds", "2", "--out", "one.mp4")
-    make(*FAST, "--seconds", "2", "--out", "two.mp4", "--at", "1", "a blue box falls")
+    make(*FAST, "--seconds", "2", "--out", "one.mp4", "--no-marks")
+    make(*FAST, "--seconds", "2", "--out", "two.mp4", "--no-marks", "--at", "1", "a blue box falls")
     one, two = (media.read_video(name).frames for name in ("one.mp4", "two.mp4"))
     assert np.array_equal(one[:9], two[:9])
     assert not np.array_equal(one[9:], two[9:])

@@ -6,15 +6,15 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from kinema.cli import flags, making
 from kinema.errors import MediaError, SpecError
-from kinema.media import read_metadata, write_video
+from kinema.media import read_metadata
 from kinema.spec import (
     Blend,
     Card,
@@ -30,7 +30,11 @@ from kinema.spec import (
     Storyboard,
     Vary,
     VideoSpec,
+    edit_files,
 )
+
+if TYPE_CHECKING:
+    from kinema.provenance.mark import Marks
 
 logger = logging.getLogger(__name__)
 
@@ -149,25 +153,36 @@ def run(argv: Sequence[str]) -> int:
 
 def _join(options: EditOptions, request: VideoSpec, name: str) -> int:
     """Join without a model."""
-    from kinema.generate.join import join_frames, settle_join
+    from kinema.generate.join import settle_join
 
     spec = settle_join(request)
     if options.count != 1:
         raise SpecError("joining is the same for every seed; drop --count")
     path = making.outputs(options.out, 1, spec, name=name, force=options.force)[0]
-    assert spec.fps is not None
     assert spec.frames is not None
     if options.dry_run:
         print(spec.to_json())
         return 0
     began = time.monotonic()
-    write_video(path, join_frames(spec), spec.fps)
+    _write_joined(path, spec, making.marks_of(options.label, no_marks=options.no_marks, old={}))
     result = making.result_of(path, spec, spec.frames, time.monotonic() - began)
     if options.as_json:
         print(json.dumps({"videos": [result], "warnings": []}, ensure_ascii=False))
     elif logger.isEnabledFor(logging.WARNING):
         print(making.summary_of(result), file=sys.stderr)
     return 0
+
+
+def _write_joined(path: Path, spec: VideoSpec, marks: "Marks") -> None:
+    """Write parts of videos; the marks of generated files go along, and nobody's footage is marked as generated."""
+    from kinema.generate.join import join_frames
+    from kinema.provenance.mark import AIGC_KEY, UNMARKED, write_marked
+
+    assert spec.fps is not None
+    assert spec.edit is not None
+    is_generated = any(AIGC_KEY.lower() in read_metadata(video) for video in edit_files(spec.edit))
+    inherited = replace(marks, watermark=False) if is_generated else replace(UNMARKED, label=marks.label)
+    write_marked(path, join_frames(spec), spec.fps, {"edit": spec.to_json()}, inherited, making.ingredients_of(spec))
 
 
 def _request(options: EditOptions) -> VideoSpec:

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from kinema.cli import flags
+from kinema.cli import flags, making
 from kinema.config import to_dict
 from kinema.errors import JobCancelled, SpecError
 from kinema.media import (
@@ -36,6 +36,7 @@ from kinema.spec import VideoSpec
 if TYPE_CHECKING:
     from kinema.generate.pipeline import Pipeline
     from kinema.generate.plan import Plan
+    from kinema.provenance.mark import Marker
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,10 @@ class StreamOptions:
     """Where to compute: cpu, cuda, cuda:1."""
     dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
     """Number type of the networks: float32, bfloat16 or float16."""
+    label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
+    """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
+    no_marks: Annotated[bool, flags.hint()] = False
+    """Leave out the marks of origin: the invisible watermark and the AIGC key. Streams are not signed."""
     as_json: Annotated[bool, flags.hint(name="json")] = False
     """Print how it went as one JSON object, once it has ended."""
     dry_run: Annotated[bool, flags.hint()] = False
@@ -142,13 +147,14 @@ def _stream(plan: "Plan", request: VideoSpec, options: StreamOptions) -> int:
     began = time.monotonic()
     pipeline = plan.load()
     tally = _Tally(load_s=time.monotonic() - began)
-    with _Stop() as stop, _opened_sink(options, plan, pipeline, request) as show:
+    marker = _marker(options, plan, pipeline, request)
+    with _Stop() as stop, _opened_sink(options, plan, marker.metadata) as show:
         stream = pipeline.open_stream(request, is_cancelled=stop)
         assert stream.spec.fps is not None
         tally.fps = stream.spec.fps
         lines = _lines() if options.listen else None
         with contextlib.suppress(JobCancelled):
-            for frames in stream:
+            for frames in marker.frames(stream):
                 tally.count(len(frames))
                 show(frames)
                 _say_heard(stream.say, lines)
@@ -184,15 +190,26 @@ def _lines() -> "queue.SimpleQueue[str]":
     return heard
 
 
+def _marker(options: StreamOptions, plan: "Plan", pipeline: "Pipeline", request: VideoSpec) -> "Marker":
+    """What marks the frames and the metadata; a signature would need the whole file, which a stream never is."""
+    from kinema.provenance import label
+    from kinema.provenance.mark import Marker
+
+    spec = plan.spec if request.seconds is not None else dataclasses.replace(plan.spec, frames=None)
+    marks = making.marks_of(options.label, no_marks=options.no_marks, old={})
+    if marks.label is not None:
+        label.box(plan.spec.shape.height, plan.spec.shape.width, marks.label)
+    marks = dataclasses.replace(marks, signature=False)
+    return Marker(options.out or "stream", pipeline.record(spec).to_metadata(), marks)
+
+
 @contextlib.contextmanager
 def _opened_sink(
-    options: StreamOptions, plan: "Plan", pipeline: "Pipeline", request: VideoSpec
+    options: StreamOptions, plan: "Plan", metadata: Mapping[str, str]
 ) -> Iterator[Callable[[Frame], None]]:
     """Where frames go: what takes the next ones."""
     fps = plan.spec.fps
     assert fps is not None
-    spec = plan.spec if request.seconds is not None else dataclasses.replace(plan.spec, frames=None)
-    metadata = pipeline.record(spec).to_metadata()
     if options.out is None:
         with _Screen(fps) as screen:
             yield screen.show

@@ -78,7 +78,7 @@ def theirs(folder: str, device: str, dtype: str, watch: Stopwatch) -> Generate:
     """Load diffusers' WanPipeline, which starts from the same noise. Raises SpecError where it is not installed."""
     diffusers = _diffusers()
     outline = outline_of(folder)
-    pipe = diffusers.WanPipeline.from_pretrained(outline.model.folder, torch_dtype=DTYPES[dtype]).to(device)
+    pipe = diffusers.WanPipeline.from_pretrained(outline.model.folder, dtype=DTYPES[dtype]).to(device)
     pipe.set_progress_bar_config(disable=True)
     watch.wrap(pipe, "encode_prompt", "text")
     watch.wrap(pipe.transformer, "forward", "denoise")

@@ -13,6 +13,8 @@ from kinema.generate.state import LatentState
 from kinema.model import VideoVAE
 from kinema.shapes import Stride
 
+_LEAD_FRAMES = 4
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Canvas:
@@ -43,12 +45,28 @@ class Canvas:
         mask = cells(self.is_made, vae.stride, clean.shape[3:]).to(weight.device)
         return LatentState.edited(noise.to(weight.device), clean, mask, strength=self.strength, shows_clean=shows_clean)
 
-    def kept(self, made: UInt8[np.ndarray, "f h w 3"], first: int) -> UInt8[np.ndarray, "f h w 3"]:
-        """Put what is known back into frames that were made, the first of which is number `first`."""
-        if not self.keeps:
-            return made
-        part = slice(first, first + len(made))
-        return np.where(self.is_made[part, :, :, None], made, self.frames[part])
+    def joined(self, made: UInt8[np.ndarray, "f h w 3"], time: int) -> UInt8[np.ndarray, "f h w 3"]:
+        """Put what is known back into all the frames, and lead those that were made up to it.
+
+        A known frame is decoded a little otherwise than it is; that difference is given to its neighbours too, less and
+        less over four frames, so that no step is seen where what was made meets what was there. `time` is how many
+        frames a latent one stands for.
+        """
+        if self.is_made.shape[1:] != (1, 1):
+            return np.where(self.is_made[..., None], made, self.frames)
+        flags = self.is_made[:, 0, 0]
+        led = made.astype(np.float32)
+        is_open = np.append(flags[:1], np.repeat(flags[1:].reshape(-1, time).any(axis=1), time))
+        for place in np.flatnonzero(~is_open):
+            lost = self.frames[place].astype(np.float32) - made[place]
+            for step in (-1, 1):
+                for distance in range(1, _LEAD_FRAMES + 1):
+                    other = place + step * distance
+                    if not 0 <= other < len(flags) or not flags[other]:
+                        break
+                    led[other] += (1 - distance / (_LEAD_FRAMES + 1)) * lost
+        led = led.round().clip(0, 255)
+        return np.where(self.is_made[..., None], led, self.frames).astype(np.uint8)
 
     def _filled(self) -> UInt8[np.ndarray, "f h w 3"]:
         """The frames, with the nearest known one in place of each that nothing is known of."""

@@ -11,6 +11,7 @@ from kinema.generate.canvas import Canvas
 from kinema.generate.region import read_region
 from kinema.generate.source import Clip, read_clip
 from kinema.generate.times import frame_at, new_frames
+from kinema.media import probe
 from kinema.shapes import Stride
 from kinema.spec import Blend, Edit, Extend, Loop, ModelDefaults, Remix, Replace, Vary, VideoSpec
 
@@ -47,7 +48,7 @@ def settle(spec: VideoSpec, defaults: ModelDefaults, stride: Stride) -> VideoSpe
     )
     replace(sized, frames=1).shape.to_latent(stride)  # a side that does not fit is refused before any file is read
     step = make_pass(sized, defaults, stride)
-    fps = _clip(sized, stride, edit.video).fps
+    fps = probe(edit.video).fps
     if spec.fps is not None and abs(spec.fps - fps) > 1e-3:
         raise SpecError(f"fps={spec.fps:g} does not fit: {edit.video} has {fps:g} frames per second; drop fps")
     frames = len(step.canvas.frames)
@@ -114,11 +115,13 @@ def _extend(edit: Extend, clip: Clip, time: int, usual: int) -> Pass:
         frames = np.concatenate([clip.frames[-context:], _unknown(clip, new)])
         canvas = Canvas(frames=frames, is_made=_spans((context, False), (new, True)))
         return Pass(before=clip.frames[:-context], canvas=canvas, shown=slice(None), after=_nothing(clip))
-    if context == 1:
-        raise SpecError(f"{edit.video} has {len(clip.frames)} frames; to begin before it, give {time + 1} or more")
-    frames = np.concatenate([_unknown(clip, new), clip.frames[:context]])
-    canvas = Canvas(frames=frames, is_made=_spans((new, True), (context, False)))
-    return Pass(before=_nothing(clip), canvas=canvas, shown=slice(None), after=clip.frames[context:])
+    if len(clip.frames) < time:
+        raise SpecError(f"{edit.video} has {len(clip.frames)} frames; to begin before it, give {time} or more")
+    known = min(wanted, len(clip.frames) // time) * time
+    # One frame more is made than is shown: the first latent frame stands for one alone, the known ones for four each.
+    frames = np.concatenate([_unknown(clip, new + 1), clip.frames[:known]])
+    canvas = Canvas(frames=frames, is_made=_spans((new + 1, True), (known, False)))
+    return Pass(before=_nothing(clip), canvas=canvas, shown=slice(1, None), after=clip.frames[known:])
 
 
 def _loop(edit: Loop, clip: Clip, time: int, usual: int) -> Pass:

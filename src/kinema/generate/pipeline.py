@@ -279,12 +279,15 @@ class Pipeline:
         shape = spec.shape.to_latent(self.model.vae.stride)
         noise = video_noise(spec.seed, self.model.vae.config.z_dim, shape, first)
         place = 0
-        for frames in self._decoded(self.latents(spec, noise, tracker, canvas), spec, tracker):
-            made = canvas.kept(frames, place)
+        decoded = self._decoded(self.latents(spec, noise, tracker, canvas), spec, tracker)
+        if canvas.keeps:
+            yield canvas.joined(np.concatenate(list(decoded)), self.stride.time)
+            return
+        for frames in decoded:
             for picture in canvas.pictures:
-                if place <= picture < place + len(made):
-                    made[picture - place] = self._given_back(canvas.frames[picture])
-            yield made
+                if place <= picture < place + len(frames):
+                    frames[picture - place] = self._given_back(canvas.frames[picture])
+            yield frames
             place += len(frames)
 
     @torch.inference_mode()

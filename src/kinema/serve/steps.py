@@ -40,17 +40,16 @@ class StepLog:
         """Answers that an earlier attempt left."""
         self._stored = self.num_replayed
         self._fresh: list[Tensor] = []
+        self._calls = 0
         self._flushed_at = time.monotonic()
 
     def kept(self, velocity: FrameVelocity) -> FrameVelocity:
         """The same velocity, but for the answers that are known already."""
-        calls = 0
 
         def answer(latent: Tensor, times: Tensor) -> Tensor:
-            nonlocal calls
-            calls += 1
-            if calls <= self.num_replayed:
-                return self._known[calls - 1].to(latent.device)
+            self._calls += 1  # over all runs of the network: a storyboard has one for each span
+            if self._calls <= self.num_replayed:
+                return self._known[self._calls - 1].to(latent.device)
             fresh = velocity(latent, times)
             self._append(fresh)
             return fresh
