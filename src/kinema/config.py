@@ -6,6 +6,7 @@ What a field may hold: `None`, `bool`, `int`, `float`, `str`, `Path`, `Literal`,
 
 import dataclasses
 import difflib
+import functools
 import json
 import types
 import typing
@@ -96,6 +97,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a configuration cannot hold {value!r} of type {type(value).__name__}")
 
 
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
 def _dataclass(cls: type, data: Any, place: str) -> Any:
     if not isinstance(data, Mapping):
         raise _mismatch(place, data, "an object with the fields of " + cls.__name__)
@@ -103,7 +109,7 @@ def _dataclass(cls: type, data: Any, place: str) -> Any:
     for key in data:
         if key not in fields:
             raise SpecError(unknown(f"field of {cls.__name__}", str(key), fields, shown=_join(place, str(key))))
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in data:

@@ -99,6 +99,7 @@ def test_every_import_is_a_declared_dependency() -> None:
         "scenedetect-headless": "scenedetect",
         "opencv-python-headless": "cv2",
         "c2pa-python": "c2pa",
+        "opentelemetry-sdk": "opentelemetry",
     }
     project = PYPROJECT["project"]
     declared = [*project["dependencies"]]

@@ -39,8 +39,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     with contextlib.ExitStack() as stack:
 
         def start(*args: Any) -> Running:
-            store = Store.open(tmp_path / "store")
-            artefacts = Artefacts(tmp_path / "artefacts")
+            store = Store.open(tmp_path / "place" / "store")
+            artefacts = Artefacts(tmp_path / "place" / "artefacts")
             with socket.create_server(("127.0.0.1", 0)) as listening:
                 port = listening.getsockname()[1]
             config = uvicorn.Config(

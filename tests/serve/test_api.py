@@ -1,5 +1,7 @@
 import asyncio
+import base64
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import httpx2
 import openai
 import pytest
 from openai import omit
+from PIL import Image
 from tests.serve.doubles import PNG, VIDEO, Place
 
 from kinema.serve.jobs import Jobs
@@ -95,13 +98,39 @@ def test_json_and_forms_say_the_same_and_peers_words_are_understood(place: Place
         assert values == [7, 2.5, 3, 33, "4", "64x64"]
 
 
+def test_what_peers_call_otherwise_is_understood_or_refused_by_name(place: Place) -> None:
+    place.double.on.clear()
+    url = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+
+    def spec_of(**fields: Any) -> Any:
+        return place.jobs.get(place.http.post("/v1/videos", json={"prompt": "x", **fields}).json()["id"]).spec
+
+    for words in ({"type": "image_url", "image_url": {"url": url}, "frame_type": "first_frame"}, {"image_url": url}):
+        assert spec_of(frame_images=[words]).image is not None
+    assert spec_of(enable_teacache="true").step_cache == 0.1
+    assert spec_of(step_cache=0.2, enable_teacache=True).step_cache == 0.2
+    assert spec_of(true_cfg_scale=3).guidance == 3.0
+    wide = spec_of(aspect_ratio="16:9")
+    assert (wide.width, wide.height) == (80, 48)
+    exact = spec_of(aspect_ratio="3:4", resolution="240p")
+    assert (exact.width, exact.height) == (240, 320)
+    refused = {
+        "generate_audio": True, "enable_frame_interpolation": True, "n": 2, "resolution": "240p",
+        "frame_images": [{"image_url": url, "frame_type": "last_frame"}], "aspect_ratio": "wide", "callback_url": "x",
+    }  # fmt: skip
+    for name, value in refused.items():
+        answer = place.http.post("/v1/videos", json={"prompt": "x", name: value})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
+
+
 def test_a_first_picture_comes_as_a_file_or_as_a_data_url(place: Place) -> None:
     place.double.on.clear()
     as_file = place.client.videos.create(prompt="x", input_reference=("me.png", PNG, "image/png"))
     stored = place.jobs.get(as_file.id).spec.image
     assert stored is not None
-    assert place.running.artefacts.read(stored) == PNG
-    url = "data:image/png;base64," + __import__("base64").b64encode(PNG).decode()
+    with Image.open(io.BytesIO(place.running.artefacts.read(stored))) as image:
+        assert (image.size, image.getpixel((5, 5))) == ((64, 64), (200, 30, 30))
+    url = "data:image/png;base64," + base64.b64encode(PNG).decode()
     answer = place.http.post("/v1/videos", json={"prompt": "x", "input_reference": {"image_url": url}}).json()
     assert place.jobs.get(answer["id"]).spec.image == stored
 
@@ -119,8 +148,11 @@ def test_a_first_picture_comes_as_a_file_or_as_a_data_url(place: Place) -> None:
         ("POST", "/v1/videos", {"prompt": "x", "size": "4096x4096"}, 400, "too_large", "size"),
         ("POST", "/v1/videos", {"prompt": "x", "solver": "eular"}, 400, "invalid_value", "solver"),
         ("POST", "/v1/videos", {"prompt": "x", "characters": [{"id": "c"}]}, 400, "unsupported", "characters"),
-        ("POST", "/v1/videos", {"prompt": "x", "input_reference": {"image_url": "http://x/a.png"}}, 400, "unsupported",
-         "input_reference"),
+        ("POST", "/v1/videos", {"prompt": "x", "input_reference": {"image_url": "http://127.0.0.1/a.png"}}, 400,
+         "invalid_url", "input_reference"),
+        ("POST", "/v1/videos", {"prompt": "x", "input_reference": {"image_url": "file:///etc/passwd"}}, 400,
+         "invalid_value", "input_reference"),
+        ("POST", "/v1/videos", {"prompt": "x", "input_reference": {"file_id": "file-1"}}, 404, "not_found", None),
         ("POST", "/v1/videos", "no object", 400, "invalid_json", None),
         ("POST", "/v1/videos/edits", {"prompt": "x"}, 400, "missing", "video"),
         ("POST", "/v1/videos/extensions", {"prompt": "x", "video": "video_1"}, 400, "invalid_value", "seconds"),

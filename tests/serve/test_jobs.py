@@ -331,7 +331,7 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
     first = Store.open(tmp_path)
     job = Jobs(first).submit(NewJob(spec=VideoSpec(prompt="a red ball")))[0]
     with first.write() as db:
-        for name in ("webhook_endpoints", "webhook_deliveries", "files"):
+        for name in ("webhook_endpoints", "webhook_deliveries", "files", "secrets"):
             db.exec_driver_sql(f"DROP TABLE {name}")
         db.exec_driver_sql("UPDATE schema_version SET version = 1")
     first.close()

@@ -4,12 +4,18 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
+from tests.serve.storm import serve_storm
 
 from kinema.errors import JobError
+from kinema.serve.app import make_app
+from kinema.serve.artefacts import Artefacts
 from kinema.serve.job import Artefact, LeaseLost, NewJob, Result
 from kinema.serve.jobs import Jobs, Repeat
 from kinema.serve.leases import Leases
@@ -29,9 +35,17 @@ def _tool(name: str) -> str | None:
     return str(found[-1]) if found else shutil.which(name)
 
 
+@dataclass
+class Server:
+    """A PostgreSQL server of its own, on a socket in a folder, that can go away and come back."""
+
+    url: str
+    start: Callable[[], None]
+    stop: Callable[[], None]
+
+
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """A PostgreSQL server of its own, on a socket in a folder."""
+def server() -> Iterator[Server]:
     initdb, pg_ctl = _tool("initdb"), _tool("pg_ctl")
     if initdb is None or pg_ctl is None:
         pytest.skip("PostgreSQL is not installed")
@@ -50,10 +64,23 @@ def url() -> Iterator[str]:
 
     data = folder / "data"
     run(initdb, "-D", str(data), "-A", "trust", "-U", "kinema", "--no-sync")
-    run(pg_ctl, "-D", str(data), "-w", "-l", str(folder / "log"), "-o", f"-k {folder} -c listen_addresses=''", "start")
-    yield f"postgresql://kinema@/postgres?host={folder}"
-    run(pg_ctl, "-D", str(data), "-m", "immediate", "stop")
+    options = f"-k {folder} -c listen_addresses=''"
+
+    def start() -> None:
+        run(pg_ctl, "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+
+    def stop() -> None:
+        run(pg_ctl, "-D", str(data), "-m", "immediate", "stop")
+
+    start()
+    yield Server(f"postgresql://kinema@/postgres?host={folder}", start, stop)
+    stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    return server.url
 
 
 @pytest.fixture
@@ -112,6 +139,39 @@ def test_workers_that_claim_together_get_different_jobs(pg: Store) -> None:
     for thread in threads:
         thread.join()
     assert sorted(got) == sorted(ids)
+
+
+@pytest.mark.parametrize("away_s", [2.0, pytest.param(30.0, marks=pytest.mark.slow)])
+def test_a_database_that_goes_away_costs_nothing(pg: Store, server: Server, tmp_path: Path, away_s: float) -> None:
+    artefacts = Artefacts(tmp_path / "artefacts")
+    jobs = Jobs(pg)
+    worker = serve_storm.faked_worker(Store.open(server.url), artefacts, 0.1)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    ids = []
+    with TestClient(make_app(pg, artefacts), raise_server_exceptions=False) as http:
+        for _ in range(8):
+            ids.append(http.post("/v1/videos", json={"prompt": "x"}).json()["id"])
+        server.stop()
+        until = time.monotonic() + away_s
+        answers = {http.post("/v1/videos", json={"prompt": "x"}).status_code, http.get("/v1/videos").status_code}
+        while time.monotonic() < until:
+            answers.add(http.post("/v1/videos", json={"prompt": "x"}).status_code)
+            time.sleep(0.2)
+        assert answers == {503}
+        server.start()
+        ids.append(http.post("/v1/videos", json={"prompt": "y"}).json()["id"])
+        deadline = time.monotonic() + 300
+        while not all(jobs.get(job_id).has_ended for job_id in ids):
+            assert time.monotonic() < deadline, [jobs.get(job_id).status for job_id in ids]
+            time.sleep(0.2)
+    worker.stop.set()
+    thread.join()
+    worker.store.close()
+    for job_id in ids:
+        job = jobs.get(job_id)
+        assert (job.status, [event.type for event in jobs.events(job_id)].count("video.completed")) == ("completed", 1)
+        jobs.delete(job_id)
 
 
 def test_a_store_of_a_newer_version_is_refused(pg: Store, url: str) -> None:

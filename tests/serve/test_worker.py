@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from kinema.generate.progress import Progress
-from kinema.media import probe, read_video
+from kinema.media import probe, read_image, read_video
 from kinema.provenance.mark import UNMARKED
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.job import Job, NewJob
@@ -155,6 +156,21 @@ def test_an_extension_goes_on_from_the_last_frame(shop: Shop, tmp_path: Path) ->
     assert before.spec.frames is not None
     assert len(frames) == 2 * before.spec.frames - 1
     assert after.seconds == pytest.approx(2 * before.seconds)
+
+
+@pytest.mark.parametrize("frames", [1, None])
+def test_a_picture_is_the_last_frame(shop: Shop, tmp_path: Path, frames: int | None) -> None:
+    spec = VideoSpec(prompt="a red ball", model=shop.model, frames=frames)
+    job = shop.jobs.submit(NewJob(kind="image", spec=spec))[0]
+    shop.worker.work_once()
+    done = shop.jobs.get(job.id)
+    assert done.result is not None, done.error_message
+    assert done.result.artefacts["image"].media_type == "image/png"
+    picture = read_image(shop.artefacts.fetch(done.result.artefacts["image"].name, tmp_path / "a.png"))
+    pipeline = shop.worker._pipelines[shop.model]
+    *_, last = pipeline.stream(pipeline.resolve(spec))
+    assert np.array_equal(picture, last[-1])
+    assert done.result.seconds == ((done.result.spec.frames or 0) - 1) / (done.result.spec.fps or 0)
 
 
 def test_deleted_jobs_leave_no_file(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("kinema.cli.serve:run", "the Videos API on this machine, with a worker behind it"),
     "worker": ("kinema.cli.worker:run", "make the videos of a server's queue"),
     "mcp": ("kinema.cli.mcp:run", "let an agent make videos, by the Model Context Protocol"),
+    "doctor": ("kinema.cli.doctor:run", "check the machine, the installation and a server's store"),
     "evaluate": ("kinema.cli.evaluate:run", "measure a model, and write the report"),
     "verify": ("kinema.cli.verify:run", "say which marks of origin a file carries"),
     "bench": ("kinema.cli.bench:run", "time a model stage by stage, beside diffusers"),
@@ -66,6 +67,7 @@ EXTRAS = {
     "tensorboard": "train",
     **dict.fromkeys(("fastapi", "uvicorn", "pydantic", "sqlalchemy", "psycopg", "mcp"), "serve"),
     **dict.fromkeys(("c2pa", "cryptography"), "provenance"),
+    "opentelemetry": "otel",
     **dict.fromkeys(("lance", "pyarrow", "fsspec", "scenedetect", "cv2"), "data"),
 }
 """The extra of the package that brings each module which a plain installation lacks."""

@@ -36,9 +36,9 @@ def run(argv: Sequence[str]) -> int:
     options = flags.parse(Mcp, argv, "mcp")
 
     from kinema.cli.serve import Serve, WorkerProcess, settings_of, worker_command
-    from kinema.serve.api_health import num_workers
     from kinema.serve.app import make_app
     from kinema.serve.mcp_tools import make_mcp
+    from kinema.serve.metrics import num_workers
     from kinema.serve.places import open_places
 
     place = options.store or str(_own_folder())
@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
     started: list[WorkerProcess] = []
 
     def need_worker() -> None:
-        if not started and not options.no_worker and num_workers(api) == 0:
+        if not started and not options.no_worker and num_workers(api.store, api.jobs) == 0:
             started.append(WorkerProcess(worker_command(serve)))
             started[0].start()
 

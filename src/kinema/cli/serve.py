@@ -18,6 +18,7 @@ from kinema.cli import flags
 from kinema.cli.worker import make_marks
 from kinema.config import load_json, save_json, to_dict
 from kinema.errors import SpecError
+from kinema.log import write_json
 
 if TYPE_CHECKING:
     from kinema.serve.keys import KeyRing
@@ -58,6 +59,8 @@ class Serve:
     """What must not be asked for; the file can be edited while the server runs."""
     make_policy: Annotated[Path | None, flags.path("FILE"), flags.hint()] = None
     """Write the policy that comes with Kinema to a file, for editing, and stop."""
+    public_url: Annotated[str | None, flags.text("URL"), flags.hint("as each request was addressed")] = None
+    """How others reach this server, for links in its answers, such as https://video.example.com."""
     max_queued: Annotated[int, flags.whole("N"), flags.hint("1000")] = 1000
     """Jobs that may wait; one more is refused with 429."""
     keep_days: Annotated[float, flags.number("D"), flags.hint("30")] = 30.0
@@ -74,6 +77,8 @@ class Serve:
     """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
     no_marks: Annotated[bool, flags.hint()] = False
     """Leave out the marks that say how a video was made: the invisible watermark, the AIGC key, the signature."""
+    log_json: Annotated[bool, flags.hint()] = False
+    """Write the log as lines of JSON, one for every request, with their ids."""
     no_worker: Annotated[bool, flags.hint()] = False
     """Serve the API only; start workers with kinema worker."""
     dry_run: Annotated[bool, flags.hint()] = False
@@ -97,12 +102,17 @@ def run(argv: Sequence[str]) -> int:
         print(json.dumps({**shown, "keys": [key.name for key in keys.keys]}, indent=2, ensure_ascii=False))
         return 0
 
+    if options.log_json:
+        write_json()
+
     import uvicorn
 
     from kinema.serve.app import make_app
     from kinema.serve.places import open_places
     from kinema.serve.server import Server
+    from kinema.serve.tracing import install_tracing
 
+    install_tracing("kinema-api")
     store, artefacts = open_places(options.store, options.artefacts)
     worker = None if options.no_worker else WorkerProcess(worker_command(options))
     try:
@@ -140,6 +150,7 @@ def settings_of(options: Serve) -> "ServeSettings":
         aliases=_aliases(options.alias),
         queue=queue,
         policy=_policy(options.policy),
+        public_url=options.public_url,
         allowed_networks=_names(options.allow_network),
     )
 
@@ -211,6 +222,7 @@ def worker_command(options: Serve) -> list[str]:
     command = [sys.executable, "-m", "kinema", "worker", "--store", options.store, "--model", options.model]
     command += ["--lease", str(options.lease), "--parent", str(os.getpid())]
     command += ["--no-marks"] if options.no_marks else []
+    command += ["--log-json"] if options.log_json else []
     for name in ("artefacts", "device", "dtype", "label"):
         value = getattr(options, name)
         if value is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from kinema.cli import flags
+from kinema.log import write_json
 
 if TYPE_CHECKING:
     from kinema.provenance.mark import Marks
@@ -34,6 +35,8 @@ class Work:
     """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
     no_marks: Annotated[bool, flags.hint()] = False
     """Leave out the marks that say how a video was made: the invisible watermark, the AIGC key, the signature."""
+    log_json: Annotated[bool, flags.hint()] = False
+    """Write the log as lines of JSON."""
     parent: Annotated[int | None, flags.whole("PID"), flags.hint("work until stopped")] = None
     """Stop, after the job in hand, when the process that started this one has ended."""
 
@@ -41,10 +44,15 @@ class Work:
 def run(argv: Sequence[str]) -> int:
     """Run the command with the arguments that follow its name; returns the exit code."""
     options = flags.parse(Work, argv, "worker")
+    if options.log_json:
+        write_json()
 
     from kinema.serve.places import open_places
     from kinema.serve.settings import QueueSettings
+    from kinema.serve.tracing import install_tracing
     from kinema.serve.worker import Worker
+
+    install_tracing("kinema-worker")
 
     settings = QueueSettings(lease_s=options.lease)
     store, artefacts = open_places(options.store, options.artefacts)

@@ -1,17 +1,25 @@
 """What every route of the API needs: the desk, the queue, and who asks."""
 
+import math
 from dataclasses import dataclass
 
 from fastapi import Request
 
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.faults import Fault
+from kinema.serve.files import Files
 from kinema.serve.jobs import Jobs
 from kinema.serve.keys import Key, KeyRing
+from kinema.serve.links import Links
 from kinema.serve.moderation import PolicyFile
 from kinema.serve.requests import Desk
 from kinema.serve.settings import ServeSettings
 from kinema.serve.store import Store
+from kinema.serve.tally import Tally
+from kinema.serve.throttle import Throttle
+
+WRONG_KEYS_PER_MINUTE = 60
+"""More from one address are not looked at: keys cannot be guessed anyway, but the log stays readable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +33,10 @@ class Api:
     desk: Desk
     keys: KeyRing
     policy: PolicyFile
+    files: Files
+    links: Links
+    tally: Tally
+    throttle: Throttle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +58,27 @@ def api_of(request: Request) -> Api:
 
 def caller_of(request: Request) -> Caller:
     """Who asks, by their key. Raises Fault for a key that is missing, wrong, or may not do this."""
-    keys = api_of(request).keys
+    api, host = api_of(request), request.client.host if request.client else ""
+    keys = api.keys
     if not keys.keys:
+        _require_pace(api, f"host {host}", api.settings.limits.calls_per_minute)
         return Caller(owner="", sees=None, key=None)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     key = keys.find(token.strip()) if scheme.lower() == "bearer" else None
     if key is None:
+        _require_pace(api, f"stranger {host}", WRONG_KEYS_PER_MINUTE)
         message = "this server wants an API key: Authorization: Bearer sk-..."
         raise Fault(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+    _require_pace(api, f"key {key.name}", key.limits.calls_per_minute)
     if request.method not in ("GET", "HEAD") and not key.can_write:
         raise Fault(403, f"the key {key.name!r} may look, but not change anything", code="insufficient_permissions")
     return Caller(owner=key.name, sees=key.name, key=key)
+
+
+def _require_pace(api: Api, name: str, per_minute: int | None) -> None:
+    """Raise Fault for somebody who calls too often."""
+    wait_s = 0.0 if per_minute is None else api.throttle.take(name, per_minute)
+    if wait_s:
+        headers = {"retry-after": f"{math.ceil(wait_s)}", "retry-after-ms": f"{1000 * wait_s:.0f}"}
+        message = f"{per_minute} requests a minute are the limit; try again in {wait_s:.1f} s"
+        raise Fault(429, message, code="rate_limit_exceeded", headers=headers)

@@ -12,17 +12,29 @@ from kinema.serve.api import Api, Caller, api_of, caller_of
 from kinema.serve.content import send_artefact
 from kinema.serve.events import stream_events
 from kinema.serve.faults import Fault
-from kinema.serve.forms import Upload, read_body
-from kinema.serve.job import Job, NewJob
-from kinema.serve.jobs import Repeat, body_hash
+from kinema.serve.forms import read_body
+from kinema.serve.job import Job
+from kinema.serve.links import MAX_LINK_S
 from kinema.serve.schema import ChangeVideo, CreateVideo, ExtendVideo
+from kinema.serve.submission import submit
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
 CallerIs = Annotated[Caller, Depends(caller_of)]
 ApiIs = Annotated[Api, Depends(api_of)]
 
+Variant = Literal["video", "thumbnail", "spritesheet", "image"]
+
 _STATUS = {"queued": "queued", "running": "in_progress", "completed": "completed", "failed": "failed"}
+
+
+def caller_of_content(request: Request, video_id: str) -> Caller:
+    """Who fetches a file: whoever has a signed link to it, or by their key."""
+    if "signature" not in request.query_params:
+        return caller_of(request)
+    if not api_of(request).links.is_good(video_id, request.query_params):
+        raise Fault(403, "this link is not good, or no longer; ask for a new one", code="invalid_link")
+    return Caller(owner="", sees=None, key=None)
 
 
 @router.post("")
@@ -30,10 +42,11 @@ async def create_video(request: Request, api: ApiIs, caller: CallerIs) -> Respon
     """Ask for a video."""
     body = await read_body(request, api.settings.max_upload_bytes)
 
-    def submit() -> tuple[Job, bool]:
-        return _submit(api, caller, request, body, api.desk.create(CreateVideo.model_validate(body), caller.owner))
+    def order() -> Job:
+        new = api.desk.create(CreateVideo.model_validate(body), caller.owner, caller.sees)
+        return submit(api, caller, request, body, new)
 
-    return await _answer(api, submit)
+    return await _answer(api, order)
 
 
 @router.post("/edits")
@@ -41,12 +54,12 @@ async def edit_video(request: Request, api: ApiIs, caller: CallerIs) -> Response
     """Make a finished video again with other words: same noise, size and length."""
     body = await read_body(request, api.settings.max_upload_bytes)
 
-    def submit() -> tuple[Job, bool]:
+    def order() -> Job:
         asked = ChangeVideo.model_validate(body)
         new = api.desk.remix(api.desk.source(asked.video, caller.sees), asked, caller.owner)
-        return _submit(api, caller, request, body, dataclasses.replace(new, kind="edit"))
+        return submit(api, caller, request, body, dataclasses.replace(new, kind="edit"))
 
-    return await _answer(api, submit)
+    return await _answer(api, order)
 
 
 @router.post("/extensions")
@@ -54,12 +67,12 @@ async def extend_video(request: Request, api: ApiIs, caller: CallerIs) -> Respon
     """Go on where a finished video ends; `seconds` is the length of the whole."""
     body = await read_body(request, api.settings.max_upload_bytes)
 
-    def submit() -> tuple[Job, bool]:
+    def order() -> Job:
         asked = ExtendVideo.model_validate(body)
         new = api.desk.extend(api.desk.source(asked.video, caller.sees), asked, caller.owner)
-        return _submit(api, caller, request, body, new)
+        return submit(api, caller, request, body, new)
 
-    return await _answer(api, submit)
+    return await _answer(api, order)
 
 
 @router.post("/characters")
@@ -125,12 +138,12 @@ async def remix_video(video_id: str, request: Request, api: ApiIs, caller: Calle
     """Make a finished video again with other words."""
     body = await read_body(request, api.settings.max_upload_bytes)
 
-    def submit() -> tuple[Job, bool]:
+    def order() -> Job:
         source = api.jobs.get(video_id, caller.sees)
         new = api.desk.remix(source, ChangeVideo.model_validate(body), caller.owner)
-        return _submit(api, caller, request, {**body, "remix": video_id}, new)
+        return submit(api, caller, request, {**body, "remix": video_id}, new)
 
-    return await _answer(api, submit)
+    return await _answer(api, order)
 
 
 @router.get("/{video_id}/content")
@@ -138,8 +151,8 @@ def get_content(
     video_id: str,
     request: Request,
     api: ApiIs,
-    caller: CallerIs,
-    variant: Literal["video", "thumbnail", "spritesheet"] = "video",
+    caller: Annotated[Caller, Depends(caller_of_content)],
+    variant: Variant = "video",
 ) -> Response:
     """Fetch a finished video (mp4, byte ranges too), its thumbnail (webp) or its sheet of frames (jpg)."""
     job = api.jobs.get(video_id, caller.sees)
@@ -147,7 +160,26 @@ def get_content(
         shown = show_video(api, job)["status"]
         message = f"{video_id} is {shown}; fetch it once it is completed"
         raise Fault(400, message, code="video_not_ready", headers={"x-should-retry": "false"})
+    if variant not in job.result.artefacts:
+        has = ", ".join(job.result.artefacts)
+        raise Fault(404, f"{video_id} has no {variant}; it has {has}", code="not_found", param="variant")
     return send_artefact(api.artefacts, job.result.artefacts[variant], request)
+
+
+@router.get("/{video_id}/link")
+def get_link(
+    video_id: str,
+    request: Request,
+    api: ApiIs,
+    caller: CallerIs,
+    variant: Variant = "video",
+    seconds: Annotated[float, Query(ge=1, le=MAX_LINK_S)] = 3600.0,
+) -> dict[str, Any]:
+    """Get a link to a file of a video that needs no key for so many seconds."""
+    api.jobs.get(video_id, caller.sees)
+    base_url = api.settings.public_url or str(request.base_url)
+    url, until = api.links.make(base_url, video_id, variant, seconds)
+    return {"url": url, "expires_at": until}
 
 
 @router.get("/{video_id}/events")
@@ -156,7 +188,7 @@ def get_events(
     request: Request,
     api: ApiIs,
     caller: CallerIs,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
 ) -> Response:
     """Follow a video as server-sent events; `Last-Event-ID` goes on where a reader stopped."""
     api.jobs.get(video_id, caller.sees)
@@ -166,7 +198,7 @@ def get_events(
 
 def show_video(api: Api, job: Job) -> dict[str, Any]:
     """A job as OpenAI's `Video`, with more fields of ours; a cancelled one shows as failed, which all clients know."""
-    spec, result = job.spec, job.result
+    spec, result, position = job.spec, job.result, api.jobs.position(job)
     seconds = job.request.get("seconds")
     if seconds is None and spec.frames is not None and spec.fps is not None:
         seconds = f"{(spec.frames - 1) / spec.fps:g}"
@@ -195,11 +227,12 @@ def show_video(api: Api, job: Job) -> dict[str, Any]:
         "steps": spec.steps,
         "guidance": spec.guidance,
         "stage": None if job.has_ended else job.stage,
-        "queue_position": api.jobs.position(job),
-        "eta_s": api.jobs.eta_s(job),
+        "queue_position": position,
+        "eta_s": api.jobs.eta_s(job, position),
         "attempt": job.attempt,
         "resumed_step": result.resumed_step if result else None,
         "inference_time_s": job.run_s,
+        "peak_memory_mb": result.peak_memory_mb if result else None,
         "stage_durations": result.stage_s if result else None,
     }
 
@@ -210,28 +243,8 @@ def _show_error(job: Job) -> dict[str, Any] | None:
     return {"code": job.error_code, "message": job.error_message} if job.status == "failed" else None
 
 
-def _submit(api: Api, caller: Caller, request: Request, body: dict[str, Any], new: NewJob) -> tuple[Job, bool]:
-    retry = request.headers.get("x-stainless-retry-count", "0")
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 0 < len(key) <= 255:
-        raise Fault(400, "Idempotency-Key takes 1 to 255 characters", code="invalid_value", param="Idempotency-Key")
-    plain = {
-        name: body_hash(value.content.hex()) if isinstance(value, Upload) else value for name, value in body.items()
-    }
-    repeat = Repeat(
-        body_sha256=body_hash({"path": request.url.path, **plain}),
-        key=key,
-        retry=int(retry) if retry.isdecimal() and len(retry) < 4 else 0,
-    )
-    limits = caller.key.limits if caller.key else api.settings.limits
-    if caller.key:
-        new = dataclasses.replace(new, priority=new.priority + caller.key.priority)
-    return api.jobs.submit(new, limits, repeat)
-
-
-async def _answer(api: Api, submit: Callable[[], tuple[Job, bool]]) -> Response:
+async def _answer(api: Api, order: Callable[[], Job]) -> Response:
     def work() -> dict[str, Any]:
-        job, _ = submit()
-        return show_video(api, job)
+        return show_video(api, order())
 
     return JSONResponse(await run_in_threadpool(work))

@@ -13,22 +13,42 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import kinema
-from kinema.serve import api_health, api_models, api_moderations, api_provenance, api_videos, api_webhooks
+from kinema.log import CONTEXT
+from kinema.serve import (
+    api_chat,
+    api_files,
+    api_health,
+    api_images,
+    api_models,
+    api_moderations,
+    api_provenance,
+    api_videos,
+    api_webhooks,
+)
 from kinema.serve.api import Api
 from kinema.serve.api_studio import install_studio
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.faults import error_body, install_faults
+from kinema.serve.files import Files
 from kinema.serve.jobs import Jobs
 from kinema.serve.keys import KeyRing
+from kinema.serve.links import Links
 from kinema.serve.mcp_http import install_mcp
 from kinema.serve.moderation import PolicyFile
+from kinema.serve.openapi import install_openapi
 from kinema.serve.outward import Outward
+from kinema.serve.pictures import Pictures
 from kinema.serve.requests import Desk
 from kinema.serve.sender import Sender
 from kinema.serve.settings import ServeSettings
 from kinema.serve.store import Store
+from kinema.serve.tally import Tally
+from kinema.serve.throttle import Throttle
+from kinema.serve.tracing import span
 
 logger = logging.getLogger(__name__)
+
+_METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 
 
 def make_app(
@@ -37,7 +57,10 @@ def make_app(
     """Make the application over a store."""
     settings = settings or ServeSettings()
     jobs = Jobs(store, settings.queue)
-    policy = PolicyFile(settings.policy)
+    policy, tally = PolicyFile(settings.policy), Tally()
+    files = Files(store, artefacts, jobs.clock)
+    outward = Outward(allowed=settings.allowed_networks, timeout_s=30.0, max_bytes=settings.max_upload_bytes)
+    pictures = Pictures(artefacts=artefacts, files=files, outward=outward)
     sender = Sender(store, Outward(allowed=settings.allowed_networks), settings.queue.keep_s)
 
     @contextlib.asynccontextmanager
@@ -53,55 +76,77 @@ def make_app(
         store=store,
         artefacts=artefacts,
         jobs=jobs,
-        desk=Desk(settings=settings, jobs=jobs, artefacts=artefacts, policy=policy),
+        desk=Desk(settings=settings, jobs=jobs, policy=policy, pictures=pictures, tally=tally),
         keys=keys or KeyRing(),
         policy=policy,
+        files=files,
+        links=Links(store, jobs.clock),
+        tally=tally,
+        throttle=Throttle(),
     )
     app.include_router(api_health.router)
     app.include_router(api_models.router)  # before the videos: /v1/videos/models is no video
+    app.include_router(api_chat.router)
+    app.include_router(api_files.router)
+    app.include_router(api_images.router)
     app.include_router(api_moderations.router)
     app.include_router(api_provenance.router)
     app.include_router(api_videos.router)
     app.include_router(api_webhooks.router)
     install_studio(app)
     install_mcp(app)
+    install_openapi(app)
     install_faults(app)
-    app.add_middleware(RequestIds)
+    app.add_middleware(RequestIds, tally=tally)
     return app
 
 
 class RequestIds:
     """Gives every request a name, which its answer and its line in the log carry; no exception gets past it."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, tally: Tally) -> None:
+        self._app, self._tally = app, tally
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        name, began, status = f"req_{uuid.uuid4().hex}", time.monotonic(), 0
+        name, began, answered, status = f"req_{uuid.uuid4().hex}", time.monotonic(), 0.0, 0
 
         async def send_named(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], time.monotonic()
                 took = f"{1000 * (time.monotonic() - began):.0f}".encode()
                 extra = [(b"x-request-id", name.encode()), (b"openai-processing-ms", took)]
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
+        about = CONTEXT.set({"request_id": name})
         try:
-            await self._app(scope, receive, send_named)
+            parent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
+            with span(f"{scope['method']} request", parent, **{"url.path": scope["path"], "kinema.request.id": name}):
+                await self._app(scope, receive, send_named)
         except Exception:
             logger.exception("%s failed by a bug", name)
             if status:
                 raise  # the answer had begun; closing the connection is all that is left
             await _send_bug(send_named)
         finally:
+            route = getattr(scope.get("route"), "path", "none")
+            took_s = (answered or time.monotonic()) - began
+            self._tally.observe(
+                "kinema_http_request_seconds",
+                took_s,
+                method=scope["method"] if scope["method"] in _METHODS else "other",
+                route=route,
+                status=str(status),
+            )
             took_ms = 1000 * (time.monotonic() - began)
-            logger.info("%s %s %s -> %d in %.0f ms", name, scope["method"], scope["path"], status, took_ms)
+            fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(took_ms, 1)}
+            logger.info("%s %s %s -> %d in %.0f ms", name, *fields.values(), extra={"fields": fields})
+            CONTEXT.reset(about)
 
 
 async def _send_bug(send: Any) -> None:

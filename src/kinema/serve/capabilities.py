@@ -1,5 +1,6 @@
 """What a model can make, as a worker tells it to the API process, which loads none."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -36,4 +37,9 @@ def known_models(store: Store) -> dict[str, Capabilities]:
     """The models that workers have offered, by name."""
     with store.read() as db:
         rows = db.execute(sa.select(MODELS)).all()
-    return {row.name: from_json(Capabilities, row.capabilities) for row in rows}
+    return {row.name: _read(row.capabilities) for row in rows}
+
+
+@functools.lru_cache(256)
+def _read(text: str) -> Capabilities:
+    return from_json(Capabilities, text)

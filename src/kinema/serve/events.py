@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from kinema.errors import JobNotFound
+from kinema.serve.job import Event, Job
 from kinema.serve.jobs import Jobs
 
 LOOK_S = 0.25
@@ -25,22 +26,29 @@ def stream_events(jobs: Jobs, job_id: str, after: int) -> Response:
     )
 
 
-async def _follow(jobs: Jobs, job_id: str, after: int) -> AsyncIterator[str]:
-    spoke_at = time.monotonic()
-    yield "retry: 1000\n\n"
+async def watch(jobs: Jobs, job_id: str, after: int = 0) -> AsyncIterator[tuple[Job, list[Event]]]:
+    """Look at a job and at what is new about it, again and again until it has ended; nothing once it is gone."""
     while True:
         try:
             job = await run_in_threadpool(jobs.get, job_id)
             events = await run_in_threadpool(jobs.events, job_id, None, after)
         except JobNotFound:
             return
+        after = events[-1].seq if events else after
+        yield job, events
+        if job.has_ended:  # looked at before the events were read, so they hold its end
+            return
+        await asyncio.sleep(LOOK_S)
+
+
+async def _follow(jobs: Jobs, job_id: str, after: int) -> AsyncIterator[str]:
+    spoke_at = time.monotonic()
+    yield "retry: 1000\n\n"
+    async for _, events in watch(jobs, job_id, after):
         for event in events:
             data = json.dumps({"id": job_id, "type": event.type, "at": event.at, **event.data}, ensure_ascii=False)
             yield f"id: {event.seq}\nevent: {event.type}\ndata: {data}\n\n"
-            after, spoke_at = event.seq, time.monotonic()
-        if job.has_ended:  # looked at before the events were read, so they hold its end
-            return
+            spoke_at = time.monotonic()
         if time.monotonic() - spoke_at > KEEP_ALIVE_S:
             yield ": still here\n\n"
             spoke_at = time.monotonic()
-        await asyncio.sleep(LOOK_S)

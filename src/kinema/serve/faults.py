@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
+_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, OSError)
+"""The database or the files cannot be reached, or take no more: a full disk, a lost connection."""
+
 
 class Fault(Exception):  # noqa: N818 - an answer with its status
     """An answer other than the one asked for."""
@@ -37,7 +40,7 @@ def error_body(status: int, message: str, code: str, param: str | None = None) -
 
 def install_faults(app: FastAPI) -> None:
     """Make the app answer every error in this shape."""
-    for kind in (Fault, KinemaError, sa.exc.OperationalError, HTTPException, RequestValidationError, ValidationError):
+    for kind in (Fault, KinemaError, *_AWAY, sa.exc.DataError, HTTPException, RequestValidationError, ValidationError):
         app.add_exception_handler(kind, _answer)
 
 
@@ -66,8 +69,10 @@ def as_fault(error: Exception) -> Fault:
         return Fault(404, str(error), code="not_found")
     if isinstance(error, SpecError | MediaError):
         return Fault(400, str(error), code="invalid_value", param=_param(str(error)))
-    if isinstance(error, sa.exc.OperationalError):
-        logger.error("the store is away: %s", error.orig)
+    if isinstance(error, sa.exc.DataError):
+        return Fault(400, "the request holds a value that the store does not take", code="invalid_value")
+    if isinstance(error, _AWAY):
+        logger.error("the store is away: %s", getattr(error, "orig", error))
         return Fault(503, "the store is away; try again soon", code="store_away", headers={"retry-after": "2"})
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")

@@ -16,12 +16,20 @@ _SIGNS = (
     (b"GIF8", "gif"),
 )
 
+_HALVES = re.compile("[\\ud800-\\udfff]")
+
+MEDIA_TYPES = {
+    "png": "image/png", "jpg": "image/jpeg", "gif": "image/gif", "webp": "image/webp", "mp4": "video/mp4",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
     """A file that came with a request."""
 
     content: bytes
+    filename: str = ""
+    """As its sender calls it; to be shown, never to be used as a path."""
 
     @property
     def ending(self) -> str | None:
@@ -49,7 +57,19 @@ async def read_body(request: Request, max_bytes: int) -> dict[str, Any]:
         more = fields.pop(name, None)
         if isinstance(more, dict):
             fields |= more
+    for name, value in fields.items():
+        if not (_is_text(name) and _is_text(value)):
+            raise Fault(400, "the body has text that is no UTF-8, or null characters", code="invalid_value")
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _is_text(value: Any) -> bool:
+    """Whether all text in a value can be stored and sent; JSON can spell halves of characters."""
+    if isinstance(value, str):
+        return "\0" not in value and (value.isascii() or not _HALVES.search(value))
+    if isinstance(value, dict):
+        return all(_is_text(name) and _is_text(each) for name, each in value.items())
+    return all(_is_text(each) for each in value) if isinstance(value, list) else True
 
 
 def unfold(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -94,7 +114,7 @@ async def _read_form(request: Request, max_bytes: int) -> dict[str, Any]:
         pairs: list[tuple[str, Any]] = []
         for key, value in form.multi_items():
             if isinstance(value, UploadFile):
-                pairs.append((key, Upload(content=await value.read())))
+                pairs.append((key, Upload(content=await value.read(), filename=value.filename or "")))
             else:
                 pairs.append((key, _maybe_json(value)))
     return unfold(pairs)

@@ -3,6 +3,7 @@
 queued -> running -> completed, or failed, or cancelled; back to queued when its worker dies or asks for another try.
 """
 
+import functools
 import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from kinema.errors import JobError
 from kinema.spec import VideoSpec
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled"]
-Kind = Literal["create", "remix", "edit", "extend"]
+Kind = Literal["create", "remix", "edit", "extend", "image"]
 
 ENDED: tuple[Status, ...] = ("completed", "failed", "cancelled")
 
@@ -50,7 +51,7 @@ class Result:
     """What a finished job left."""
 
     artefacts: dict[str, Artefact]
-    """By variant: `video`, `thumbnail`, `spritesheet`."""
+    """By variant: `video`, `thumbnail`, `spritesheet`; `image` too for a job that was to make one."""
     spec: VideoSpec
     """The request with every default filled in."""
     seconds: float
@@ -58,6 +59,7 @@ class Result:
     resumed_step: int = 0
     """The denoising step at which the last worker took over; 0 when it began from noise."""
     peak_memory_mb: float | None = None
+    """The most memory that the worker has needed so far, on its device."""
     stage_s: dict[str, float] = field(default_factory=dict)
     """Seconds that each stage took, in the last attempt."""
 
@@ -110,7 +112,7 @@ class Job:
     def from_row(cls, row: Any) -> "Job":
         """Read a row of the table of jobs."""
         values = dict(row._mapping)
-        values["spec"] = VideoSpec.from_json(values["spec"])
+        values["spec"] = _spec(values["spec"])
         values["request"] = json.loads(values["request"])
         values["result"] = from_json(Result, values["result"]) if values["result"] else None
         return cls(**values)
@@ -144,6 +146,12 @@ class Event:
     type: str
     at: float
     data: dict[str, Any]
+
+
+@functools.lru_cache(512)
+def _spec(text: str) -> VideoSpec:
+    """Read a request; those who wait for a video ask for it again and again."""
+    return VideoSpec.from_json(text)
 
 
 def result_json(result: Result) -> str:

@@ -16,6 +16,26 @@ from kinema.serve.outbox import EVENT_TYPES, announce
 from kinema.serve.settings import Limits, QueueSettings
 from kinema.serve.store import EVENTS, IDEMPOTENCY, JOBS, WORKERS, Store
 
+CANCELLING = "video.cancelling"
+"""The event that says that a running job is to stop."""
+
+# Statements that are asked again and again are built once; building one takes as long as asking it.
+_BY_ID = sa.select(JOBS).where(JOBS.c.id == sa.bindparam("id"), JOBS.c.is_deleted.is_(False))
+_BY_ID_AND_OWNER = _BY_ID.where(JOBS.c.owner == sa.bindparam("owner"))
+_BEFORE = sa.or_(
+    JOBS.c.priority > sa.bindparam("priority"),
+    sa.and_(JOBS.c.priority == sa.bindparam("priority"), JOBS.c.seq < sa.bindparam("seq")),
+)
+_POSITION = sa.select(sa.func.count()).where(
+    JOBS.c.status == "queued", JOBS.c.model == sa.bindparam("model"), _BEFORE
+)  # fmt: skip
+_REPEATED = sa.select(IDEMPOTENCY).where(
+    IDEMPOTENCY.c.owner == sa.bindparam("owner"), IDEMPOTENCY.c.key == sa.bindparam("key")
+)
+_WAITING = sa.select(sa.func.count()).select_from(JOBS).where(JOBS.c.status == "queued")
+_NEW_JOB = JOBS.insert().returning(*JOBS.c)
+_NEW_EVENT = EVENTS.insert()
+
 Clock = Callable[[], float]
 
 
@@ -43,7 +63,8 @@ def body_hash(body: Any) -> str:
 
 def note(db: sa.Connection, job_id: str, kind: str, at: float, **data: Any) -> None:
     """Write down that something happened to a job, in the transaction that makes it happen."""
-    db.execute(EVENTS.insert().values(job_id=job_id, type=kind, at=at, data=json.dumps(data, ensure_ascii=False)))
+    row = {"job_id": job_id, "type": kind, "at": at, "data": json.dumps(data, ensure_ascii=False)}
+    db.execute(_NEW_EVENT, row)
     if kind in EVENT_TYPES:
         announce(db, job_id, kind, at)
 
@@ -55,6 +76,7 @@ class Jobs:
         self.store = store
         self.settings = settings or QueueSettings()
         self.clock = clock
+        self._paces: dict[str, tuple[float, float | None, int]] = {}
 
     def submit(self, new: NewJob, limits: Limits | None = None, repeat: Repeat | None = None) -> tuple[Job, bool]:
         """Queue a job; returns it, and whether it is new rather than one that the same request made before.
@@ -71,14 +93,14 @@ class Jobs:
                 self._require_room(db, new, limits or Limits(), now)
                 job_id = f"video_{uuid.uuid4().hex}"
                 row = db.execute(
-                    JOBS.insert()
-                    .values(
-                        id=job_id, owner=new.owner, kind=new.kind, model=new.spec.model, status="queued",
-                        priority=new.priority, spec=new.spec.to_json(),
-                        request=json.dumps(new.request, ensure_ascii=False), parent=new.parent, created_at=now,
-                        not_before=now, max_attempts=self.settings.max_attempts, video_s=new.video_s,
-                    )
-                    .returning(*JOBS.c)
+                    _NEW_JOB,
+                    {
+                        "id": job_id, "owner": new.owner, "kind": new.kind, "model": new.spec.model, "status": "queued",
+                        "priority": new.priority, "spec": new.spec.to_json(),
+                        "request": json.dumps(new.request, ensure_ascii=False), "parent": new.parent,
+                        "created_at": now, "not_before": now, "max_attempts": self.settings.max_attempts,
+                        "video_s": new.video_s,
+                    },
                 ).one()  # fmt: skip
                 note(db, job_id, "video.queued", now, status="queued")
                 if repeat:
@@ -103,11 +125,11 @@ class Jobs:
         limit: int = 20,
         order: Literal["asc", "desc"] = "desc",
     ) -> tuple[list[Job], bool]:
-        """List jobs by the time they came, `limit` of them after the one called `after`; and whether there are more.
+        """List videos by the time they came, `limit` of them after the one called `after`; and whether there are more.
 
         Raises JobNotFound when there is no job `after`.
         """
-        query = sa.select(JOBS).where(JOBS.c.is_deleted.is_(False))
+        query = sa.select(JOBS).where(JOBS.c.is_deleted.is_(False), JOBS.c.kind != "image")
         if owner is not None:
             query = query.where(JOBS.c.owner == owner)
         with self.store.read() as db:
@@ -171,30 +193,43 @@ class Jobs:
         """How many jobs stand before a waiting one; 0 for the next, and for one that does not wait."""
         if job.status != "queued":
             return 0
-        before = sa.or_(JOBS.c.priority > job.priority, sa.and_(JOBS.c.priority == job.priority, JOBS.c.seq < job.seq))
-        query = sa.select(sa.func.count()).where(JOBS.c.status == "queued", JOBS.c.model == job.model, before)
         with self.store.read() as db:
-            return int(db.execute(query).scalar_one())
+            row = {"model": job.model, "priority": job.priority, "seq": job.seq}
+            return int(db.execute(_POSITION, row).scalar_one())
 
-    def eta_s(self, job: Job) -> float | None:
-        """Seconds until a job is done, as far as its own steps or the jobs before it tell."""
+    def eta_s(self, job: Job, position: int | None = None) -> float | None:
+        """Seconds until a job is done, as far as its own steps or the jobs before it tell.
+
+        `position` saves asking for it again.
+        """
         if job.status == "running" and job.eta_s is not None:
             return job.eta_s
         if job.has_ended:
             return None
+        mean_s, workers = self._pace(job.model)
+        if mean_s is None:
+            return None
+        return mean_s * (1 + (self.position(job) if position is None else position) / max(1, workers))
+
+    def _pace(self, model: str) -> tuple[float | None, int]:
+        """How long a job took lately, and how many workers there are; asked for once a second at most."""
+        now = self.clock()
+        known = self._paces.get(model)
+        if known is not None and now - 1 < known[0] <= now:
+            return known[1:]
         lately = (
             sa.select(JOBS.c.run_s)
-            .where(JOBS.c.status == "completed", JOBS.c.model == job.model, JOBS.c.run_s.is_not(None))
+            .where(JOBS.c.status == "completed", JOBS.c.model == model, JOBS.c.run_s.is_not(None))
             .order_by(JOBS.c.ended_at.desc())
             .limit(20)
         )
         with self.store.read() as db:
             times = [float(row.run_s) for row in db.execute(lately)]
-            alive = WORKERS.c.seen_at > self.clock() - self.settings.lease_s
+            alive = WORKERS.c.seen_at > now - self.settings.lease_s
             workers = int(db.execute(sa.select(sa.func.count()).select_from(WORKERS).where(alive)).scalar_one())
-        if not times:
-            return None
-        return sum(times) / len(times) * (1 + self.position(job) / max(1, workers))
+        mean_s = sum(times) / len(times) if times else None
+        self._paces[model] = (now, mean_s, workers)
+        return mean_s, workers
 
     def counts(self) -> dict[str, int]:
         """How many jobs there are of each status."""
@@ -203,10 +238,7 @@ class Jobs:
             return {status: int(count) for status, count in db.execute(query).all()}
 
     def _get(self, db: sa.Connection, job_id: str, owner: str | None) -> Job:
-        query = sa.select(JOBS).where(JOBS.c.id == job_id, JOBS.c.is_deleted.is_(False))
-        if owner is not None:
-            query = query.where(JOBS.c.owner == owner)
-        row = db.execute(query).first()
+        row = db.execute(_BY_ID if owner is None else _BY_ID_AND_OWNER, {"id": job_id, "owner": owner}).first()
         if row is None:
             raise JobNotFound(f"there is no video {job_id!r}; list what there is with GET /v1/videos")
         return Job.from_row(row)
@@ -217,13 +249,13 @@ class Jobs:
         if db.execute(stopped).rowcount:
             note(db, job_id, "video.cancelled", now, status="cancelled")
             return
-        running = JOBS.update().where(JOBS.c.id == job_id, JOBS.c.status == "running")
-        db.execute(running.values(cancel_requested=True))
+        runs = sa.and_(JOBS.c.id == job_id, JOBS.c.status == "running", JOBS.c.cancel_requested.is_(False))
+        if db.execute(JOBS.update().where(runs).values(cancel_requested=True)).rowcount:
+            note(db, job_id, CANCELLING, now)
 
     def _repeated(self, db: sa.Connection, owner: str, repeat: Repeat, now: float) -> Job | None:
         """The job that the same request made before."""
-        keys = IDEMPOTENCY.c
-        row = db.execute(sa.select(IDEMPOTENCY).where(keys.owner == owner, keys.key == repeat.name)).first()
+        row = db.execute(_REPEATED, {"owner": owner, "key": repeat.name}).first()
         lasts_s = self.settings.idempotency_s if repeat.key else self.settings.retry_window_s
         if row is None or row.at < now - lasts_s:
             return None
@@ -248,7 +280,7 @@ class Jobs:
             )
 
         mine = JOBS.c.owner == new.owner
-        waiting = count(JOBS.c.status == "queued")
+        waiting = int(db.execute(_WAITING).scalar_one())
         if waiting >= self.settings.max_queued:
             raise QueueFull(f"{waiting} videos are waiting already", code="queue_full", retry_after_s=5.0)
         if limits.max_jobs is not None and count(mine, JOBS.c.status.in_(("queued", "running"))) >= limits.max_jobs:

@@ -12,8 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from kinema.errors import JobCancelled
+from kinema.serve.figures import add_figure
 from kinema.serve.job import Job, LeaseLost, Result, result_json
-from kinema.serve.jobs import Clock, note
+from kinema.serve.jobs import CANCELLING, Clock, note
 from kinema.serve.settings import QueueSettings
 from kinema.serve.store import EVENTS, JOBS, MODELS, SHARES, WORKERS, Store
 
@@ -101,6 +102,7 @@ class Leases:
                 cancelled = db.execute(sa.select(JOBS.c.id).where(*self._mine(job))).first() is not None
                 raise JobCancelled(f"{job.id} was cancelled") if cancelled else self._lost(job)
             note(db, job.id, "video.completed", now, status="completed", progress=100)
+            self._count(db, job, result, now)
 
     def cancelled(self, job: Job) -> None:
         """Say that the job has stopped because it was to. Raises LeaseLost."""
@@ -109,6 +111,10 @@ class Leases:
             if not self._end(db, job, now, status="cancelled", eta_s=None):
                 raise self._lost(job)
             note(db, job.id, "video.cancelled", now, status="cancelled")
+            asked = sa.select(sa.func.max(EVENTS.c.at)).where(EVENTS.c.job_id == job.id, EVENTS.c.type == CANCELLING)
+            since = db.execute(asked).scalar()
+            if since is not None:
+                add_figure(self.store, db, "cancel_latency_seconds", "", max(0.0, now - since))
 
     def failed(self, job: Job, code: str, message: str, *, again: bool) -> None:
         """Say that the job went wrong; with `again` it gets another try, until it has had all. Raises LeaseLost."""
@@ -220,6 +226,19 @@ class Leases:
             return False
         db.execute(EVENTS.delete().where(EVENTS.c.job_id == job.id, EVENTS.c.type == "video.preview"))
         return True
+
+    def _count(self, db: sa.Connection, job: Job, result: Result, now: float) -> None:
+        """Count what a finished job took."""
+        began = job.started_at or now
+        figures = [("queue_wait_seconds", job.model, began - job.created_at)]
+        figures += [("generation_seconds", job.model, now - began), ("video_seconds", job.model, result.seconds)]
+        figures += [("stage_seconds", stage, took_s) for stage, took_s in result.stage_s.items()]
+        if result.spec.steps and "denoise" in result.stage_s:
+            figures += [("denoise_step_seconds", job.model, result.stage_s["denoise"] / result.spec.steps)]
+        if result.peak_memory_mb is not None:
+            figures += [("memory_peak_bytes", job.model, 2**20 * result.peak_memory_mb)]
+        for name, label, value in figures:
+            add_figure(self.store, db, name, label, max(0.0, value))
 
     def _mine(self, job: Job) -> tuple[Any, ...]:
         """The job, only while this worker has it, in this attempt."""

@@ -111,7 +111,9 @@ class Tools:
 
         def new(caller: Caller) -> NewJob:
             picture = None if first_image is None else self._picture(first_image)
-            return self.api.desk.create(CreateVideo.model_validate(asked | {"input_reference": picture}), caller.owner)
+            return self.api.desk.create(
+                CreateVideo.model_validate(asked | {"input_reference": picture}), caller.owner, caller.sees
+            )
 
         return await self._ask(ctx, new, wait_s)
 

@@ -1,25 +1,32 @@
 """From what was asked for to a job: names, sizes and lengths that a model has, or a clear no."""
 
-import base64
-import binascii
-import hashlib
 import random
 from dataclasses import dataclass
 from typing import Any
 
 from kinema.config import unknown
-from kinema.serve.artefacts import Artefacts
 from kinema.serve.capabilities import Capabilities, known_models
 from kinema.serve.faults import Fault
 from kinema.serve.forms import Upload
 from kinema.serve.job import Job, NewJob
 from kinema.serve.jobs import Jobs
-from kinema.serve.moderation import PolicyFile
-from kinema.serve.schema import SORA_SIZES, ChangeVideo, CreateVideo, ExtendVideo, Reference
+from kinema.serve.moderation import Blocked, PolicyFile
+from kinema.serve.pictures import Pictures
+from kinema.serve.schema import IMAGE_SIZES, SORA_SIZES, ChangeVideo, CreateVideo, ExtendVideo, Reference
 from kinema.serve.settings import SORA_NAMES, ServeSettings
+from kinema.serve.tally import Tally
 from kinema.spec import VideoSpec
 
-_PICTURES = ("png", "jpg", "webp")
+USUAL_STEP_CACHE = 0.1
+"""What `enable_teacache` of other servers asks for."""
+
+_IMPOSSIBLE = {
+    "characters": "no model here knows characters; leave them out",
+    "generate_audio": "no model here makes sound; leave generate_audio out",
+    "enable_frame_interpolation": "frames are not interpolated here; ask for a higher fps",
+    "frame_images": "frame_images takes one picture, the first_frame",
+    "resolution": "resolution needs aspect_ratio beside it; or give size, such as 640x480",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,21 +35,29 @@ class Desk:
 
     settings: ServeSettings
     jobs: Jobs
-    artefacts: Artefacts
     policy: PolicyFile
+    pictures: Pictures
+    tally: Tally
 
-    def create(self, asked: CreateVideo, owner: str) -> NewJob:
-        """A new video. Raises Fault and SpecError."""
-        if asked.characters:
-            raise Fault(400, "no model here knows characters; leave them out", code="unsupported", param="characters")
+    def create(self, asked: CreateVideo, owner: str, sees: str | None, field: str = "input_reference") -> NewJob:
+        """A new video; `sees` says whose uploaded files may be used, `field` where the request named its picture.
+
+        Raises Fault, SpecError and MediaError.
+        """
+        _require_possible(asked)
         self._moderate(asked)
         name, model = self._model(asked.model)
         width, height = self._size(asked, name, model)
-        image = self._picture(asked.input_reference)
+        reference = asked.input_reference
+        if reference is None and asked.frame_images:
+            reference, field = {"image_url": asked.frame_images[0].image_url}, "frame_images"
+        image = None if reference is None else self.pictures.store(reference, sees, field)
         spec = VideoSpec(
             prompt=asked.prompt, model=name, negative=asked.negative_prompt, seconds=asked.seconds,
             frames=asked.frames, width=width, height=height, fps=asked.fps, seed=_seed(asked.seed), steps=asked.steps,
-            guidance=asked.guidance, solver=asked.solver, shift=asked.shift, image=image,
+            guidance=asked.guidance, guidance_low=asked.guidance_low, solver=asked.solver,
+            step_cache=USUAL_STEP_CACHE if asked.step_cache is None and asked.enable_teacache else asked.step_cache,
+            shift=asked.shift, image=image,
         )  # fmt: skip
         spec, seconds = self._checked(spec, model)
         request = {"model": asked.model or name, "seconds": _plain(asked.seconds or seconds), "size": _size_of(spec)}
@@ -81,7 +96,7 @@ class Desk:
         spec = VideoSpec(**{**_fields(source.spec), **open_length, "prompt": asked.prompt, "seed": seed})
         spec, seconds = self._checked(spec, model)
         request = {
-            **source.request,
+            **{name: value for name, value in source.request.items() if name != "traceparent"},
             "seconds": _plain(total),
             "source": source.result.artefacts["video"].name,
         }
@@ -103,7 +118,12 @@ class Desk:
 
     def _moderate(self, asked: CreateVideo | ChangeVideo) -> None:
         """Refuse what the policy does, before anything else is done."""
-        self.policy.policy.require_allowed(asked.prompt, asked.moderation)
+        try:
+            self.policy.policy.require_allowed(asked.prompt, asked.moderation)
+        except Blocked:
+            self.tally.count("kinema_moderation_total", decision="blocked")
+            raise
+        self.tally.count("kinema_moderation_total", decision="allowed")
 
     def _model(self, asked: str | None) -> tuple[str, Capabilities | None]:
         name = self.settings.model_of(asked)
@@ -113,10 +133,16 @@ class Desk:
         return name, known_models(self.jobs.store).get(name)
 
     def _size(self, asked: CreateVideo, name: str, model: Capabilities | None) -> tuple[int | None, int | None]:
+        if asked.size is None and asked.aspect_ratio is not None and model is not None:
+            across, down = (int(side) for side in asked.aspect_ratio.split(":"))
+            if asked.resolution is None:
+                return model.nearest_size(across, down)
+            short = int(asked.resolution.removesuffix("p"))  # the other side is what the proportions make it
+            return round(short * max(1.0, across / down)), round(short * max(1.0, down / across))
         if asked.size is None:
             return asked.width, asked.height
         width, height = (int(side) for side in asked.size.lower().split("x"))
-        if asked.model != name and asked.size in SORA_SIZES and model is not None:
+        if asked.model != name and asked.size in SORA_SIZES + IMAGE_SIZES and model is not None:
             return model.nearest_size(width, height)  # an alias speaks Sora's sizes, the model has its own
         return width, height
 
@@ -137,37 +163,20 @@ class Desk:
             raise Fault(400, f"seconds={seconds:g} is longer than {longest:g}", code="too_long", param="seconds")
         return spec, seconds
 
-    def _picture(self, reference: Any) -> str | None:
-        """Store a first picture, and return its name in the artefact store."""
-        if reference is None:
-            return None
-        upload = reference if isinstance(reference, Upload) else _upload_of(Reference.model_validate(reference))
-        if upload.ending not in _PICTURES:
-            raise Fault(
-                400,
-                "input_reference is no picture; send png, jpg or webp",
-                code="invalid_value",
-                param="input_reference",
-            )
-        name = f"inputs/{hashlib.sha256(upload.content).hexdigest()}.{upload.ending}"
-        self.artefacts.write(name, upload.content)
-        return name
 
-
-def _upload_of(reference: Reference) -> Upload:
-    url = reference.image_url or ""
-    head, _, data = url.partition(",")
-    if not head.startswith("data:image/") or not head.endswith(";base64"):
-        raise Fault(
-            400,
-            "input_reference takes a file, or an image_url that begins with data:image/png;base64,",
-            code="unsupported",
-            param="input_reference",
-        )
-    try:
-        return Upload(content=base64.b64decode(data, validate=True))
-    except binascii.Error:
-        raise Fault(400, "image_url is no valid base64", code="invalid_value", param="input_reference") from None
+def _require_possible(asked: CreateVideo) -> None:
+    """Refuse by name what no model here can do, rather than leave it out. Raises Fault."""
+    frames = asked.frame_images or ()
+    wishes = {
+        "characters": asked.characters,
+        "generate_audio": asked.generate_audio,
+        "enable_frame_interpolation": asked.enable_frame_interpolation,
+        "frame_images": len(frames) > 1 or any(each.frame_type == "last_frame" for each in frames),
+        "resolution": asked.resolution and not asked.aspect_ratio,
+    }
+    for name, wish in wishes.items():
+        if wish:
+            raise Fault(400, _IMPOSSIBLE[name], code="unsupported", param=name)
 
 
 def _require_completed(job: Job) -> None:

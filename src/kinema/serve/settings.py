@@ -43,6 +43,8 @@ class Limits:
     """Jobs that wait or run at the same time."""
     requests_per_minute: int | None = None
     """New jobs within a minute."""
+    calls_per_minute: int | None = None
+    """Requests of any kind within a minute; without keys, for each address that they come from."""
     video_s_per_day: float | None = None
     """Seconds of video asked for within 24 hours."""
     stored_bytes: int | None = None
@@ -67,6 +69,8 @@ class ServeSettings:
     """Longest video of one request."""
     max_extended_s: float = 120.0
     """Longest video that extensions may add up to."""
+    public_url: str | None = None
+    """How others reach this server, such as https://video.example.com; None = as the request was addressed."""
     policy: str | None = None
     """File with the policy of what must not be asked for; None = the one that comes with Kinema."""
     allowed_networks: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ Times are seconds since 1970. Machines that share a store need clocks that agree
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ JOBS = Table(
     Column("seq", _SERIAL, primary_key=True, autoincrement=True),
     Column("id", String(64), nullable=False, unique=True),
     Column("owner", String(64), nullable=False),  # name of the API key; empty where none is needed
-    Column("kind", String(16), nullable=False),  # create, remix, edit, extend
+    Column("kind", String(16), nullable=False),  # create, remix, edit, extend, image
     Column("model", String(255), nullable=False),
     Column("status", String(16), nullable=False),
     Column("priority", Integer, nullable=False, default=0),
@@ -62,6 +63,7 @@ JOBS = Table(
     Index("jobs_by_queue", "status", "model", "owner", "priority", "seq"),
     Index("jobs_by_owner", "owner", "created_at"),
     Index("jobs_by_lease", "status", "lease_until"),
+    Index("jobs_by_end", "status", "model", "ended_at"),
     sqlite_autoincrement=True,  # a number is never used again: cursors rely on it
 )
 
@@ -170,6 +172,21 @@ FILES = Table(
     sqlite_autoincrement=True,
 )
 
+SECRETS = Table(
+    "secrets", METADATA, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
+)
+"""What the servers of a store share and tell nobody."""
+
+FIGURES = Table(
+    "figures",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("label", String(255), primary_key=True),
+    Column("count", _SERIAL, nullable=False),
+    Column("total", Float, nullable=False),
+    Column("most", Float, nullable=False),
+)
+
 VERSION = Table("schema_version", METADATA, Column("version", Integer, primary_key=True))
 
 Migration = Callable[[sa.Connection], None]
@@ -179,7 +196,19 @@ def _add_webhooks_and_files(db: sa.Connection) -> None:
     METADATA.create_all(db, tables=[WEBHOOKS, DELIVERIES, FILES])
 
 
-MIGRATIONS: tuple[Migration, ...] = (_add_webhooks_and_files,)
+def _add_secrets(db: sa.Connection) -> None:
+    METADATA.create_all(db, tables=[SECRETS])
+
+
+def _add_index_by_end(db: sa.Connection) -> None:
+    next(index for index in JOBS.indexes if index.name == "jobs_by_end").create(db, checkfirst=True)
+
+
+def _add_figures(db: sa.Connection) -> None:
+    METADATA.create_all(db, tables=[FIGURES])
+
+
+MIGRATIONS: tuple[Migration, ...] = (_add_webhooks_and_files, _add_secrets, _add_index_by_end, _add_figures)
 """Step i takes a store from version i + 1 to i + 2; a new store is made whole, at the newest version."""
 
 
@@ -193,6 +222,7 @@ class Store:
         self.engine = engine
         self.folder = folder
         """The folder of a SQLite store; None on PostgreSQL."""
+        self._turn = threading.Lock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
         try:
             self._migrate()
         except JobError:
@@ -228,17 +258,25 @@ class Store:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A transaction that changes things: all of it is kept, or nothing."""
-        with self.engine.connect().execution_options(kinema_begin="BEGIN IMMEDIATE") as connection, connection.begin():
+        """A transaction that changes things: all of it is kept, or nothing.
+
+        On SQLite, which has one writer at a time, the threads of a process take turns here: there they would poll.
+        """
+        immediate = {"kinema_begin": "BEGIN IMMEDIATE"}
+        with self._turn, self.engine.connect().execution_options(**immediate) as connection, connection.begin():
             yield connection
 
     def insert_or_replace(self, db: sa.Connection, table: Table, row: dict[str, Any]) -> None:
         """Insert a row, or replace the one that has its primary key."""
         keys = [column.name for column in table.primary_key]
-        dialect: Any = postgresql if self.engine.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(table).values(**row)
+        statement = self.insert(table).values(**row)
         rest = {name: value for name, value in row.items() if name not in keys}
         db.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest))
+
+    def insert(self, table: Table) -> Any:
+        """An insert of this database's dialect, which can say what to do on a conflict."""
+        dialect: Any = postgresql if self.engine.dialect.name == "postgresql" else sqlite
+        return dialect.insert(table)
 
     def close(self) -> None:
         """Let go of all connections."""

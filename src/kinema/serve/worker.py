@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
 import logging
 import os
@@ -20,20 +21,24 @@ from PIL import Image
 from kinema.config import to_dict
 from kinema.diffusion import SCHEDULES, SOLVERS
 from kinema.errors import DeviceMemoryError, JobCancelled, KinemaError, MediaError, SpecError
+from kinema.evaluate.memory import peak_memory_bytes
 from kinema.generate.progress import Progress
-from kinema.media import Frame, VideoWriter, contact_sheet, iter_frames, probe
+from kinema.log import CONTEXT
+from kinema.media import Frame, VideoWriter, contact_sheet, iter_frames, probe, write_video
 from kinema.provenance import label
 from kinema.provenance.c2pa import Ingredient
 from kinema.provenance.mark import Marker, Marks
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.capabilities import Capabilities
-from kinema.serve.job import Artefact, Job, LeaseLost, Result
+from kinema.serve.files import sweep_files
+from kinema.serve.job import Artefact, Job, Kind, LeaseLost, Result
 from kinema.serve.jobs import forget, sweepable
 from kinema.serve.leases import Leases
 from kinema.serve.preview import Previewer
 from kinema.serve.settings import QueueSettings
 from kinema.serve.steps import ResumablePipeline, StepLog, steps_folder
 from kinema.serve.store import Store
+from kinema.serve.tracing import span
 from kinema.spec import VideoSpec
 
 logger = logging.getLogger(__name__)
@@ -43,6 +48,10 @@ SWEEP_S = 30.0
 PROGRESS_S = 0.2
 """Progress is written at most so often; whether to go on is asked at every step."""
 
+FULL_S = 5.0
+"""Pause after a disk was full; the job that met it loses no attempt."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _PERCENT = {"text": (0, 2), "image": (2, 4), "denoise": (4, 90), "decode": (90, 99)}
 _SHEET_FRAMES, _SHEET_COLUMNS = 16, 4
 
@@ -111,9 +120,11 @@ class Worker:
         job = self.leases.claim(self.models)
         if job is None:
             return False
+        about = CONTEXT.set({"job_id": job.id})
         logger.info("%s: attempt %d", job.id, job.attempt)
         try:
-            self._make_and_publish(job)
+            with span("generate_video", job.request.get("traceparent"), **_attributes(job)):
+                self._make_and_publish(job)
         except LeaseLost as error:
             logger.warning("%s", error)
             self.artefacts.remove(f"jobs/{job.id}/attempt-{job.attempt}")
@@ -128,11 +139,23 @@ class Worker:
         except (KeyboardInterrupt, SystemExit):
             self.leases.give_back(job)
             raise
+        except OSError as error:
+            if error.errno not in _FULL:
+                self._go_wrong(job, error)
+                return True
+            logger.warning("%s: %s; it is tried again when there is room", job.id, error)
+            self._settle(lambda: self.leases.give_back(job))
+            self.stop.wait(FULL_S)
         except Exception as error:
-            logger.exception("%s went wrong", job.id)
-            message = str(error) if isinstance(error, KinemaError) else f"{type(error).__name__}: {error}"
-            self._settle(lambda: self.leases.failed(job, "server_error", message, again=True))
+            self._go_wrong(job, error)
+        finally:
+            CONTEXT.reset(about)
         return True
+
+    def _go_wrong(self, job: Job, error: Exception) -> None:
+        logger.error("%s went wrong", job.id, exc_info=error)
+        message = str(error) if isinstance(error, KinemaError) else f"{type(error).__name__}: {error}"
+        self._settle(lambda: self.leases.failed(job, "server_error", message, again=True))
 
     def sweep(self) -> None:
         """Remove the files and rows of jobs that were deleted or have expired."""
@@ -143,6 +166,7 @@ class Worker:
         for job_id in sweepable(self.store, now):
             self.artefacts.remove(f"jobs/{job_id}")
             forget(self.store, job_id, now, self.settings)
+        sweep_files(self.store, self.artefacts, now)
 
     def _make_and_publish(self, job: Job) -> None:
         pipeline = self._pipelines[job.model]
@@ -159,7 +183,7 @@ class Worker:
             pipeline.previewer = Previewer(pipeline.model.vae, report.show)
             try:
                 pictures = pipeline.stream(resolved, report)
-                files = _write(folder, _joined(before, pictures), resolved, marker)
+                files = _write(folder, _joined(before, pictures), resolved, marker, job.kind)
             except (KeyboardInterrupt, SystemExit):
                 log.flush()  # whoever takes the job next goes on from here
                 raise
@@ -211,6 +235,7 @@ class Worker:
             seconds=round((info.frames - 1) / info.fps, 6),
             resumed_step=resumed,
             stage_s=report.stage_s,
+            peak_memory_mb=round(peak_memory_bytes(self._pipelines[job.model].device) / 2**20, 1),
         )
 
     def _settle(self, change: Callable[[], None]) -> None:
@@ -230,6 +255,14 @@ class Worker:
                 logger.warning("the store is away (%s); the result waits", error.orig)
                 time.sleep(wait_s)
                 wait_s = min(5.0, 2 * wait_s)
+
+
+def _attributes(job: Job) -> dict[str, str | int]:
+    """What a trace says about a job."""
+    return {
+        "gen_ai.operation.name": "generate_video", "gen_ai.request.model": job.model, "kinema.job.id": job.id,
+        "kinema.job.kind": job.kind, "kinema.job.attempt": job.attempt,
+    }  # fmt: skip
 
 
 class _Report:
@@ -304,7 +337,9 @@ def _joined(before: Path | None, pictures: Iterator[Frame]) -> Iterator[Frame]:
         yield frames[1:] if i == 0 else frames
 
 
-def _write(folder: Path, pictures: Iterator[Frame], spec: VideoSpec, marker: Marker) -> dict[str, tuple[Path, str]]:
+def _write(
+    folder: Path, pictures: Iterator[Frame], spec: VideoSpec, marker: Marker, kind: Kind
+) -> dict[str, tuple[Path, str]]:
     """Write the video, its thumbnail and its sheet into a folder; returns path and media type by variant."""
     assert spec.fps is not None
     video, thumbnail, sheet = folder / "video.mp4", folder / "thumbnail.webp", folder / "spritesheet.jpg"
@@ -315,6 +350,7 @@ def _write(folder: Path, pictures: Iterator[Frame], spec: VideoSpec, marker: Mar
             if len(frames):
                 writer.write(frames)
             for frame in frames:
+                last = frame
                 if count % every == 0:
                     kept.append(np.array(frame))
                 count += 1
@@ -323,7 +359,13 @@ def _write(folder: Path, pictures: Iterator[Frame], spec: VideoSpec, marker: Mar
     chosen = [kept[i] for i in sorted({round(i) for i in np.linspace(0, len(kept) - 1, _SHEET_FRAMES)})]
     Image.fromarray(kept[len(kept) // 2]).save(thumbnail, "WEBP", quality=85)
     Image.fromarray(contact_sheet(chosen, _SHEET_COLUMNS)).save(sheet, "JPEG", quality=85)
+    image = {}
+    if kind == "image":
+        still = folder / "image.png"  # its pixels are marked already
+        write_video(still, last[None], spec.fps, marker.metadata, seal=marker.seal)
+        image = {"image": (folder / "image.png", "image/png")}
     return {
+        **image,
         "video": (video, "video/mp4"),
         "thumbnail": (thumbnail, "image/webp"),
         "spritesheet": (sheet, "image/jpeg"),

@@ -1,0 +1,56 @@
+import dataclasses
+from collections.abc import Callable
+
+from tests.serve.doubles import Place
+
+from kinema.serve.keys import KeyRing, make_key
+from kinema.serve.settings import Limits, ServeSettings
+from kinema.serve.throttle import MAX_NAMES, Throttle
+
+
+def test_a_bucket_holds_a_minute_s_calls_and_fills_again() -> None:
+    now = [0.0]
+    throttle = Throttle(lambda: now[0])
+    assert [throttle.take("me", 3) for _ in range(3)] == [0, 0, 0]
+    assert throttle.take("me", 3) == 20
+    assert throttle.take("you", 3) == 0
+    now[0] = 10
+    assert throttle.take("me", 3) == 10
+    now[0] = 20
+    assert throttle.take("me", 3) == 0
+    now[0] = 1000
+    assert [throttle.take("me", 3) for _ in range(4)] == [0, 0, 0, 20]
+
+
+def test_names_of_long_ago_are_forgotten() -> None:
+    now = [0.0]
+    throttle = Throttle(lambda: now[0])
+    for i in range(MAX_NAMES):
+        throttle.take(f"old {i}", 3)
+    now[0] = 61
+    throttle.take("new", 3)
+    throttle.take("newer", 3)
+    assert len(throttle._buckets) == 2
+
+
+def test_who_calls_too_often_is_told_when_to_come_back(open_place: Callable[..., Place]) -> None:
+    (mine, my_key), (yours, your_key) = make_key("me"), make_key("you")
+    my_key = dataclasses.replace(my_key, limits=Limits(calls_per_minute=2))
+    place = open_place(ServeSettings(), KeyRing(keys=(my_key, your_key)))
+
+    def statuses(token: str, count: int) -> list[int]:
+        headers = {"authorization": f"Bearer {token}"}
+        return [place.http.get("/v1/models", headers=headers).status_code for _ in range(count)]
+
+    assert statuses(mine, 3) == [200, 200, 429]
+    assert statuses(yours, 3) == [200, 200, 200]
+    refused = place.http.get("/v1/models", headers={"authorization": f"Bearer {mine}"})
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert 0 < int(refused.headers["retry-after-ms"]) <= 30_000
+    guesses = statuses("sk-guess", 61)
+    assert (guesses[0], guesses[-1]) == (401, 429)
+
+
+def test_without_keys_addresses_have_the_limit(open_place: Callable[..., Place]) -> None:
+    place = open_place(ServeSettings(limits=Limits(calls_per_minute=2)))
+    assert [place.http.get("/v1/models").status_code for _ in range(3)] == [200, 200, 429]
