@@ -15,6 +15,7 @@ from kinema.errors import SpecError
 
 if TYPE_CHECKING:
     from kinema.train.config import CausalRecipe, Recipe
+    from kinema.train.staged import StagedRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class Train:
     """A model whose weights and tokenizer to go on from, such as mini."""
     device: Annotated[str | None, flags.text("D"), flags.hint("a GPU if there is one, else cpu")] = None
     """Where to train: cpu or cuda."""
+    data: Annotated[Path | None, flags.path("FOLDER"), flags.hint("the demo world")] = None
+    """A data set that `kinema data` made, to learn from its clips; --init is the model that encoded it."""
     from_: Annotated[Path | None, flags.path("FILE"), flags.hint(name="from")] = None
     """Replay the config.json of another run instead of naming a recipe."""
     change: Annotated[
@@ -69,15 +72,27 @@ def run(argv: Sequence[str]) -> int:
         print(json.dumps(to_dict(recipe), indent=2))
         return 0
 
-    from kinema.evaluate.samples import score_samples
+    if options.data is not None and is_causal:
+        raise SpecError("--data is for recipes of whole models, such as mini, not for streaming ones")
+
+    from kinema.evaluate.samples import draw_samples, score_samples
     from kinema.generate.device import choose_device
     from kinema.train.causal_run import CausalRun
     from kinema.train.run import Run
 
     folder = options.out or Path("runs") / (options.recipe or "replay")
-    run = CausalRun if isinstance(recipe, CausalRecipe) else Run
+    device = choose_device(options.device)
+    job: StagedRun
+    if isinstance(recipe, CausalRecipe):
+        job = CausalRun(recipe, folder, score_samples, options.init, device)
+    elif options.data is not None:
+        from kinema.train.footage import FootageRun
+
+        job = FootageRun(options.data, recipe, folder, draw_samples, options.init, device)
+    else:
+        job = Run(recipe, folder, score_samples, options.init, device)
     try:
-        model = run(recipe, folder, score_samples, options.init, choose_device(options.device)).run(stages)  # type: ignore[arg-type]  # each its own
+        model = job.run(stages)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; the same command goes on from the last checkpoint") from None
     if "export" in stages:

@@ -8,12 +8,17 @@ from kinema.world.facts import Facts
 from kinema.world.scene import Scene
 
 
-def caption_of(scene: Scene, seed: int, drop: float = 0.0, tokenizer: Tokenizer | None = None) -> Caption:
-    """Word the scene anew for each seed; a share `drop` is empty; what the tokenizer finds too long is shortened."""
+def caption_of(scene: Scene | str, seed: int, drop: float = 0.0, tokenizer: Tokenizer | None = None) -> Caption:
+    """Word the scene anew for each seed; a share `drop` is empty; what the tokenizer finds too long is shortened.
+
+    The caption of footage, a text, is taken as it is.
+    """
     generator = torch.Generator().manual_seed(seed)
     silence = Caption("", Facts(objects=()))
     if torch.rand((), generator=generator) < drop:
         return silence
+    if isinstance(scene, str):
+        return Caption(scene, Facts(objects=()))
     longest = int(torch.randint(len(LENGTHS), (), generator=generator))
     captions = (describe_with_facts(scene, seed, length) for length in LENGTHS[longest::-1])
     return next(

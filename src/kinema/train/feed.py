@@ -48,8 +48,9 @@ class Words(Dataset[Batch]):
         ]
         return Batch(torch.tensor(indices), *self._tokenizer.encode([caption.text for caption in captions]))
 
-    def _scene(self, index: int) -> Scene:
-        return self._scenes[index] if index < self._clips else mirror(self._scenes[index - self._clips])
+    def _scene(self, index: int) -> Scene | str:
+        scene = self._scenes[index % self._clips]
+        return scene if index < self._clips or isinstance(scene, str) else mirror(scene)
 
 
 class Feed:

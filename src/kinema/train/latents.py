@@ -65,13 +65,14 @@ class Latents:
         self._held = None if torch.device(device).type == "cpu" else torch.from_numpy(np.array(stored)).to(device)
         self.scenes = corpus.scenes
         self._clips = corpus.config.clips
+        self._mirrored = len(self.scenes) if len(stored) == 2 * len(self.scenes) else 0
         self.frames = corpus.config.frames
         self.num_training = 2 * self._clips
         self.num_validation = len(self.scenes) - self._clips
 
     def training(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b c t y x"]:
-        """Give training clips by indices below `num_training`."""
-        return self._read(torch.where(indices < self._clips, indices, indices - self._clips + len(self.scenes)))
+        """Give training clips by indices below `num_training`; footage stands where it has no mirror images."""
+        return self._read(torch.where(indices < self._clips, indices, indices - self._clips + self._mirrored))
 
     def validation(self, indices: Sequence[int]) -> tuple[Float[Tensor, "b c t y x"], list[Scene]]:
         """Give clips kept apart, by indices below `num_validation`, and their scenes."""
