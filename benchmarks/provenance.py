@@ -11,6 +11,9 @@ import argparse
 import io
 import itertools
 import math
+import os
+import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +24,7 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from cpu_ops import commit, cpu_name
 
 from kinema.errors import MediaError
 from kinema.media import Frame, iter_frames, write_video
@@ -164,6 +168,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=40, help="clips in each set (default: 40)")
     parser.add_argument("--keys", type=int, default=25, help="keys for each unmarked clip (default: 25)")
     options = parser.parse_args()
+    header = f"{shlex.join(['python', *sys.argv])}, {commit()}, {cpu_name()}, load {os.getloadavg()[0]:.1f}"
+    print(f"# What the watermark withstands\n\n{header}")
     small = list(world_clips(options.clips, 64))
     measure("demo world", small, options.keys)
     large = list(world_clips(max(3, options.clips // 4), 256))
