@@ -250,7 +250,7 @@ def _check_beside(options: EditOptions, asked: str) -> None:
 
 
 def _edit_of(options: EditOptions, video: str) -> Edit:
-    strength = {} if options.strength is None else {"strength": options.strength}
+    strength: dict[str, Any] = {} if options.strength is None else {"strength": options.strength}
     if options.extend is not None:
         return Extend(video=video, seconds=options.extend)
     if options.extend_back is not None:

@@ -6,6 +6,7 @@ round before. diffusers is imported when it is measured, and needed for nothing 
 
 import importlib
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -67,7 +68,7 @@ def ours(folder: str, device: str, dtype: str, watch: Stopwatch) -> Generate:
     """Load our side."""
     pipe = Pipeline.load(folder, device, dtype)
     decode = pipe.decode
-    pipe.decode = lambda *arguments: list(decode(*arguments))  # type: ignore[method-assign]  # at once, to be timed
+    pipe.decode = lambda *arguments: list(decode(*arguments))  # type: ignore[method-assign, assignment]  # at once, to be timed
     watch.wrap(pipe, "network", "text")
     watch.wrap(pipe, "latents", "denoise", without=("text",))
     watch.wrap(pipe, "decode", "decode")
@@ -143,7 +144,7 @@ def compare(
     if len(sides) == 2:
         apart = first[sides[0]].astype(np.float64) - first[sides[1]]
         error = float(np.abs(apart).max() * 255)
-        psnr = float(-10 * np.log10(max(1e-12, np.mean(apart**2))))
+        psnr = -10 * math.log10(max(1e-12, float(np.mean(apart**2))))
     return Comparison(
         spec=specs[0],
         rounds=rounds,
