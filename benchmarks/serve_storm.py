@@ -233,7 +233,7 @@ async def storm(options: argparse.Namespace, store: str, ledger: Ledger) -> coll
             clients = [Client(http, ledger, f"client {i}", options.seed * 1000 + i) for i in range(options.clients)]
             tasks = [asyncio.create_task(client.use(stop)) for client in clients]
             for _ in range(options.kills):
-                await asyncio.sleep(chance.uniform(0.05, 0.6))
+                await asyncio.sleep(chance.uniform(0.05, options.gap_s))
                 victim = "api" if chance.random() < 0.5 else chance.choice(place.names()[1:])
                 await asyncio.to_thread(place.kill, victim)
             stop.set()
@@ -292,6 +292,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--gap-s", type=float, default=0.6, help="longest pause between two kills")
     parser.add_argument("--step-s", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--patience-s", type=float, default=1800.0)
