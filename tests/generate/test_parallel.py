@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kinema.media import read_video
+
 RANKS = Path(__file__).parent / "parallel_ranks.py"
 
 
@@ -31,3 +33,28 @@ def test_shared_work_gives_the_video_of_one_process(tiny_model, processes, guida
         assert found == mesh
         assert float(error) < 1e-4 < float(scale)
         assert ("1 tokens per frame do not divide" in refused) == (mesh != "2x1")  # of the smallest size
+
+
+def test_the_command_line_writes_one_file_that_is_the_same(tiny_model, tmp_path):
+    words = [
+        "-m",
+        "kinema",
+        "generate",
+        "a red ball",
+        "--model",
+        str(tiny_model),
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+    ]
+    one, two = tmp_path / "one.webp", tmp_path / "two.webp"
+    subprocess.run([sys.executable, *words, "--no-marks", "--out", str(one)], check=True, capture_output=True)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, *words, "--no-marks", "--out", str(two)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("made in") + done.stdout.count("made in") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.webp", "two.webp"]
+    first, second = (read_video(path).frames.astype(int) for path in (one, two))
+    assert abs(first - second).max() <= 2

@@ -78,7 +78,8 @@ _SWITCHES = {"--debug": "debug", "--verbose": "verbose", "-v": "verbose", "--qui
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, the process's own by default, and return the exit code."""
     words, switches = _take_switches(list(sys.argv[1:] if argv is None else argv))
-    configure(-1 if "quiet" in switches else switches.count("verbose"))
+    is_other = os.environ.get("RANK", "0") != "0"  # of several processes that torchrun started, the first one speaks
+    configure(-1 if "quiet" in switches or is_other else switches.count("verbose"))
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = _dispatch(words)

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import os
 import re
 import shlex
 import sys
@@ -106,6 +107,19 @@ def ingredients_of(spec: VideoSpec) -> "list[Ingredient]":
     return [*shown, *(Ingredient(path=Path(each), relation="inputTo" if is_new else "parentOf") for each in files)]
 
 
+def _join(pipeline: "Pipeline", specs: list[VideoSpec]) -> bool:
+    """Share the work with the other processes that torchrun started; all but the first do their part here."""
+    from kinema.generate.parallel import is_first, join
+
+    join(pipeline, specs[0])
+    if is_first():
+        return True
+    for spec in specs:
+        for _ in pipeline.stream(spec):
+            pass
+    return False
+
+
 def make_videos(plan: "Plan", paths: list[Path], marks: "Marks", as_json: bool) -> None:
     """Make the videos one after the other, each straight into its file."""
     console = Console(stderr=True)
@@ -115,9 +129,11 @@ def make_videos(plan: "Plan", paths: list[Path], marks: "Marks", as_json: bool) 
         loading = bars.add_task("load", total=1)
         began = time.monotonic()
         pipeline = plan.load()
+        specs = [dataclasses.replace(plan.spec, seed=plan.spec.seed + i) for i in range(len(paths))]
+        if "RANK" in os.environ and not _join(pipeline, specs):
+            return
         bars.update(loading, completed=1, visible=False)
-        for i, path in enumerate(paths):
-            spec = dataclasses.replace(plan.spec, seed=plan.spec.seed + i)
+        for i, (spec, path) in enumerate(zip(specs, paths, strict=True)):
             label = f"[{i + 1}/{len(paths)}] " if len(paths) > 1 else ""
             frames = _write(pipeline, spec, path, marks, _ShowProgress(bars, label))
             took_s, began = time.monotonic() - began, time.monotonic()

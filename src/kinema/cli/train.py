@@ -64,7 +64,8 @@ def run(argv: Sequence[str]) -> int:
     else:
         raise SpecError(unknown("recipe", str(options.recipe), [*RECIPES, *CAUSAL_RECIPES]))
     is_causal = "causal" in data
-    recipe = from_dict(CausalRecipe if is_causal else Recipe, _changed(data, options.change))
+    changed = _changed(data, options.change)
+    recipe = from_dict(CausalRecipe, changed) if is_causal else from_dict(Recipe, changed)
     known = CAUSAL_STAGES if is_causal else STAGES
     stages = tuple(options.stages.split(",")) if options.stages else known
     check_stages(stages, known)

@@ -1,6 +1,7 @@
 """Where to compute and in which number type, when nobody said; and what to say when there is too little memory."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
@@ -16,7 +17,10 @@ DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bf
 def choose_device(name: str | None = None) -> torch.device:
     """Return the device called `name`; without a name CUDA where it is there, else the CPU. Raises SpecError."""
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        local = os.environ.get("LOCAL_RANK")  # one GPU for each process that torchrun started
+        return torch.device("cuda" if local is None else f"cuda:{local}")
     try:
         device = torch.device(name)
     except RuntimeError:

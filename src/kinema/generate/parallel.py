@@ -4,6 +4,8 @@ The networks know nothing of it: hooks hand each process its tokens, and attenti
 others for what it lacks. Every process runs the same solver on the same noise, so all end with the same latents.
 """
 
+import atexit
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,12 +17,39 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from kinema.errors import SpecError
+from kinema.generate.pipeline import Pipeline
 from kinema.model import DiT, TextKV
 from kinema.model.attention import attend
 from kinema.model.dit import Block
 from kinema.model.rope import Rotation
+from kinema.spec import VideoSpec
 
 Heads = Float[Tensor, "b n a e"]
+
+
+def is_first() -> bool:
+    """Whether this process speaks for all: the only one, or the first that `torchrun` started."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def join(pipeline: Pipeline, spec: VideoSpec) -> None:
+    """Share the videos of a resolved request out among the processes that `torchrun` started; alone, do nothing.
+
+    All of them must then make the same videos. Raises SpecError for a model that makes video block by block, and what
+    `make_mesh` raises.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
+    if pipeline.model.causal is not None:
+        raise SpecError(f"{pipeline.name} makes video block by block, which runs on one device; start one process")
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if pipeline.device.type == "cuda" else "gloo")
+        atexit.register(dist.destroy_process_group)
+    shape, stride = spec.shape, pipeline.stride
+    tokens = (shape.height // stride.height) * (shape.width // stride.width)
+    mesh = make_mesh(pipeline.device.type, is_guided=spec.guidance != 1, num_tokens=tokens)
+    for dit in pipeline.model.experts:
+        share(dit, mesh)
 
 
 def make_mesh(device_type: str, *, is_guided: bool, num_tokens: int) -> DeviceMesh:
