@@ -25,7 +25,7 @@ from kinema.serve.jobs import Jobs
 from kinema.serve.keys import KeyRing, make_key
 from kinema.serve.mcp_tasks import IDENTIFIER
 from kinema.serve.mcp_tools import make_mcp
-from kinema.serve.settings import ServeSettings
+from kinema.serve.settings import Limits, ServeSettings
 from kinema.serve.store import Store
 
 Use = Callable[[Client], Awaitable[None]]
@@ -361,6 +361,14 @@ def test_over_http_a_key_is_wanted_and_shows_only_its_own(open_place: Callable[.
     assert place.jobs.get(ids[0]).owner == "anna"
     over_http(place, look, ben)
     over_http(place, only_look, eve)
+
+
+def test_over_http_nobody_calls_more_often_than_they_may(open_place: Callable[..., Place]) -> None:
+    place = open_place(ServeSettings(limits=Limits(calls_per_minute=2)))
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    headers = {"accept": "application/json, text/event-stream"}
+    codes = [place.http.post("/mcp", json=asked, headers=headers).status_code for _ in range(3)]
+    assert (codes[2], 429 in codes[:2]) == (429, False)
 
 
 def test_a_page_on_another_site_cannot_reach_the_tools(place: Place) -> None:

@@ -343,6 +343,24 @@ def test_where_keys_are_needed_the_page_asks_for_one(stage: Callable[..., Stage]
     expect(page.locator("#viewer-prompt")).to_have_text("a red ball rolls")
 
 
+def test_an_open_link_needs_no_key_and_the_page_itself_plays_from_one(
+    stage: Callable[..., Stage], visit: Callable[..., Any]
+) -> None:
+    token, key = make_key("anna")
+    place = stage(KeyRing(keys=(key,)))
+    made = place.add("a red ball", owner="anna")
+    page = visit(place, f"/#{made.id}", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_label("API key").fill(token)
+    page.keyboard.press("Enter")
+    plays(page)
+    assert "signature=" in page.locator("#viewer-video").get_attribute("src")
+    page.get_by_role("button", name="open link").click()
+    expect(page.locator("#toast")).to_contain_text("needs no key")
+    shared = page.evaluate("navigator.clipboard.readText()")
+    answer = subprocess.run(["curl", "-s", shared], capture_output=True, check=True)
+    assert answer.stdout == (place.folder / f"{made.id}.mp4").read_bytes()
+
+
 def test_the_marks_of_a_file_are_shown_as_the_server_finds_them(
     stage: Callable[..., Stage], visit: Callable[..., Any]
 ) -> None:

@@ -56,13 +56,13 @@ def api_of(request: Request) -> Api:
     return api
 
 
-def caller_of(request: Request) -> Caller:
-    """Who asks, by their key. Raises Fault for a key that is missing, wrong, or may not do this."""
+def key_of(request: Request) -> Key | None:
+    """The key that a request brings; None where none is needed. Raises Fault without a good one, or for too many."""
     api, host = api_of(request), request.client.host if request.client else ""
     keys = api.keys
     if not keys.keys:
         _require_pace(api, f"host {host}", api.settings.limits.calls_per_minute)
-        return Caller(owner="", sees=None, key=None)
+        return None
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     key = keys.find(token.strip()) if scheme.lower() == "bearer" else None
     if key is None:
@@ -70,6 +70,14 @@ def caller_of(request: Request) -> Caller:
         message = "this server wants an API key: Authorization: Bearer sk-..."
         raise Fault(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
     _require_pace(api, f"key {key.name}", key.limits.calls_per_minute)
+    return key
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks, by their key. Raises Fault for a key that is missing, wrong, or may not do this."""
+    key = key_of(request)
+    if key is None:
+        return Caller(owner="", sees=None, key=None)
     if request.method not in ("GET", "HEAD") and not key.can_write:
         raise Fault(403, f"the key {key.name!r} may look, but not change anything", code="insufficient_permissions")
     return Caller(owner=key.name, sees=key.name, key=key)

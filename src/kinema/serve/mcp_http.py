@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kinema.serve.api import Api
-from kinema.serve.faults import error_body
+from kinema.serve.api import Api, key_of
+from kinema.serve.faults import Fault, error_body
 from kinema.serve.mcp_tools import make_mcp
 
 
@@ -24,7 +24,7 @@ def install_mcp(app: FastAPI) -> None:
     security = TransportSecuritySettings(enable_dns_rebinding_protection=False) if api.keys.keys else None
     inner = server.streamable_http_app(stateless_http=True, transport_security=security)
     (route,) = (each for each in inner.routes if isinstance(each, Route))
-    app.router.routes.append(Route("/mcp", endpoint=_WithKey(route.app, api)))
+    app.router.routes.append(Route("/mcp", endpoint=_WithKey(route.app)))
     outer = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -36,17 +36,17 @@ def install_mcp(app: FastAPI) -> None:
 
 
 class _WithKey:
-    """Lets in those who have a key, where keys are needed; what a key may do is asked at each tool."""
+    """Lets in those who have a key, where keys are needed, as often as they may; tools ask what a key may do."""
 
-    def __init__(self, app: ASGIApp, api: Api) -> None:
-        self._app, self._api = app, api
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        scheme, _, token = Request(scope).headers.get("authorization", "").partition(" ")
-        keys = self._api.keys
-        if keys.keys and (scheme.lower() != "bearer" or keys.find(token.strip()) is None):
-            body = error_body(401, "this server wants an API key: Authorization: Bearer sk-...", "invalid_api_key")
-            await JSONResponse(body, 401, headers={"www-authenticate": "Bearer"})(scope, receive, send)
+        try:
+            key_of(Request(scope))
+        except Fault as fault:
+            body = error_body(fault.status, fault.message, fault.code)
+            await JSONResponse(body, fault.status, headers=fault.headers)(scope, receive, send)
             return
         await self._app(scope, receive, send)
