@@ -2,8 +2,8 @@
 
 Shots: parts of NUMBER videos (12 by default) are joined by hard cuts, dissolves and fades at known frames. A cut counts
 as found within one frame, a gradual transition when the found one overlaps it. PySceneDetect's adaptive detector with
-its own defaults stands beside ours, and TransNetV2 where it is installed. Duplicates: six copies of each video against the originals of all.
-Without a folder (or KINEMA_FOOTAGE) there is nothing to measure, and the script says so.
+its own defaults stands beside ours, and TransNetV2 where it is installed. Duplicates: six copies of each video against
+the originals of all. Without a folder (or KINEMA_FOOTAGE) there is nothing to measure, and the script says so.
 """
 
 import importlib.util

@@ -84,6 +84,7 @@ def run(argv: Sequence[str]) -> int:
     folder = options.out or Path("runs") / (options.recipe or "replay")
     device = choose_device(options.device)
     job: StagedRun
+    assert isinstance(recipe, Recipe | CausalRecipe)
     if isinstance(recipe, CausalRecipe):
         job = CausalRun(recipe, folder, score_samples, options.init, device)
     elif options.data is not None:
