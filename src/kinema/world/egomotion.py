@@ -27,11 +27,18 @@ class Scale:
     faintest: float
 
 
-SCALES: tuple[Scale, ...] = (Scale(0.0, 2.0, 1.5), Scale(1.5, 4.0, 2.0))
-"""Sharp clips are told by the finer details, clips that a codec or an autoencoder has smoothed by the coarser ones."""
+FINE, COARSE = Scale(0.0, 2.0, 1.5), Scale(1.5, 4.0, 2.0)
+"""Clean clips are told by the finer details, clips that a codec or an autoencoder has gone over by the coarser too."""
+
+CLEAN_WEIGHTS: dict[Scale, float] = {FINE: 1.0}
+NOISY_WEIGHTS: dict[Scale, float] = {FINE: 0.3, COARSE: 0.7}
+"""What the logarithm of the mismatch counts for at each scale."""
+
+NOISY = 0.175
+"""Change of the finest details between the first two frames that only noise makes: no move has got far by then."""
 
 MOVING = 1.08
-"""How much worse any move than a camera that stands still must fit to be thought less likely than it.
+"""How much worse a camera that stands still may fit a noisy clip than a move and be taken for the truth all the same.
 
 Bringing one frame to another averages neighbouring pixels, and so takes noise away, only where the camera moves.
 """
@@ -120,7 +127,9 @@ def estimate_egomotion(luma: Floats, background: NDArray[np.bool_]) -> list[Egom
     """
     num_frames, height, width = luma.shape
     moves = _moves()
-    details = [_detail(luma, background, scale).reshape(num_frames, -1) for scale in SCALES]
+    is_noisy = _noise(luma, background) > NOISY
+    weights = NOISY_WEIGHTS if is_noisy else CLEAN_WEIGHTS
+    details = [_detail(luma, background, scale).reshape(num_frames, -1) for scale in weights]
     mask = background.reshape(num_frames, -1)
     total, count = np.zeros((len(details), len(moves))), np.zeros(len(moves))
     for pair in _pairs(num_frames, height, width):
@@ -132,8 +141,9 @@ def estimate_egomotion(luma: Floats, background: NDArray[np.bool_]) -> list[Egom
             change = np.sqrt(np.minimum(np.abs(moved - detail[pair.first]), CAP))
             total[index] += (change * seen).sum(axis=1)
     each = np.where(count > 0.02 * height * width, total / np.maximum(count, 1.0), CAP)
-    mismatch = np.exp(np.log(each + LEAST_MISMATCH).mean(axis=0))
-    mismatch *= [1.0 if move.move == "fixed" else MOVING for move in moves]
+    mismatch = np.exp(np.array(list(weights.values())) @ np.log(each + LEAST_MISMATCH))
+    if is_noisy:
+        mismatch *= [1.0 if move.move == "fixed" else MOVING for move in moves]
     found: list[Egomotion] = []
     for index in np.argsort(mismatch):
         move = moves[index]
@@ -142,6 +152,15 @@ def estimate_egomotion(luma: Floats, background: NDArray[np.bool_]) -> list[Egom
             path = view_path(move, num_frames)
             found.append(Egomotion(move.move, move.direction, move.elevation_deg, path, float(mismatch[index])))
     return found
+
+
+def _noise(luma: Floats, background: NDArray[np.bool_]) -> float:
+    """Measure how much the finest details of the background change between the first two frames."""
+    first, second = _detail(luma[:2], background[:2], FINE)[[0, -1]]
+    # High up in the picture clouds drift.
+    seen = background[:2].all(axis=0)[len(first) // 4 :]
+    change = np.sqrt(np.minimum(np.abs(second - first), CAP))[len(first) // 4 :]
+    return float(change[seen].mean()) if seen.any() else 0.0
 
 
 def _detail(luma: Floats, background: NDArray[np.bool_], scale: Scale) -> Floats:
