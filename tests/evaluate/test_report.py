@@ -46,7 +46,7 @@ def test_a_report_says_what_was_measured_and_shows_the_clips(tmp_path, observed)
     noise = np.random.default_rng(0).integers(0, 256, (17, 64, 64, 3), dtype=np.uint8)
     cases = [*make_cases(2, "train", 2.0), *make_cases(1, "held_out", 2.0), free_cases()[0]]
     answers = [_answer(case, seed, noise) for case in cases for seed in (0, 1)]
-    fidelity = Fidelity(psnr_db=(28.0, 30.0), flicker_true=0.99, flicker_decoded=0.98)
+    fidelity = Fidelity(psnr_db=(28.0, 30.0), flicker_true=0.99, flicker_decoded=0.98, observed=tuple(observed[:3]))
     report = build_report(answers, fidelity, observed, 2.0, 3_000_000, {"command": "kinema evaluate x", "seeds": 2})
     assert report["vae"]["psnr_db"] == pytest.approx(29.0)
     assert report["vae"]["psnr_db_interval"]["count"] == 2
@@ -55,6 +55,8 @@ def test_a_report_says_what_was_measured_and_shows_the_clips(tmp_path, observed)
     assert report["adherence"]["seen"]["shape"]["count"] == 2
     assert report["adherence"]["free"]["shape"]["count"] == 1
     assert report["parser"]["truth"] > 0.8 > 0.6 > report["parser"]["shuffled"]
+    assert report["parser"]["decoded_by_axis"]["colour"]["count"] == 3
+    assert report["parser"]["decoded"] > 0.8
     page = write_report(report, answers, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text()) == report
     text = page.read_text()
@@ -71,4 +73,5 @@ def test_true_clips_score_as_high_as_the_parser_can_see(observed):
     fidelity = Fidelity(psnr_db=(30.0,), flicker_true=1.0, flicker_decoded=1.0)
     report = build_report(answers, fidelity, observed, 1.0, 1, {})
     assert report["adherence"]["seen"]["colour"]["mean"] == 1.0
+    assert report["parser"]["decoded"] is None
     assert report["video"]["mean_speed"] == pytest.approx(report["video"]["mean_speed_true"], abs=0.3)

@@ -119,11 +119,11 @@ def run(argv: Sequence[str]) -> int:
 
 def _show(report: dict[str, Any], console: Console) -> None:
     adherence, parser, vae, video = (report[part] for part in ("adherence", "parser", "vae", "video"))
-    scores = Table("stated and seen, %", "seen", "held out", "free words", "true clips", "shuffled")
+    scores = Table("stated and seen, %", "seen", "held out", "free words", "true clips", "decoded", "shuffled")
     for axis in parser["truth_by_axis"]:
         columns = (
             *(adherence[name] for name in ("seen", "held_out", "free")),
-            *(parser[name] for name in ("truth_by_axis", "shuffled_by_axis")),
+            *(parser[name] for name in ("truth_by_axis", "decoded_by_axis", "shuffled_by_axis")),
         )
         scores.add_row(axis, *(_percent(column.get(axis)) for column in columns))
     console.print(scores)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from kinema.evaluate.adherence import Observed, observe
 from kinema.evaluate.metrics import flicker, psnr
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.stream import to_pixels
@@ -21,6 +22,8 @@ class Fidelity:
     """Steadiness of the true clips, in [0, 1] (see `metrics.flicker`)."""
     flicker_decoded: float
     """Steadiness of the decoded clips."""
+    observed: tuple[Observed, ...] = ()
+    """What the parser sees in the decoded clips: what a model that makes the latents of true clips would score."""
 
 
 @torch.inference_mode()
@@ -34,11 +37,17 @@ def measure_fidelity(pipeline: Pipeline, first_seed: int, count: int) -> Fidelit
         height=defaults.height,
         width=defaults.width,
     )
-    psnrs, true, decoded = [], [], []
+    psnrs, true, decoded, observed = [], [], [], []
     for clip in clips:
         frames = torch.from_numpy(clip.frames)[None].to(pipeline.device, pipeline.dtype) / 127.5 - 1
         back = to_pixels(vae.decode(vae.encode(frames))[0])
         psnrs.append(psnr(clip.frames, back))
         true.append(flicker(clip.frames))
         decoded.append(flicker(back))
-    return Fidelity(psnr_db=tuple(psnrs), flicker_true=float(np.mean(true)), flicker_decoded=float(np.mean(decoded)))
+        observed.append(observe(clip.scene, back, defaults.fps))
+    return Fidelity(
+        psnr_db=tuple(psnrs),
+        flicker_true=float(np.mean(true)),
+        flicker_decoded=float(np.mean(decoded)),
+        observed=tuple(observed),
+    )

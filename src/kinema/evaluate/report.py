@@ -38,6 +38,7 @@ def build_report(
     scores = summarise([_judge(answer) for answer in answers if answer.case.source != "free"])
     free = summarise([_judge(answer) for answer in answers if answer.case.source == "free"]).seen
     truth, shuffled = parser_truth(observed), parser_shuffled(observed)
+    decoded = parser_truth(fidelity.observed)
     motion = motion_statistics(
         [[thing.track for thing in answer.observation.objects] for answer in answers], fps=answers[0].fps
     )
@@ -56,8 +57,10 @@ def build_report(
         "parser": {
             "truth": _mean_of_axes(truth),
             "shuffled": _mean_of_axes(shuffled),
+            "decoded": _mean_of_axes(decoded) if decoded else None,
             "truth_by_axis": _intervals(truth),
             "shuffled_by_axis": _intervals(shuffled),
+            "decoded_by_axis": _intervals(decoded),
         },
         "vae": {
             "psnr_db": fmean(fidelity.psnr_db),
