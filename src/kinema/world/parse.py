@@ -297,7 +297,7 @@ def _observe(
     observation = Observation(
         objects=tuple(objects),
         relations=_relations(objects),
-        action=action,
+        action=_possible(action, looks[0][0]) if looks else action,
         direction=motion.direction if motion else None,
         camera=camera.move,
         camera_direction=camera.direction,
@@ -321,6 +321,13 @@ def _fit(sight: _Sight, poses: Poses, path: CameraPath, size_px: tuple[int, int]
         lanes=lanes,
         is_grounded=not sight.moves,
     )
+
+
+def _possible(action: Action | None, shape: Shape) -> Action | None:
+    """Give the action that a shape known from its like ones can do, for one that its own outlines seem to do."""
+    if action is None or shape in ACTION_SHAPES[action]:
+        return action
+    return "roll" if shape in ACTION_SHAPES["roll"] else "slide"
 
 
 def _upright(action: Action | None) -> Poses:
