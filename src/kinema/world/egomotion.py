@@ -158,8 +158,9 @@ def _noise(luma: Floats, background: NDArray[np.bool_]) -> float:
     """Measure how much the finest details of the background change between the first two frames."""
     first, second = _detail(luma[:2], background[:2], FINE)[[0, -1]]
     # High up in the picture clouds drift.
-    seen = background[:2].all(axis=0)[len(first) // 4 :]
-    change = np.sqrt(np.minimum(np.abs(second - first), CAP))[len(first) // 4 :]
+    top = len(first) // 4
+    seen = (background[0] & background[:2][-1])[top:]
+    change = np.sqrt(np.minimum(np.abs(second - first), CAP))[top:]
     return float(change[seen].mean()) if seen.any() else 0.0
 
 
