@@ -37,6 +37,7 @@ from kinema.serve.mcp_http import install_mcp
 from kinema.serve.moderation import PolicyFile
 from kinema.serve.openapi import install_openapi
 from kinema.serve.outward import Outward
+from kinema.serve.own_site import OwnSite
 from kinema.serve.pictures import Pictures
 from kinema.serve.requests import Desk
 from kinema.serve.sender import Sender
@@ -97,6 +98,7 @@ def make_app(
     install_mcp(app)
     install_openapi(app)
     install_faults(app)
+    app.add_middleware(OwnSite)
     app.add_middleware(RequestIds, tally=tally)
     return app
 
