@@ -8,7 +8,7 @@ from kinema.serve.faults import error_body
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OWN = (b"", b"same-origin", b"none")
-"""What browsers say of the page's own requests and of those that a person typed (Fetch metadata); others say nothing."""
+"""What browsers say of the page's own requests, and of those that a person typed; other clients say nothing."""
 
 
 class OwnSite:
