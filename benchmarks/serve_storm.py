@@ -3,8 +3,9 @@
 python benchmarks/serve_storm.py [--kills N] [--clients N] [--workers N] > benchmarks/serve_storm_HW_YYYYMM.md
 
 API and workers are processes of their own with the real code, but for the network: a faked pipeline gives grey pictures
-after some short steps. Every victim is chosen at random, killed with SIGKILL and started again at once. Clients create,
-cancel and delete over HTTP and try again, with the same idempotency key, until they have an answer. Then all is quiet:
+after some short steps. A kill waits until somebody got an answer since the one before; then a victim is chosen at
+random, killed with SIGKILL and started again at once. Clients create, cancel and delete over HTTP and try again, with
+the same idempotency key, until they have an answer. Then all is quiet:
 
 - lost: a job that a client was promised and did not delete is not there, or is completed without its file;
 - published twice: more than one `video.completed` of a job, or two jobs for one key;
@@ -126,6 +127,18 @@ class Ledger:
     deleted: set[str] = dataclasses.field(default_factory=set)
     asked: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     completed_seen: set[str] = dataclasses.field(default_factory=set)
+    in_storm: int = 0
+    """Orders that were taken before the last kill."""
+
+    async def next_answer(self, patience_s: float = 120.0) -> None:
+        """Wait until the server has answered somebody once more."""
+        deadline = time.monotonic() + patience_s
+        before = self._answers()
+        while self._answers() == before and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    def _answers(self) -> int:
+        return sum(self.asked[method] for method in ("POST", "GET", "DELETE"))
 
 
 class Client:
@@ -233,9 +246,11 @@ async def storm(options: argparse.Namespace, store: str, ledger: Ledger) -> coll
             clients = [Client(http, ledger, f"client {i}", options.seed * 1000 + i) for i in range(options.clients)]
             tasks = [asyncio.create_task(client.use(stop)) for client in clients]
             for _ in range(options.kills):
-                await asyncio.sleep(chance.uniform(0.05, options.gap_s))
+                await ledger.next_answer()  # or it would only kill what has not started yet
+                await asyncio.sleep(chance.uniform(0, options.gap_s))
                 victim = "api" if chance.random() < 0.5 else chance.choice(place.names()[1:])
                 await asyncio.to_thread(place.kill, victim)
+            ledger.in_storm = len(ledger.created)
             stop.set()
             await asyncio.gather(*tasks)
             await _quiet(store, options.patience_s)
@@ -317,7 +332,8 @@ def main() -> int:
     refused = sum(ledger.asked[code] for code in ("429", "500", "502", "503"))
     rows: dict[str, object] = {
         "kills of the API": kills["api"], "kills of workers": kills["worker"], "seconds": round(took_s),
-        "orders taken": len(ledger.created), "deleted": len(ledger.deleted),
+        "orders taken": len(ledger.created), "of them before the last kill": ledger.in_storm,
+        "deleted": len(ledger.deleted),
         **{f"{status} at the end": count for status, count in sorted(kept.items())},
         "most attempts of one job": most, "answers of 429 or 5xx": refused,
         **{f"**{name}**": len(found) for name, found in wrong.items()},
