@@ -16,7 +16,7 @@ STREAMS = r"/events$"
 
 
 @pytest.mark.parametrize(
-    ("phases", "examples"), [("fuzzing", 5), pytest.param("coverage,fuzzing", 60, marks=pytest.mark.slow)]
+    ("phases", "examples"), [("fuzzing", 5), pytest.param("coverage,fuzzing", 10, marks=pytest.mark.slow)]
 )
 def test_nothing_that_is_asked_makes_an_error_of_the_server_or_an_undocumented_status(
     open_place: Callable[..., Place], tmp_path: Path, phases: str, examples: int
