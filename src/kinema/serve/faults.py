@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from kinema.errors import JobNotFound, KinemaError, MediaError, SpecError
 from kinema.serve.job import KeyReused, QueueFull
@@ -40,7 +41,8 @@ def error_body(status: int, message: str, code: str, param: str | None = None) -
 
 def install_faults(app: FastAPI) -> None:
     """Make the app answer every error in this shape."""
-    for kind in (Fault, KinemaError, *_AWAY, sa.exc.DataError, HTTPException, RequestValidationError, ValidationError):
+    ours = (Fault, KinemaError, *_AWAY, sa.exc.DataError)
+    for kind in (*ours, HTTPException, ClientDisconnect, RequestValidationError, ValidationError):
         app.add_exception_handler(kind, _answer)
 
 
@@ -74,6 +76,8 @@ def as_fault(error: Exception) -> Fault:
     if isinstance(error, _AWAY):
         logger.error("the store is away: %s", getattr(error, "orig", error))
         return Fault(503, "the store is away; try again soon", code="store_away", headers={"retry-after": "2"})
+    if isinstance(error, ClientDisconnect):
+        return Fault(400, "the request broke off before its end", code="incomplete_request")  # nobody reads it
     if isinstance(error, HTTPException):
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
         return Fault(error.status_code, str(error.detail), code=code, headers=dict(error.headers or {}))
