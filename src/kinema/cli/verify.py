@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
 
 def to_json(found: "Verification") -> dict[str, object]:
     """The answer as plain values."""
-    from kinema.provenance.verify import NO_PROOF
+    from kinema.provenance.proof import NO_PROOF
 
     return {
         "file": str(found.path),
@@ -64,7 +64,7 @@ def to_json(found: "Verification") -> dict[str, object]:
 
 
 def _show(found: "Verification") -> None:
-    from kinema.provenance.verify import NO_PROOF
+    from kinema.provenance.proof import NO_PROOF
 
     print(found.path)
     for mark in found.marks:

@@ -13,11 +13,6 @@ from kinema.provenance.mark import AIGC_KEY, LABEL_KEY, RECORD_KEY, record_diges
 
 Outcome = Literal["found", "not found", "broken", "not checked"]
 
-NO_PROOF = (
-    "That a mark is missing proves nothing: every one of them can be taken off. "
-    "Only a trusted signature ties a file to whoever holds the key."
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:

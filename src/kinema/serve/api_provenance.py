@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 
 from kinema.errors import MediaError
 from kinema.provenance.authority import trusted_roots
-from kinema.provenance.verify import NO_PROOF
+from kinema.provenance.proof import NO_PROOF
 from kinema.serve.api_videos import ApiIs, CallerIs
 from kinema.serve.faults import Fault
 from kinema.serve.forms import Upload, read_body

@@ -189,7 +189,8 @@ class Tools:
         caller = self.caller(ctx.headers)
 
         def work() -> dict[str, Any]:
-            from kinema.provenance.verify import NO_PROOF, verify
+            from kinema.provenance.proof import NO_PROOF
+            from kinema.provenance.verify import verify
 
             artefact = self._finished(video_id, caller).artefacts["video"]
             with tempfile.TemporaryDirectory(prefix="kinema-") as folder:

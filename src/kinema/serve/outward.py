@@ -103,7 +103,8 @@ class Outward:
             connection = self._connect(parts.scheme, host, address, port)
         except OSError as error:
             raise Unreachable(f"{host} cannot be reached: {error.strerror or error}") from None
-        clock = threading.Timer(self.timeout_s, _cut, [connection.sock])
+        is_late = threading.Event()
+        clock = threading.Timer(self.timeout_s, _cut, [connection.sock, is_late])
         clock.daemon = True
         clock.start()
         try:
@@ -112,7 +113,7 @@ class Outward:
             answer = connection.getresponse()
             kind = answer.headers.get_content_type()
             content = answer.read(self.max_bytes + 1) if read else b""
-            whole = not read or (answer.length in (None, 0) and clock.is_alive())
+            whole = not is_late.is_set() and (not read or answer.length in (None, 0))
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"{host} gave no answer: {type(error).__name__}") from None
         finally:
@@ -150,6 +151,7 @@ def _is_public(address: Address) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
-def _cut(plain: socket.socket) -> None:
+def _cut(plain: socket.socket, is_late: threading.Event) -> None:
+    is_late.set()  # before what the reader takes for an end
     with contextlib.suppress(OSError):
         plain.shutdown(socket.SHUT_RDWR)
