@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kinema.diffusion.objective import flow_matching_loss, interpolate
 from kinema.generate.device import choose_device
+from kinema.generate.estimate import wait_for
 from kinema.model import PRESETS, DiT
 from kinema.shapes import VideoShape
 from kinema.train.blocks import compile_parts, recompute_blocks
@@ -34,22 +35,16 @@ PRODUCT = 8192
 """Side of the matrices whose product counts as the device's peak; on a CPU an eighth."""
 
 
-def wait(device: torch.device) -> None:
-    """Let the device finish what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def peak_flops(device: torch.device) -> float:
     """Operations per second of a large product in bfloat16: the median of ten."""
     side = PRODUCT if device.type == "cuda" else PRODUCT // 8
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     times = []
     for _ in range(12):
-        wait(device)
+        wait_for(device)
         began = time.perf_counter()
         a @ b
-        wait(device)
+        wait_for(device)
         times.append(time.perf_counter() - began)
     return 2 * side**3 / statistics.median(times[2:])
 
@@ -97,7 +92,7 @@ def main() -> None:
     optimizers = build_optimizers(networks.named_parameters(), OptimConfig(learning_rate=1e-5))
 
     def step() -> float:
-        wait(device)
+        wait_for(device)
         began = time.perf_counter()
         noise = torch.randn_like(data)
         with autocast(device, "bfloat16"):
@@ -108,7 +103,7 @@ def main() -> None:
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        wait(device)
+        wait_for(device)
         return time.perf_counter() - began
 
     first = step()

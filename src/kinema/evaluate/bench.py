@@ -22,7 +22,7 @@ import torch
 from kinema.errors import SpecError
 from kinema.evaluate.memory import peak_memory_bytes
 from kinema.evaluate.stopwatch import Stopwatch
-from kinema.generate.device import DTYPES, choose_device, choose_dtype
+from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name
 from kinema.generate.pipeline import Pipeline
 from kinema.model import load_model
 from kinema.spec import VideoSpec
@@ -123,7 +123,7 @@ def compare(
 ) -> Comparison:
     """Measure the named sides. Raises SpecError where diffusers is asked for and not installed."""
     chosen = choose_device(device)
-    number_type = str(choose_dtype(dtype, chosen)).removeprefix("torch.")
+    number_type = dtype_name(choose_dtype(dtype, chosen))
     if "diffusers" in sides:
         _diffusers()
     specs = requests(folder, rounds, request)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name
-from kinema.generate.estimate import matrix_rate
+from kinema.generate.estimate import matrix_rate, wait_for
 from kinema.generate.plan import make_plan
 from kinema.spec import VideoSpec
 
@@ -55,15 +55,10 @@ def memory_rate(device: torch.device) -> float:
     source = torch.ones(_PROBE_BYTES // 4, device=device)
     target = torch.empty_like(source)
     target.copy_(source)
-    _wait(device)
+    wait_for(device)
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < _PROBE_S:
         target.copy_(source)
-        _wait(device)
+        wait_for(device)
         count += 1
     return 2 * _PROBE_BYTES * count / (time.perf_counter() - began)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from kinema.generate.estimate import wait_for
+
 
 class Stopwatch:
     """Adds up the time of stages; waits for the device at both ends of each, so that a stage pays for its own work."""
@@ -26,12 +28,12 @@ class Stopwatch:
     @contextlib.contextmanager
     def measure(self, stage: str, without: tuple[str, ...] = ()) -> Iterator[None]:
         """Count the time of a block for a stage, but for what the stages `without` take of it."""
-        self._wait()
+        wait_for(self._device)
         began, apart = time.perf_counter(), sum(self._seconds.get(each, 0.0) for each in without)
         try:
             yield
         finally:
-            self._wait()
+            wait_for(self._device)
             spent = time.perf_counter() - began
             spent -= sum(self._seconds.get(each, 0.0) for each in without) - apart
             self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
@@ -45,7 +47,3 @@ class Stopwatch:
                 return method(*arguments, **options)
 
         setattr(owner, name, timed)
-
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)

@@ -69,16 +69,17 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     left = torch.ones(_PROBE_SIDE, _PROBE_SIDE, device=device, dtype=dtype)
     right = left.clone()
     torch.mm(left, right)
-    _wait(device)
+    wait_for(device)
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < _PROBE_S:
         torch.mm(left, right)
-        _wait(device)
+        wait_for(device)
         count += 1
     return 2 * _PROBE_SIDE**3 * count / (time.perf_counter() - began)
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Let a device finish what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

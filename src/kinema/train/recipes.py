@@ -17,7 +17,7 @@ from kinema.train.config import (
 )
 
 RECIPES: dict[str, Recipe] = {
-    # Two CPU cores, five hours; the shipped weights saw a third of the transformer's clips.
+    # A night on two CPU cores, not measured from end to end: the shipped weights came another way (see their card).
     "mini": Recipe(
         preset="mini",
         corpus=CorpusConfig(clips=16_256),
