@@ -14,7 +14,7 @@ from kinema.checkpoint.weights import read_json
 from kinema.errors import CheckpointError
 from kinema.model.clip import ImageEncoder
 from kinema.model.dit import DiT
-from kinema.model.folder import SHIPPED, load_model
+from kinema.model.folder import SHIPPED, load_model, may_read_frames
 from kinema.model.hub import installed
 from kinema.model.presets import PRESETS, ModelPreset
 from kinema.model.text import TextEncoder
@@ -93,7 +93,7 @@ def _known(name: str, preset: ModelPreset) -> KnownModel:
 
 
 def _reads_frames(folder: Path) -> bool:
-    return bool(read_json(folder / "model_index.json").get("expand_timesteps", False))
+    return may_read_frames(read_json(folder / "model_index.json"))
 
 
 def abilities(*, condition_channels: int, needs_last: bool, reads_image_tokens: bool, reads_frames: bool) -> str:

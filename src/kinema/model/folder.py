@@ -1,6 +1,7 @@
 """Models on disk: load one by name, folder or hub id, and save one, as a diffusers pipeline folder (`WanPipeline`)."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -36,6 +37,9 @@ from kinema.model.vae import VideoVAE
 from kinema.spec import ModelDefaults
 
 T = TypeVar("T")
+
+READS_FRAMES = "_reads_frames"
+"""Our key in `model_index.json` for models whose tokens diffusers cannot give times of their own; it skips such keys."""
 
 SHIPPED = Path(__file__).parents[1] / "weights"
 """Where the models that come with the package are: one folder per name."""
@@ -130,7 +134,7 @@ def _load_pipeline(folder: Path, device: torch.device | str, dtype: torch.dtype)
         dit_low=low,
         boundary=index.get("boundary_ratio") if low is not None else None,
         image=image,
-        reads_frames=bool(index.get("expand_timesteps", False)),
+        reads_frames=may_read_frames(index),
         causal=_read(CausalConfig, folder / CAUSAL_FILE),
         folder=folder,
         scheduler=scheduler,
@@ -236,14 +240,21 @@ def save_model(model: Model, folder: str | Path) -> None:
     write_json(_index(model, scheduler["_class_name"]), folder / "model_index.json")
 
 
+def may_read_frames(index: Mapping[str, Any]) -> bool:
+    """Whether given frames may stand among those being made, by what `model_index.json` holds."""
+    return bool(index.get(READS_FRAMES, index.get("expand_timesteps", False)))
+
+
 def _index(model: Model, scheduler: str) -> dict[str, Any]:
     """What diffusers reads first: which class each part is of."""
     dit, nothing = ["diffusers", "WanTransformer3DModel"], [None, None]
-    index = {
+    # diffusers spreads times over tokens of 2 x 2 cells, whatever the patch is; equal times need no spreading.
+    spreads = model.dit.config.patch_size[1:] == (2, 2)
+    index: dict[str, Any] = {
         "_class_name": "WanPipeline",
         "_diffusers_version": "0.38.0",
         "boundary_ratio": model.boundary,
-        "expand_timesteps": model.reads_frames,
+        "expand_timesteps": model.reads_frames and spreads,
         "scheduler": ["diffusers", scheduler],
         "text_encoder": ["transformers", "UMT5EncoderModel"],
         "tokenizer": ["transformers", type(model.tokenizer.tokenizer).__name__],
@@ -251,6 +262,8 @@ def _index(model: Model, scheduler: str) -> dict[str, Any]:
         "transformer_2": nothing if model.dit_low is None else dit,
         "vae": ["diffusers", "AutoencoderKLWan"],
     }
+    if model.reads_frames and not spreads:
+        index[READS_FRAMES] = True
     if model.condition_channels:
         has = model.image is not None
         index["_class_name"] = "WanImageToVideoPipeline"
