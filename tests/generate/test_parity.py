@@ -142,5 +142,5 @@ def test_diffusers_makes_the_same_of_the_shipped_model():
     apart = np.abs(pipeline(spec).frames - frames * 255)
     assert apart.max() < 3, (
         apart.max()
-    )  # float32 in another order, three times through guidance; unequal times give 100
+    )  # float32 in another order, through guidance
     assert apart.mean() < 0.5, apart.mean()  # ours are whole numbers
