@@ -39,7 +39,7 @@ from kinema.spec import ModelDefaults
 T = TypeVar("T")
 
 READS_FRAMES = "_reads_frames"
-"""Our key in `model_index.json` for models whose tokens diffusers cannot give times of their own; it skips such keys."""
+"""Our key in `model_index.json` for models whose tokens diffusers cannot give times of their own; it skips it."""
 
 SHIPPED = Path(__file__).parents[1] / "weights"
 """Where the models that come with the package are: one folder per name."""
