@@ -55,6 +55,17 @@ def test_phases_set_the_sizes_and_every_clip_comes_once_per_epoch(words):
     assert sorted(order[:12]) == sorted(order[12:24]) == list(range(12))
 
 
+def test_steps_of_pictures_follow_steps_of_clips():
+    config = dataclasses.replace(CONFIG, phases=(), pictures=12)
+    sizes, start = [], 0
+    while start < config.clips:
+        sizes.append((config.phase(start, 17).frames, config.size_at(start)))
+        start += sizes[-1][1]
+    assert sizes == [(17, 4), (1, 12), (17, 4), (1, 12), (17, 4), (1, 12)]
+    late = dataclasses.replace(config, phases=(Phase(until=0.1, frames=1, batch_size=3),))  # ends within a round
+    assert [late.phase(start, 17).frames for start in (0, 3, 6, 18, 22)] == [1, 1, 1, 17, 1]
+
+
 def test_processes_that_work_ahead_change_nothing(words):
     assert same(run(Feed(words, CONFIG)), run(Feed(words, dataclasses.replace(CONFIG, workers=1), workers=1)))
 

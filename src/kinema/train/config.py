@@ -118,12 +118,16 @@ class PhasedStage(StageConfig):
 
     phases: tuple[Phase, ...] = ()
     """Lengths of the clips over time: single frames first teach pictures quickly. Empty: whole clips throughout."""
+    pictures: int = 0
+    """Clips of which a single frame is learnt from, in a step of their own after every step of whole clips."""
 
     def phase(self, clips_seen: int, frames: int) -> Phase:
-        """Give the phase of the step after `clips_seen`; after the last one, whole clips of `frames`."""
+        """Give the phase of the step after `clips_seen`; after the last one, whole clips of `frames` and pictures."""
         for phase in self.phases:
             if clips_seen < phase.until * self.clips:
                 return phase
+        if clips_seen % (self.batch_size + self.pictures) >= self.batch_size:
+            return Phase(until=1.0, frames=1, batch_size=self.pictures)
         return Phase(until=1.0, frames=frames, batch_size=self.batch_size)
 
     def size_at(self, clips_seen: int) -> int:
