@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from kinema import config as config_io
 from kinema.checkpoint.lock import only_run
-from kinema.errors import DataError
+from kinema.errors import DataError, SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.spec import VideoSpec
 from kinema.train.config import Recipe
@@ -92,6 +93,18 @@ def test_a_run_goes_on_from_another_model(folder, tmp_path):
     for name, weight in old.dit.named_parameters():
         assert torch.allclose(weight, new.dit.get_parameter(name), atol=0.05), name
     assert old.tokenizer.encode(["a red ball"])[0].equal(new.tokenizer.encode(["a red ball"])[0])
+
+
+def test_an_autoencoder_can_be_kept_as_it_is(folder, tmp_path):
+    recipe = dataclasses.replace(RECIPES["tiny"], vae=dataclasses.replace(RECIPES["tiny"].vae, clips=0))
+    with pytest.raises(SpecError, match="none of this size; give --init MODEL"):
+        Run(recipe, tmp_path / "random", score).run(["corpus", "vae"])
+    Run(recipe, tmp_path / "kept", score, init=str(folder / "model")).run(["corpus", "vae"])
+    kept = load_file(tmp_path / "kept" / "vae.safetensors")
+    old = Pipeline.load(str(folder / "model"), "cpu", "float32").model.vae.state_dict()
+    assert all(torch.equal(kept[name], old[name]) for name in old)
+    with pytest.raises(SpecError, match="clips=0 is no run"):
+        dataclasses.replace(recipe.flow, clips=0)
 
 
 def test_a_stage_without_the_ones_before_it_says_which_is_missing(tmp_path):

@@ -4,7 +4,7 @@ A run is measured in clips, never in steps: a schedule stated in clips means the
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from kinema.diffusion.objective import TimeSampling
 from kinema.errors import SpecError
@@ -101,6 +101,9 @@ class StageConfig:
     checkpoint_every: int = 4_000
     """Clips between two checkpoints."""
 
+    least_clips: ClassVar[int] = 1
+    """Fewest clips that a stage of this kind may be asked for."""
+
     def size_at(self, clips_seen: int) -> int:  # noqa: ARG002 - the same throughout; stages with phases differ
         """Clips of the step that starts after `clips_seen`."""
         return self.batch_size
@@ -108,8 +111,9 @@ class StageConfig:
     def __post_init__(self) -> None:
         """Refuse sizes that make no run."""
         for name in ("clips", "batch_size", "validate_every", "sample_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"{name}={getattr(self, name)} is no run; give a number of at least 1")
+            least = self.least_clips if name == "clips" else 1
+            if getattr(self, name) < least:
+                raise SpecError(f"{name}={getattr(self, name)} is no run; give a number of at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +141,9 @@ class PhasedStage(StageConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class VAEStage(PhasedStage):
-    """Training of the video autoencoder."""
+    """Training of the video autoencoder; `clips` = 0 takes that of the model to go on from as it is."""
 
+    least_clips = 0
     decoder_only: bool = False
     """Whether the encoder stays as it is, so that its latents, and what was learnt on them, stay good."""
     kl_weight: float = 1e-4

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from kinema import config as config_io
+from kinema.errors import SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.model import Model, Tokenizer, load_model
 from kinema.model.dit import DiT
@@ -81,8 +82,9 @@ class Run(StagedRun):
             return
         torch.manual_seed(self.recipe.vae.seed)
         vae = VideoVAE(self.preset.vae)
-        if self._init is not None:
-            _inherit(vae, self._init.vae, "autoencoder")
+        inherited = self._init is not None and _inherit(vae, self._init.vae, "autoencoder")
+        if self.recipe.vae.clips == 0 and not inherited:
+            raise SpecError("vae.clips=0 keeps an autoencoder, but there is none of this size; give --init MODEL")
         task = VAETask(vae.to(self.device), self._corpus, self.recipe.vae)
         averaged = copy.deepcopy(task.networks)
         train(task, self.recipe.vae, self.folder / "vae", averaged)
@@ -156,13 +158,15 @@ class Run(StagedRun):
         return Tokenizer.load(self._files.need("tokenizer", "tokenizer"))
 
 
-def _inherit(network: nn.Module, source: nn.Module, name: str) -> None:
-    """Start from the weights of `source`, or say that a network of another size starts from random ones."""
+def _inherit(network: nn.Module, source: nn.Module, name: str) -> bool:
+    """Start from the weights of `source`; False, and a warning, if it has another size and ours stays random."""
     theirs = source.state_dict()
-    if {key: value.shape for key, value in network.state_dict().items()} == {k: v.shape for k, v in theirs.items()}:
+    same = {key: value.shape for key, value in network.state_dict().items()} == {k: v.shape for k, v in theirs.items()}
+    if same:
         network.load_state_dict(theirs)
     else:
         logger.warning("the %s to go on from has another size; ours starts from random weights", name)
+    return same
 
 
 def scored_prompts(corpus: Corpus, tokenizer: Tokenizer) -> list[Caption]:
