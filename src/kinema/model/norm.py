@@ -24,12 +24,21 @@ class RMSNorm(nn.Module):
 def rms_norm(x: Float[Tensor, "*vectors d"], weight: Float[Tensor, " d"], eps: float) -> Float[Tensor, "*vectors d"]:
     """Give weight * x / sqrt(mean(x^2) + eps), in the data type of x.
 
-    Where nothing is to be differentiated PyTorch's own norm is four times as fast (80 tokens of 256 channels).
+    On a CPU, PyTorch's own norm writes its steps to new memory in float32, where the system hands out pages one by one:
+    eight times as slow for 640 vectors of 256 channels in bfloat16.
     """
-    if not torch.is_grad_enabled():
+    if torch.is_grad_enabled():
+        y: Tensor = _RMSNorm.apply(x, weight, eps)[0]
+        return y
+    if x.device.type != "cpu":
         return F.rms_norm(x, x.shape[-1:], weight.to(x.dtype), eps)
-    y: Tensor = _RMSNorm.apply(x, weight, eps)[0]
-    return y
+    return (x * weight.to(x.dtype)).mul_(inverse_rms(x, eps))
+
+
+def inverse_rms(x: Float[Tensor, "*vectors d"], eps: float) -> Float[Tensor, "*vectors 1"]:
+    """Give 1 / sqrt(mean(x^2) + eps), computed in float32 at least, in the data type of x."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    return torch.rsqrt(norm.square() / x.shape[-1] + eps).to(x.dtype)
 
 
 def outer(scale: Float[Tensor, "n 1"], weight: Float[Tensor, " d"]) -> Float[Tensor, "n d"]:
@@ -46,9 +55,8 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-        inverse_rms = torch.rsqrt(norm.square() / x.shape[-1] + eps).to(x.dtype).reshape(-1, 1)
-        return outer(inverse_rms, weight.to(x.dtype)).view(x.shape).mul_(x), inverse_rms
+        inverse = inverse_rms(x, eps).reshape(-1, 1)
+        return outer(inverse, weight.to(x.dtype)).view(x.shape).mul_(x), inverse
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: tuple[Tensor, Tensor]) -> None:
@@ -58,10 +66,10 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
         """Differentiate y = w x / r: dx = w dy / r - x (x . w dy) / (d r^3), dw = the sum of x dy / r over vectors."""
-        x, weight, inverse_rms = ctx.saved_tensors
+        x, weight, inverse = ctx.saved_tensors
         width, weight_x = x.shape[-1], weight.to(x.dtype)
         product = (grad_y * x).reshape(-1, width)
-        grad_weight = torch.mm(inverse_rms.view(1, -1), product).view(-1).to(weight.dtype)
-        along_x = torch.mm(product, weight_x[:, None]) * inverse_rms**3 / -width
-        grad = outer(inverse_rms, weight_x).view(x.shape).mul_(grad_y)
+        grad_weight = torch.mm(inverse.view(1, -1), product).view(-1).to(weight.dtype)
+        along_x = torch.mm(product, weight_x[:, None]) * inverse**3 / -width
+        grad = outer(inverse, weight_x).view(x.shape).mul_(grad_y)
         return grad.addcmul_(x, outer(along_x, torch.ones_like(weight_x)).view(x.shape)), grad_weight, None
