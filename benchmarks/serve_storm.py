@@ -10,7 +10,8 @@ the same idempotency key, until they have an answer. Then all is quiet:
 - lost: a job that a client was promised and did not delete is not there, or is completed without its file;
 - published twice: more than one `video.completed` of a job, or two jobs for one key;
 - stuck: a job that has not ended;
-- resurrected: a job that a client deleted is there again, or its row or files are still there.
+- resurrected: a job that a client deleted is there again, or its row or files are still there;
+- ended by itself: the API or a worker was gone before anybody killed it.
 
 Exit code 1 if any of them is above 0.
 """
@@ -111,7 +112,7 @@ def run_worker(store: str, step_s: float) -> None:
 
 def faked_worker(store: Store, artefacts: Artefacts, step_s: float) -> worker_module.Worker:
     """A worker with the faked pipeline; its sweeps are often."""
-    worker_module.SWEEP_S = 0.5
+    worker_module.SWEEP_S = worker_module.SEARCH_S = 0.5
     worker = worker_module.Worker(store, artefacts, ("mini",), settings=QUEUE, marks=UNMARKED)
     worker._pipelines["mini"] = FakedPipeline(step_s)  # type: ignore[assignment]
     worker.leases.offer("mini", json.dumps(to_dict(MODEL)))
@@ -206,17 +207,28 @@ class Place:
             self._make[f"worker {i}"] = lambda: context.Process(target=run_worker, args=(store, step_s), daemon=True)
         self._running: dict[str, BaseProcess] = {}
         self.kills: collections.Counter[str] = collections.Counter()
+        self.faults: list[str] = []
+        """What ended by itself, and with which exit code."""
         for name in self._make:
             self._start(name)
 
     def kill(self, name: str) -> None:
         """Kill a process with SIGKILL, and start it again."""
         process = self._running[name]
-        assert process.pid
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.join()
-        self.kills[name.partition(" ")[0]] += 1
+        if process.exitcode == -signal.SIGKILL:
+            self.kills[name.partition(" ")[0]] += 1
+        else:
+            self._note(name)
         self._start(name)
+
+    def start_ended(self) -> None:
+        """Start again what ended by itself."""
+        for name, process in self._running.items():
+            if process.exitcode is not None:
+                self._note(name)
+                self._start(name)
 
     def names(self) -> list[str]:
         """All there are."""
@@ -228,13 +240,16 @@ class Place:
             process.kill()
             process.join()
 
+    def _note(self, name: str) -> None:
+        self.faults.append(f"{name}: exit code {self._running[name].exitcode}")
+
     def _start(self, name: str) -> None:
         self._running[name] = self._make[name]()
         self._running[name].start()
 
 
-async def storm(options: argparse.Namespace, store: str, ledger: Ledger) -> collections.Counter[str]:
-    """Let clients and death loose, then wait until all is quiet; returns how often what was killed."""
+async def storm(options: argparse.Namespace, store: str, ledger: Ledger) -> Place:
+    """Let clients and death loose, then wait until all is quiet; the place says what was killed, and what was not."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     chance = random.Random(options.seed)
@@ -250,16 +265,17 @@ async def storm(options: argparse.Namespace, store: str, ledger: Ledger) -> coll
                 await asyncio.sleep(chance.uniform(0, options.gap_s))
                 victim = "api" if chance.random() < 0.5 else chance.choice(place.names()[1:])
                 await asyncio.to_thread(place.kill, victim)
+                place.start_ended()
             ledger.in_storm = len(ledger.created)
             stop.set()
             await asyncio.gather(*tasks)
-            await _quiet(store, options.patience_s)
+            await _quiet(store, place, options.patience_s)
     finally:
         place.stop()
-    return place.kills
+    return place
 
 
-async def _quiet(store: str, patience_s: float) -> None:
+async def _quiet(store: str, place: Place, patience_s: float) -> None:
     opened = Store.open(store)
     deadline = time.monotonic() + patience_s
     left = sa.select(sa.func.count()).where(sa.or_(JOBS.c.status.not_in(ENDED), JOBS.c.is_deleted))
@@ -267,6 +283,7 @@ async def _quiet(store: str, patience_s: float) -> None:
         with opened.read() as db:
             if db.execute(left).scalar_one() == 0:
                 break
+        place.start_ended()
         await asyncio.sleep(0.5)
     opened.close()
 
@@ -317,21 +334,21 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kinema-storm-") as folder:
         store = str(Path(folder) / "store")
         Store.open(store).close()
-        kills = asyncio.run(storm(options, store, ledger))
+        place = asyncio.run(storm(options, store, ledger))
         took_s = time.monotonic() - began
         opened = Store.open(store)
         with opened.read() as db:
             kept = dict(db.execute(sa.select(JOBS.c.status, sa.func.count()).group_by(JOBS.c.status)).all())
             most = db.execute(sa.select(sa.func.max(JOBS.c.attempt))).scalar_one()
         opened.close()
-        wrong = judge(store, ledger)
+        wrong = {**judge(store, ledger), "ended by itself": place.faults}
     command = shlex.join(["python", *sys.argv])
     print(f"`{command}` at {commit()}, {cpu_name()}, {os.cpu_count()} cores, load {load:.1f} at the start,")
     print(f"Python {platform.python_version()}, SQLAlchemy {sa.__version__}\n")
     print("| what | count |\n|---|---|")
     refused = sum(ledger.asked[code] for code in ("429", "500", "502", "503"))
     rows: dict[str, object] = {
-        "kills of the API": kills["api"], "kills of workers": kills["worker"], "seconds": round(took_s),
+        "kills of the API": place.kills["api"], "kills of workers": place.kills["worker"], "seconds": round(took_s),
         "orders taken": len(ledger.created), "of them before the last kill": ledger.in_storm,
         "deleted": len(ledger.deleted),
         **{f"{status} at the end": count for status, count in sorted(kept.items())},

@@ -1,8 +1,11 @@
 """Files of jobs: in a folder by default, in a bucket by URL. Names are made by us, never from a person's text."""
 
+import contextlib
 import os
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from kinema.errors import JobError
 
 _NAME = re.compile(r"[\w-]+(?:/[\w.-]+)*")
 _CHUNK_BYTES = 1 << 18
+_REMOVE_WAITS_S = (0.0, 0.01, 0.05, 0.2)
+"""Pauses before each try at removing a folder that others remove, or write into, at the same time."""
 
 
 class Artefacts:
@@ -79,9 +84,23 @@ class Artefacts:
         return sorted(f"{folder}/{each.rstrip('/').rpartition('/')[2]}" for each in found if ".partial" not in each)
 
     def remove(self, folder: str) -> None:
-        """Remove a folder with all its files; harmless when there is none."""
+        """Remove a folder with all its files; harmless when there is none, or when others remove it too.
+
+        Raises OSError when something is left, because somebody goes on writing into it or the disk does not allow it.
+        """
         place = self._place(folder)
-        if self._fs.exists(place):
+        for wait_s in _REMOVE_WAITS_S:
+            time.sleep(wait_s)
+            if self._is_local:
+                shutil.rmtree(place, ignore_errors=True)  # passes over what is gone already, and takes the rest
+            else:
+                self._rm(place)
+            if not self._fs.exists(place):
+                return
+        self._rm(place)
+
+    def _rm(self, place: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
             self._fs.rm(place, recursive=True)
 
     @property

@@ -313,6 +313,20 @@ def sweepable(store: Store, now: float, limit: int = 100) -> Sequence[str]:
         return list(db.execute(query).scalars())
 
 
+def abandoned(store: Store, folders: Sequence[str]) -> list[str]:
+    """Those of these folders, listed before this is called, that belong to no job: a job's row is older than its files.
+
+    A worker that was late leaves one when it is killed between writing and hearing that the job is gone.
+    """
+    left: list[str] = []
+    for start in range(0, len(folders), 500):
+        ids = {folder.rpartition("/")[2]: folder for folder in folders[start : start + 500]}
+        with store.read() as db:
+            known = set(db.execute(sa.select(JOBS.c.id).where(JOBS.c.id.in_(ids))).scalars())
+        left += [folder for job_id, folder in ids.items() if job_id not in known]
+    return left
+
+
 def forget(store: Store, job_id: str, now: float, settings: QueueSettings) -> None:
     """Remove a job's row and its events, and what is known of old requests; its files must be gone already."""
     with store.write() as db:

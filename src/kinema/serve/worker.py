@@ -32,7 +32,7 @@ from kinema.serve.artefacts import Artefacts
 from kinema.serve.capabilities import Capabilities
 from kinema.serve.files import sweep_files
 from kinema.serve.job import Artefact, Job, Kind, LeaseLost, Result
-from kinema.serve.jobs import forget, sweepable
+from kinema.serve.jobs import abandoned, forget, sweepable
 from kinema.serve.leases import Leases
 from kinema.serve.preview import Previewer
 from kinema.serve.settings import QueueSettings
@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 IDLE_S = 0.2
 SWEEP_S = 30.0
+SEARCH_S = 600.0
+"""Time between two searches for folders without a job, which a worker leaves that is killed after it was late."""
+
 PROGRESS_S = 0.2
 """Progress is written at most so often; whether to go on is asked at every step."""
 
@@ -78,7 +81,7 @@ class Worker:
         self.stop = threading.Event()
         self._device, self._dtype, self._keep_steps_s = device, dtype, keep_steps_s
         self._pipelines: dict[str, ResumablePipeline] = {}
-        self._swept_at = 0.0
+        self._swept_at = self._searched_at = 0.0
         self._parent = parent
         self._marks = Marks() if marks is None else marks
 
@@ -127,7 +130,7 @@ class Worker:
                 self._make_and_publish(job)
         except LeaseLost as error:
             logger.warning("%s", error)
-            self.artefacts.remove(f"jobs/{job.id}/attempt-{job.attempt}")
+            self._remove(f"jobs/{job.id}/attempt-{job.attempt}")
         except JobCancelled:
             self._settle(lambda: self.leases.cancelled(job))
         except (SpecError, MediaError) as error:
@@ -158,15 +161,31 @@ class Worker:
         self._settle(lambda: self.leases.failed(job, "server_error", message, again=True))
 
     def sweep(self) -> None:
-        """Remove the files and rows of jobs that were deleted or have expired."""
+        """Remove the files and rows of jobs that were deleted or have expired; what goes wrong waits for the next time.
+
+        Raises sqlalchemy's OperationalError when the database is away.
+        """
         if time.monotonic() - self._swept_at < SWEEP_S:
             return
         self._swept_at = time.monotonic()
         now = self.leases.clock()
         for job_id in sweepable(self.store, now):
-            self.artefacts.remove(f"jobs/{job_id}")
-            forget(self.store, job_id, now, self.settings)
-        sweep_files(self.store, self.artefacts, now)
+            if self._remove(f"jobs/{job_id}"):
+                forget(self.store, job_id, now, self.settings)
+        sweep_files(self.store, self._remove, now)
+        if time.monotonic() - self._searched_at >= SEARCH_S:
+            self._searched_at = time.monotonic()
+            for folder in abandoned(self.store, self.artefacts.names("jobs")):
+                self._remove(folder)
+
+    def _remove(self, folder: str) -> bool:
+        """Remove files that nobody needs; False, with a line in the log, when something of them is left."""
+        try:
+            self.artefacts.remove(folder)
+        except Exception as error:  # a bucket's errors are its library's own, and none is worth a worker
+            logger.warning("%s cannot be removed yet: %s: %s", folder, type(error).__name__, error)
+            return False
+        return True
 
     def _make_and_publish(self, job: Job) -> None:
         pipeline = self._pipelines[job.model]
@@ -191,7 +210,7 @@ class Worker:
                 pipeline.steps = pipeline.previewer = None
             result = self._store(job, files, resolved, log.num_replayed, report)
             self._insist(lambda: self.leases.publish(job, result))
-        self.artefacts.remove(steps)
+        self._remove(steps)
         logger.info("%s: completed", job.id)
 
     def _inputs(self, job: Job, folder: Path) -> tuple[VideoSpec, Path | None]:
