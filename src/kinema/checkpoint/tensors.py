@@ -1,15 +1,15 @@
 """The named tensors of one network in its files, of any kind and number: names and shapes first, numbers on demand."""
 
 import json
+import math
 import pickle
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kinema.errors import CheckpointError
@@ -26,6 +26,16 @@ WRAPPERS = ("generator_ema", "generator", "state_dict", "model", "module")
 _PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.", "module.", "vision_model.")
 _WRAPPING_MODULES = re.compile(r"(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
 _TYPE_NAMES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_TYPES = {name: dtype for dtype, name in _TYPE_NAMES.items()} | {
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,8 @@ class Entry:
     shape: tuple[int, ...]
     dtype: str
     """As safetensors names it: F32, BF16, I64, ..."""
+    start: int = 0
+    """Where its first byte is in a safetensors file."""
 
 
 class Tensors:
@@ -61,12 +73,28 @@ class Tensors:
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
         """Give the tensors of these names, file by file, each in the order of its file."""
-        for path in self.files:
-            wanted = {e.stored_name: name for name, e in self.entries.items() if e.path == path and name in names}
-            if path in self._unpickled:
-                yield from ((name, self._unpickled[path][stored]) for stored, name in wanted.items())
-            elif wanted:
-                yield from _read_safetensors(path, wanted)
+        for name in self.in_order(names):
+            yield name, self.rows(name)
+
+    def in_order(self, names: Collection[str]) -> list[str]:
+        """Sort names by file, and within a file by where they stand: the order to read them in."""
+        place = {path: index for index, path in enumerate(self.files)}
+        wanted = [(place[self.entries[name].path], self.entries[name].start, name) for name in names]
+        return [name for *_, name in sorted(wanted)]
+
+    def rows(self, name: str, start: int = 0, stop: int | None = None) -> Tensor:
+        """Read a tensor, or its rows from `start` to `stop`, into memory of its own.
+
+        Numbers are read, not mapped: a page of a mapped file would stay in this process' memory while the map does.
+        """
+        entry = self.entries[name]
+        if entry.path in self._unpickled:
+            tensor = self._unpickled[entry.path][entry.stored_name]
+            return tensor[start:stop] if entry.shape else tensor
+        if stop is None or not entry.shape:
+            return _read(entry, entry.start, entry.shape)
+        row_bytes = math.prod(entry.shape[1:]) * _TYPES[entry.dtype].itemsize
+        return _read(entry, entry.start + start * row_bytes, (stop - start, *entry.shape[1:]))
 
     def _pickle(self, path: Path) -> Iterator[Entry]:
         weights = _unwrap(path, _load_pickle(path))
@@ -137,23 +165,36 @@ def _safetensors(path: Path) -> Iterator[Entry]:
         raise CheckpointError(f"{path} is cut off within its header, before the first tensor; fetch it again")
     try:
         found = [
-            (int(entry["data_offsets"][1]), Entry(path, name, tuple(map(int, entry["shape"])), str(entry["dtype"])))
+            (
+                (int(entry["data_offsets"][0]), int(entry["data_offsets"][1])),
+                Entry(path, name, tuple(map(int, entry["shape"])), str(entry["dtype"])),
+            )
             for name, entry in header.items()
             if name != "__metadata__"
         ]
     except (AttributeError, TypeError, KeyError, IndexError, ValueError):
         raise CheckpointError(f"{path} has a header that describes no tensors; fetch it again") from None
-    for end, entry in sorted(found, key=lambda item: item[0]):
+    for (begin, end), entry in sorted(found, key=lambda item: item[0][1]):
         if end > size - 8 - length:
             raise CheckpointError(f"{path} is cut off: tensor {entry.stored_name} ends beyond the file; fetch it again")
-        yield entry
+        if entry.dtype in _TYPES and end - begin != math.prod(entry.shape) * _TYPES[entry.dtype].itemsize:
+            raise CheckpointError(f"{path}: tensor {entry.stored_name} has not the bytes of its shape; fetch it again")
+        yield replace(entry, start=8 + length + begin)
 
 
-def _read_safetensors(path: Path, wanted: Mapping[str, str]) -> Iterator[tuple[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            for stored in file.keys():  # noqa: SIM118 - not a dictionary
-                if stored in wanted:
-                    yield wanted[stored], file.get_tensor(stored)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a safetensors file ({error}); fetch it again") from error
+def _read(entry: Entry, start: int, shape: tuple[int, ...]) -> Tensor:
+    if entry.dtype not in _TYPES:
+        raise CheckpointError(
+            f"{entry.path}: tensor {entry.stored_name} is {entry.dtype}; Kinema reads {', '.join(NUMBER_TYPES)}"
+        )
+    dtype = _TYPES[entry.dtype]
+    held = torch.empty(math.prod(shape) * dtype.itemsize, dtype=torch.uint8)
+    with entry.path.open("rb", buffering=0) as file:
+        file.seek(start)
+        left = memoryview(held.numpy())
+        while len(left):
+            count = file.readinto(left)
+            if not count:
+                raise CheckpointError(f"{entry.path} ends within tensor {entry.stored_name}; fetch it again")
+            left = left[count:]
+    return held.view(dtype).view(shape)

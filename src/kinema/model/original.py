@@ -20,7 +20,8 @@ from kinema.checkpoint.layouts import (
     vae_diffusers,
     vae_wan,
 )
-from kinema.checkpoint.weights import fill, read_json
+from kinema.checkpoint.source import Source
+from kinema.checkpoint.weights import read_json
 from kinema.errors import CheckpointError, SpecError
 from kinema.model.clip import ImageEncoder
 from kinema.model.dit import DiT, DiTConfig
@@ -86,7 +87,7 @@ def _build(part: Part, found: FoundPart, device: torch.device | str, dtype: torc
         module: nn.Module = network(config)
     module = module.to(dtype).to_empty(device=device)
     if torch.device(device).type != "meta":
-        fill(module, found.tensors, layout)
+        Source(module, found.tensors, layout).fill(module.state_dict())
     return module.eval()
 
 
