@@ -192,6 +192,21 @@ def test_a_dry_run_shows_the_request_and_its_cost_and_makes_nothing(make: Any, t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("no_work")
+def test_a_dry_run_says_how_it_keeps_to_the_memory_there_is(make: Any) -> None:
+    needs = json.loads(make(*FAST, "--dry-run", "--json")[1])["memory"]
+    assert needs["limit"] is None
+    code, out, _ = make(*FAST, "--memory", "100GB", "--dry-run", "--json")
+    plan = json.loads(out)
+    assert (code, plan["memory"]["limit"], plan["memory"]["means"]["in_turn"]) == (0, 10**11, "none")
+    assert set(plan["memory"]["stages"]) == {"text", "denoise", "decode"}
+    assert "decode " in make(*FAST, "--memory", "100GB", "--dry-run")[1]
+    code, _, err = make(*FAST, "--memory", "100MB", "--dry-run")
+    assert code != 0
+    assert "memory=100MB is too little for 5 frames of 32x32" in err
+    assert make(*FAST, "--memory", "much")[0] == 2
+
+
 def test_a_dry_run_of_a_size_that_fits_no_machine_says_what_it_would_take(make: Any) -> None:
     code, out, _ = make(*FAST, "--size", "64000x64000", "--dry-run", "--json")
     assert code == 0

@@ -11,7 +11,7 @@ from kinema.checkpoint.layouts import Layout
 from kinema.checkpoint.tensors import NUMBER_TYPES, Entry, Tensors
 from kinema.errors import CheckpointError
 
-_PIECE = 2**24
+_PIECE = 2**21
 """Numbers that are read at once of a large tensor: it is not held twice while it changes place or type."""
 
 
@@ -32,7 +32,9 @@ class Source:
         originals = {copy: original for original, copy in layout.copy_of.items()}
         self._tensors = tensors
         self._rows = {
-            theirs: {name: math.prod(layout.shape(name, ours[name])[:1]) for name in wanted[originals.get(theirs, theirs)]}
+            theirs: {
+                name: math.prod(layout.shape(name, ours[name])[:1]) for name in wanted[originals.get(theirs, theirs)]
+            }
             for theirs in _check(tensors, layout, expected)
         }
         self._trusted: set[str] = set()

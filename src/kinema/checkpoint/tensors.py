@@ -191,7 +191,7 @@ def _read(entry: Entry, start: int, shape: tuple[int, ...]) -> Tensor:
     held = torch.empty(math.prod(shape) * dtype.itemsize, dtype=torch.uint8)
     with entry.path.open("rb", buffering=0) as file:
         file.seek(start)
-        left = memoryview(held.numpy())
+        left = memoryview(held.numpy())  # type: ignore[arg-type]  # numpy's arrays are buffers
         while len(left):
             count = file.readinto(left)
             if not count:

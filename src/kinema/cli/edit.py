@@ -114,6 +114,8 @@ class EditOptions:
     """Where to compute: cpu, cuda, cuda:1."""
     dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
     """Number type of the networks: float32, bfloat16 or float16."""
+    memory: Annotated[str | None, flags.text("AMOUNT"), flags.hint("whatever it takes")] = None
+    """Keep to this much memory, such as 8GB: of the GPU, or on a CPU of the process; slower where it is little."""
     label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
     """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
     no_marks: Annotated[bool, flags.hint()] = False
@@ -139,7 +141,7 @@ def run(argv: Sequence[str]) -> int:
 
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
-    plan = make_plan(request, device=options.device, dtype=options.dtype)
+    plan = make_plan(request, device=options.device, dtype=options.dtype, memory=options.memory)
     paths = making.outputs(options.out, options.count, plan.spec, name=name, force=options.force)
     marks = making.marks_of(options.label, no_marks=options.no_marks, old={})
     for warning in [*plan.warnings(), *making.check_marks(marks, plan.spec, paths, is_dry=options.dry_run)]:

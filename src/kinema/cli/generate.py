@@ -93,6 +93,8 @@ class Generate:
     """Where to compute: cpu, cuda, cuda:1."""
     dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
     """Number type of the networks: float32, bfloat16 or float16."""
+    memory: Annotated[str | None, flags.text("AMOUNT"), flags.hint("whatever it takes")] = None
+    """Keep to this much memory, such as 8GB: of the GPU, or on a CPU of the process; slower where it is little."""
     from_: Annotated[Path | None, flags.path("FILE"), flags.hint(name="from")] = None
     """Make a video again that `kinema generate` wrote; flags beside it change what they name."""
     label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
@@ -119,7 +121,7 @@ def run(argv: Sequence[str]) -> int:
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
     dtype = options.dtype or (before.dtype if before else None)
-    plan = make_plan(request, device=options.device, dtype=dtype)
+    plan = make_plan(request, device=options.device, dtype=dtype, memory=options.memory)
     dataclasses.replace(plan.spec, seed=plan.spec.seed + options.count - 1)  # refuses a last seed that is too large
     name = making.slug(plan.spec.prompt)
     paths = making.outputs(options.out, options.count, plan.spec, name=name, force=options.force)

@@ -20,7 +20,7 @@ from rich.progress import Progress as Bars
 from kinema.config import to_dict
 from kinema.errors import SpecError
 from kinema.media import Frame, VideoWriter, check_output
-from kinema.spec import VideoSpec, edit_files
+from kinema.spec import VideoSpec, edit_files, show_memory
 
 if TYPE_CHECKING:
     from kinema.generate.pipeline import Pipeline
@@ -230,6 +230,7 @@ def show_plan(plan: "Plan", paths: list[Path], as_json: bool) -> None:
         "outputs": [str(path) for path in paths],
         "device": str(plan.device),
         "dtype": plan.dtype,
+        "memory": memory_of(plan),
         "estimate": to_dict(plan.estimate),
     }
     if as_json:
@@ -240,4 +241,19 @@ def show_plan(plan: "Plan", paths: list[Path], as_json: bool) -> None:
             print(f"{name:>10}  {value}")
     for path in paths:
         print(f"{'output':>10}  {path}")
+    for line in memory_lines(plan):
+        print(f"{'memory':>10}  {line}")
     print(f"{'cost':>10}  {plan.estimate.describe()}")
+
+
+def memory_of(plan: "Plan") -> dict[str, Any]:
+    """How a generation keeps to the memory there is, and what each of its stages will take, in bytes."""
+    return {"limit": plan.memory, "means": to_dict(plan.means), "stages": plan.fitter.peaks(plan.spec, plan.means)}
+
+
+def memory_lines(plan: "Plan") -> Iterator[str]:
+    """The same for people, where they asked for it."""
+    if plan.memory is not None:
+        peaks = plan.fitter.peaks(plan.spec, plan.means)
+        yield ", ".join(f"{stage} {show_memory(peak)}" for stage, peak in peaks.items())
+        yield from plan.means.describe()

@@ -88,6 +88,8 @@ class StreamOptions:
     """Where to compute: cpu, cuda, cuda:1."""
     dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
     """Number type of the networks: float32, bfloat16 or float16."""
+    memory: Annotated[str | None, flags.text("AMOUNT"), flags.hint("whatever it takes")] = None
+    """Keep to this much memory, such as 8GB: of the GPU, or on a CPU of the process; slower where it is little."""
     label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
     """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
     no_marks: Annotated[bool, flags.hint()] = False
@@ -108,7 +110,7 @@ def run(argv: Sequence[str]) -> int:
 
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
-    plan = make_plan(request, device=options.device, dtype=options.dtype, causal=options.preset)
+    plan = make_plan(request, device=options.device, dtype=options.dtype, causal=options.preset, memory=options.memory)
     if plan.outline.model.causal is None:
         plan.outline.open_stream(request)  # says why it cannot
     for warning in plan.warnings():
@@ -333,6 +335,7 @@ def _show_plan(plan: "Plan", options: StreamOptions) -> None:
         "looking_back": to_dict(causal),
         "device": str(plan.device),
         "dtype": plan.dtype,
+        "memory": making.memory_of(plan),
         "estimate": {"frames": plan.spec.frames, **to_dict(plan.estimate)},
     }
     if options.as_json:
@@ -342,4 +345,6 @@ def _show_plan(plan: "Plan", options: StreamOptions) -> None:
     for name, value in [*rows, ("dtype", plan.dtype)]:
         if value not in (None, "", []):
             print(f"{name:>13}  {value}")
+    for line in making.memory_lines(plan):
+        print(f"{'memory':>13}  {line}")
     print(f"{'cost':>13}  {plan.estimate.describe()} for {plan.spec.frames} frames")

@@ -8,9 +8,8 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from kinema.generate.condition import ENCODE_FRAMES
 from kinema.generate.state import LatentState
-from kinema.model import VideoVAE
+from kinema.model import Tiles, VideoVAE, encode_clip
 from kinema.shapes import Stride
 
 _LEAD_FRAMES = 4
@@ -31,7 +30,9 @@ class Canvas:
     pictures: tuple[int, ...] = ()
     """Places of frames that come out as the autoencoder gives them back when they stand alone."""
 
-    def state(self, vae: VideoVAE, noise: Float[Tensor, "1 c t y x"], *, shows_clean: bool) -> LatentState:
+    def state(
+        self, vae: VideoVAE, noise: Float[Tensor, "1 c t y x"], *, shows_clean: bool, tiles: Tiles | None = None
+    ) -> LatentState:
         """Start from this: a latent cell is given where none of its pixels is to be made.
 
         `shows_clean` says that the model knows whole frames at time 0. Works on the device and in the number type of
@@ -39,9 +40,8 @@ class Canvas:
         """
         weight = vae.from_latent.weight
         clip = torch.from_numpy(self._filled()).to(weight.device)
-        chunks = ((chunk.to(weight.dtype) / 127.5 - 1)[None] for chunk in clip.split(ENCODE_FRAMES))
         with torch.no_grad():
-            clean = torch.cat(list(vae.encode_stream(chunks)), dim=2).float()
+            clean = encode_clip(vae, clip[None], tiles, prepare=lambda part: part.to(weight.dtype) / 127.5 - 1).float()
         mask = cells(self.is_made, vae.stride, clean.shape[3:]).to(weight.device)
         return LatentState.edited(noise.to(weight.device), clean, mask, strength=self.strength, shows_clean=shows_clean)
 

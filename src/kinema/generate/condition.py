@@ -9,12 +9,9 @@ from torch import Tensor
 from kinema.errors import SpecError
 from kinema.generate.image import read_first_frame
 from kinema.media import read_image
-from kinema.model import ImageEncoder, Model, VideoVAE
+from kinema.model import ImageEncoder, Model, Tiles, VideoVAE, encode_clip
 from kinema.shapes import Stride, VideoShape
 from kinema.spec import Edit, VideoSpec
-
-ENCODE_FRAMES = 16
-"""Frames that are encoded at once; a clip is encoded in chunks, which together equal the whole."""
 
 
 def check_pictures(model: Model, spec: VideoSpec, name: str) -> None:
@@ -80,7 +77,11 @@ def read_pictures(spec: VideoSpec, stride: Stride) -> dict[int, Float[Tensor, "1
 
 @torch.no_grad()
 def condition_channels(
-    vae: VideoVAE, pictures: dict[int, Float[Tensor, "1 1 h w 3"]], shape: VideoShape, device: torch.device
+    vae: VideoVAE,
+    pictures: dict[int, Float[Tensor, "1 1 h w 3"]],
+    shape: VideoShape,
+    device: torch.device,
+    tiles: Tiles | None = None,
 ) -> Float[Tensor, "1 c t y x"]:
     """Make what Wan's image models are shown beside the latent: which frames are given, and the latents of these.
 
@@ -93,7 +94,7 @@ def condition_channels(
     for place, picture in pictures.items():
         clip[:, place] = picture[:, 0].to(clip)
         mask[place] = 1
-    latent = torch.cat(list(vae.encode_stream(clip.split(ENCODE_FRAMES, dim=1))), dim=2).float()
+    latent = encode_clip(vae, clip, tiles).float()
     time = vae.stride.time
     mask = torch.cat([mask[:1].expand(time), mask[1:]]).view(-1, time).T[None, :, :, None, None]
     return torch.cat([mask.expand(-1, -1, -1, *latent.shape[3:]), latent], dim=1)

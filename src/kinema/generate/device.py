@@ -1,8 +1,11 @@
 """Where to compute and in which number type, when nobody said; and what to say when there is too little memory."""
 
 import contextlib
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -57,6 +60,27 @@ def cpu_has_bfloat16() -> bool:
     return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def held_memory_bytes(device: torch.device) -> int:
+    """Memory that is taken already: of a GPU by this process' tensors, else this process' own; 0 where nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def give_back_memory(device: torch.device) -> None:
+    """Hand freed memory back to the system: of a GPU what PyTorch keeps, else what glibc keeps, if it is glibc."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
 @contextlib.contextmanager
 def explained(spec: VideoSpec) -> Iterator[None]:
     """Turn running out of memory into an error that says what to make smaller."""
@@ -68,5 +92,5 @@ def explained(spec: VideoSpec) -> Iterator[None]:
             raise
         raise DeviceMemoryError(
             f"the device has too little memory for {spec.frames} frames of {spec.width}x{spec.height}; "
-            "use fewer frames, a smaller size, or dtype=bfloat16"
+            "use fewer frames, a smaller size, dtype=bfloat16, or say how much there is, such as memory=8GB"
         ) from error

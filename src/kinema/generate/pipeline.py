@@ -2,15 +2,16 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
+from kinema.checkpoint.lora import Lora
 from kinema.config import unknown
 from kinema.diffusion import SCHEDULES, SOLVERS, begin_at, classifier_free
 from kinema.errors import SpecError
@@ -19,6 +20,7 @@ from kinema.generate.condition import check_edit, check_pictures, condition_chan
 from kinema.generate.device import choose_device, choose_dtype, dtype_name, explained
 from kinema.generate.edit import play, settle
 from kinema.generate.experts import hand_over, looking_back
+from kinema.generate.fit import Fitter
 from kinema.generate.image import read_first_frame
 from kinema.generate.join import join_frames, settle_join
 from kinema.generate.noise import video_noise
@@ -28,12 +30,13 @@ from kinema.generate.rollout import DrawNoise, Rollout
 from kinema.generate.state import FrameVelocity, LatentState
 from kinema.generate.storyboard import check_storyboard, holds_pictures, key_frame_canvas, play_storyboard
 from kinema.generate.stream import Stream, to_pixels
+from kinema.generate.turns import Turns
 from kinema.generate.video import Video
 from kinema.generate.vocabulary import Vocabulary
-from kinema.model import CAUSAL_PRESETS, CausalConfig, DiT, Model, TextKV, load_model
+from kinema.model import CAUSAL_PRESETS, CausalConfig, DiT, Model, TextKV, Tiles, decode_clip, load_model
 from kinema.model.lora import Merged, is_for, merge, read_lora
 from kinema.model.step_cache import StepCache
-from kinema.spec import Join, KeyFrames, Storyboard, VideoSpec
+from kinema.spec import Join, KeyFrames, Storyboard, VideoSpec, parse_memory
 
 DECODE_PIXELS = 2**19
 """Pixels that one chunk of the decoder may hold: enough to fill the processor, few enough that memory stays flat."""
@@ -46,31 +49,56 @@ class Pipeline:
     guidance and the solver in float32. A pipeline makes one video at a time and is not to be shared between threads.
     """
 
-    def __init__(self, model: Model, *, name: str = "mini", vocabulary: Vocabulary | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        name: str = "mini",
+        vocabulary: Vocabulary | None = None,
+        turns: Turns | None = None,
+        fitter: Fitter | None = None,
+    ) -> None:
+        """With `turns` the model is an outline: its networks come when they are needed, by what `fitter` finds."""
         self.model = model
         self.name = name
         self.vocabulary = vocabulary
         self.stride = model.vae.stride.with_patch(model.dit.config.patch_size)
         weight = next(model.dit.parameters())
-        self.device, self.dtype = weight.device, weight.dtype
+        self.device, self.dtype = weight.device if turns is None else turns.device, weight.dtype
+        self._turns, self._fitter = turns, fitter
         self._loras: tuple[tuple[str, float], ...] = ()
         self._merged: list[Merged] = []
         self._text: tuple[tuple[str | None, ...], tuple[TextKV, ...]] | None = None
 
     @classmethod
     def load(
-        cls, name: str = "mini", device: str | None = None, dtype: str | None = None, causal: str | None = None
+        cls,
+        name: str = "mini",
+        device: str | None = None,
+        dtype: str | None = None,
+        causal: str | None = None,
+        memory: str | int | None = None,
     ) -> "Pipeline":
         """Load a model by name, folder or hub id, on the best device, in its fastest number type unless told.
 
-        `causal` names one of CAUSAL_PRESETS: how a model that makes video block by block looks back. Raises SpecError
-        for an unknown name, device or dtype, saying which there are, and CheckpointError for a damaged folder.
+        `causal` names one of CAUSAL_PRESETS: how a model that makes video block by block looks back. `memory`, such as
+        "8GB", is what the device's memory, or on a CPU this process, is to keep to; each request then finds the means
+        to do so, or raises DeviceMemoryError. Raises SpecError for an unknown name, device or dtype, saying which there
+        are, and CheckpointError for a damaged folder.
         """
         chosen = choose_device(device)
-        model = load_model(name, chosen, choose_dtype(dtype, chosen))
-        if causal is not None:
-            model = looking_back(model, causal)
-        return cls(model, name=name, vocabulary=Vocabulary.load(model.folder) if model.folder else None)
+        number_type = choose_dtype(dtype, chosen)
+
+        def load(where: torch.device) -> Model:
+            model = load_model(name, where, number_type)
+            return model if causal is None else looking_back(model, causal)
+
+        model = load(chosen if memory is None else torch.device("meta"))
+        vocabulary = Vocabulary.load(model.folder) if model.folder else None
+        if memory is None:
+            return cls(model, name=name, vocabulary=vocabulary)
+        fitter = Fitter(cls(load(torch.device("meta")), name=name), chosen, parse_memory(memory))
+        return cls(model, name=name, vocabulary=vocabulary, turns=Turns(model, chosen), fitter=fitter)
 
     def __call__(
         self, spec: VideoSpec, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None
@@ -130,6 +158,20 @@ class Pipeline:
         resolved = self.resolve(spec)
         return self._stream(resolved, Tracker(on_progress, is_cancelled))
 
+    def _bring(self, network: nn.Module) -> None:
+        """Have the weights of a network at hand."""
+        if self._turns is not None:
+            self._turns.bring(network)
+
+    def _fit(self, spec: VideoSpec) -> None:
+        """Settle on how to keep to the memory that was given. Raises DeviceMemoryError where nothing would do."""
+        if self._turns is not None and self._fitter is not None:
+            self._turns.use(self._fitter.means(spec))
+
+    @property
+    def _tiles(self) -> Tiles | None:
+        return None if self._turns is None else self._turns.means.tiles
+
     def record(self, spec: VideoSpec) -> Record:
         """What has to be written down about a resolved request so that it can be made again."""
         return Record.of(spec, folder=self.model.folder, device=self.device.type, dtype=dtype_name(self.dtype))
@@ -173,10 +215,13 @@ class Pipeline:
         assert spec.guidance is not None
         self._use_loras(spec)
         latent = spec.shape.to_latent(self.model.vae.stride)
+        texts = [(0, self._guided_text(spec, spec.prompt)[0]), *self._changes(spec)]
+        self._bring(self.model.dit)
+        self._bring(self.model.vae)
         return Rollout(
             self.model.dit,
             causal,
-            [(0, self._guided_text(spec, spec.prompt)[0]), *self._changes(spec)],
+            texts,
             schedule=SCHEDULES[spec.solver](spec.steps, spec.shift),  # type: ignore[index]  # `resolve` has checked it
             solver=str(spec.solver),
             guidance=spec.guidance,
@@ -213,10 +258,14 @@ class Pipeline:
             merged.undo()
         self._merged, self._text, self._loras = [], None, ()
         others: tuple[Literal["low", "high"], ...] = ("low", "high")
+        read: dict[nn.Module, list[tuple[Lora, float]]] = {}
         for dit, other in zip(self.model.experts, others, strict=False):
             mine = [lora for lora in spec.loras if self.model.dit_low is None or not is_for(lora[0], other)]
-            if mine:
-                self._merged.append(merge(dit, [(read_lora(path, dit), weight) for path, weight in mine]))
+            read[dit] = [(read_lora(path, dit), weight) for path, weight in mine]
+        if self._turns is not None:
+            self._turns.use_loras(read)
+        else:
+            self._merged = [merge(dit, loras) for dit, loras in read.items() if loras]
         self._loras = spec.loras
 
     def _expert(
@@ -229,6 +278,7 @@ class Pipeline:
         def velocity(latent: Tensor, times: Tensor) -> Tensor:
             if shown is not None:
                 latent = torch.cat([latent, shown.expand(len(latent), -1, -1, -1, -1)], dim=1)
+            self._bring(dit)
             predicted: Tensor = dit(latent.to(self.dtype), times, text, steps=steps)
             return predicted.float()
 
@@ -245,18 +295,22 @@ class Pipeline:
         """What is put beside the latent: the given pictures of models that read them there."""
         if not self.model.condition_channels:
             return None
-        return condition_channels(self.model.vae, read_pictures(spec, self.stride), spec.shape, self.device)
+        self._bring(self.model.vae)
+        pictures = read_pictures(spec, self.stride)
+        return condition_channels(self.model.vae, pictures, spec.shape, self.device, self._tiles)
 
     def decode(self, latent: Float[Tensor, "1 c t y x"], spec: VideoSpec) -> Iterator[Float[Tensor, "f h w 3"]]:
         """Turn the latents of a resolved request into frames in [-1, 1], a few latent frames at a time."""
-        return self._decode(latent.split(self._frames_per_chunk(spec), dim=2))
+        return self._decode(latent, self.frames_per_chunk(spec))
 
     @torch.inference_mode()
-    def _decode(self, latents: Iterable[Tensor]) -> Iterator[Float[Tensor, "f h w 3"]]:
-        for frames in self.model.vae.decode_stream(latents):
+    def _decode(self, latent: Tensor, chunk: int) -> Iterator[Float[Tensor, "f h w 3"]]:
+        self._bring(self.model.vae)
+        for frames in decode_clip(self.model.vae, latent, chunk, self._tiles):
             yield frames[0]
 
     def _stream(self, spec: VideoSpec, tracker: Tracker) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
+        self._fit(spec)
         if self.model.causal is not None:
             with explained(spec):
                 yield from self._open_stream(spec, self.model.causal, tracker)
@@ -293,6 +347,7 @@ class Pipeline:
     @torch.inference_mode()
     def _given_back(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
         """A picture as the autoencoder gives it back: as sharp as what stands around it."""
+        self._bring(self.model.vae)
         frame = (torch.from_numpy(picture)[None, None].to(self.device, self.dtype) / 127.5) - 1
         given_back: np.ndarray = to_pixels(self.model.vae.decode(self.model.vae.encode(frame))[0])[0]
         return given_back
@@ -301,7 +356,7 @@ class Pipeline:
         self, latent: Float[Tensor, "1 c t y x"], spec: VideoSpec, tracker: Tracker
     ) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
         with explained(spec):
-            tracker.begin("decode", -(-latent.shape[2] // self._frames_per_chunk(spec)))
+            tracker.begin("decode", -(-latent.shape[2] // self.frames_per_chunk(spec)))
             for frames in self.decode(latent, spec):
                 tracker.advance()
                 yield to_pixels(frames)
@@ -330,6 +385,7 @@ class Pipeline:
         """Begin a resolved request; without `frames` it has no end."""
         assert spec.steps is not None
         sized = dataclasses.replace(spec, frames=spec.frames or 1)
+        self._fit(sized)
         given = {} if spec.image is None else {0: self._first_latent(sized, tracker)}
         tracker.begin("text", 1)
         frames = None if spec.frames is None else sized.shape.to_latent(self.model.vae.stride).frames
@@ -388,17 +444,32 @@ class Pipeline:
         """Encode the next prompt anew, even if it is the last one again."""
         self._text = None
 
+    @torch.inference_mode()
     def _encode_text(self, texts: tuple[str, ...], pictures: tuple[str | None, ...] = ()) -> tuple[TextKV, ...]:
         """Cross-attention keys and values of texts and pictures; the last are kept, for more seeds of one prompt."""
         if self._text is None or self._text[0] != (*texts, *pictures):
             ids, mask = self.model.tokenizer.encode(list(texts))
+            self._bring(self.model.text)
             encoded = self.model.text(ids.to(self.device), mask.to(self.device)).to(self.dtype)
             image = None
             if self.model.image is not None:
+                self._bring(self.model.image)
                 image = image_tokens(self.model.image, [path for path in pictures if path is not None], self.device)
                 image = image.expand(len(texts), -1, -1)
-            self._text = (*texts, *pictures), tuple(dit.text_kv(encoded, image) for dit in self.model.experts)
+            self._text = (*texts, *pictures), tuple(self._text_kv(dit, encoded, image) for dit in self.model.experts)
         return self._text[1]
+
+    def _text_kv(self, dit: DiT, encoded: Tensor, image: Tensor | None) -> TextKV:
+        self._bring(dit)
+        if self.model.causal is not None:
+            self._bring(self.model.vae)  # a stream that is told other words goes on with both
+        return dit.text_kv(encoded, image)
+
+    @property
+    def text_bytes(self) -> int:
+        """Memory of the keys and values that are kept of the last prompt."""
+        kept = () if self._text is None else self._text[1]
+        return sum(part.nbytes for text in kept for parts in text for part in parts)
 
     def _start(self, spec: VideoSpec, noise: Tensor, tracker: Tracker, canvas: Canvas | None) -> LatentState:
         noise = noise.to(self.device)
@@ -406,7 +477,8 @@ class Pipeline:
             canvas = key_frame_canvas(spec, self.stride)
         if canvas is not None:
             tracker.begin("image", 1)
-            state = canvas.state(self.model.vae, noise, shows_clean=self.model.reads_frames)
+            self._bring(self.model.vae)
+            state = canvas.state(self.model.vae, noise, shows_clean=self.model.reads_frames, tiles=self._tiles)
             tracker.advance()
             return state
         if spec.image is None or self.model.condition_channels:
@@ -416,11 +488,13 @@ class Pipeline:
     def _first_latent(self, spec: VideoSpec, tracker: Tracker) -> Float[Tensor, "1 c y x"]:
         assert spec.image is not None
         tracker.begin("image", 1)
+        self._bring(self.model.vae)
         frame = read_first_frame(spec.image, spec.shape, self.stride, spec.fit).to(self.device, self.dtype)
         first = self.model.vae.encode(frame).float()[:, :, 0]
         tracker.advance()
         return first
 
-    def _frames_per_chunk(self, spec: VideoSpec) -> int:
+    def frames_per_chunk(self, spec: VideoSpec) -> int:
+        """How many latent frames are decoded at once."""
         per_latent_frame = self.stride.time * spec.shape.height * spec.shape.width
         return max(1, DECODE_PIXELS // per_latent_frame)

@@ -8,6 +8,7 @@ from kinema.model.folder import Model, load_model, save_model
 from kinema.model.kv_cache import CacheState
 from kinema.model.presets import PRESETS, ModelPreset
 from kinema.model.text import TextEncoder, TextEncoderConfig, Tokenizer
+from kinema.model.tiles import Tiles, decode_clip, encode_clip
 from kinema.model.vae import VAEConfig, VAEOutput, VideoVAE
 
 __all__ = [
@@ -24,11 +25,14 @@ __all__ = [
     "TextEncoder",
     "TextEncoderConfig",
     "TextKV",
+    "Tiles",
     "TimeCache",
     "Tokenizer",
     "VAEConfig",
     "VAEOutput",
     "VideoVAE",
+    "decode_clip",
+    "encode_clip",
     "load_model",
     "save_model",
 ]

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from kinema.model.conv import Conv2d, Conv3d
 from kinema.model.norm import outer
 
+MAX_SCORES = 2**24
+"""Largest matrix of attention scores that is held at once, in numbers."""
+
 
 class TimeCache:
     """What each causal layer remembers of the frames before the present chunk of a stream."""
@@ -158,13 +161,17 @@ class FrameAttention(nn.Module):
         """Attend within frames only, so that chunks of a stream need no memory of each other here."""
         frames = to_frames(x)
         q, k, v = self.to_qkv(rms_norm(frames, self.gamma)).flatten(2).transpose(1, 2).chunk(3, dim=-1)  # bt yx c
-        size = 1 if q.dtype == torch.float32 and q.device.type == "cpu" else len(q)  # products round by their batch
+        is_exact = q.dtype == torch.float32 and q.device.type == "cpu"  # products round by their batch
+        size = 1 if is_exact or len(q) * q.shape[1] ** 2 > MAX_SCORES else len(q)
         mixed = torch.cat([_mix(*part) for part in zip(q.split(size), k.split(size), v.split(size), strict=True)])
         mixed = mixed.transpose(1, 2).unflatten(2, frames.shape[2:])  # bt c y x
         return x + to_clip(self.to_out(mixed), x.shape[0])
 
 
 def _mix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    if q.shape[1] * k.shape[1] > MAX_SCORES and q.shape[1] > 1:  # large pictures: some pixels at a time
+        rows = max(1, MAX_SCORES // k.shape[1])
+        return torch.cat([_mix(part, k, v) for part in q.split(rows, dim=1)], dim=1)
     weights = torch.softmax(q @ k.transpose(1, 2) * q.shape[-1] ** -0.5, dim=-1, dtype=torch.float32)
     return weights.to(v.dtype) @ v
 

@@ -1,7 +1,7 @@
 """The diffusion transformer: noisy latents, a time per latent frame and a text in, velocity out."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -179,6 +179,7 @@ class DiT(nn.Module):
         self.text_embed = Projection(config.text_dim, width)
         self.image_embed = None if config.image_dim is None else ImageProjection(config, config.image_dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.visit: Callable[[nn.ModuleList], Iterator[nn.Module]] = iter  # weights may come and go as it goes on
         self.out_modulation = nn.Parameter(torch.zeros(2, width))
         self.proj_out = nn.Linear(width, config.out_channels * patch)
         if not self.patch_embed.weight.is_meta:  # to draw nothing would import the compiler, which takes a second
@@ -220,7 +221,7 @@ class DiT(nn.Module):
         rotation = Rotation(rotation.cos.to(h.dtype), rotation.sin.to(h.dtype))
         embedded = self.embed_time(time, h.dtype)  # b t d
         modulation = self.time_proj(F.silu(embedded)).unflatten(-1, (6, -1))
-        layers = zip(self.blocks, text_kv.keys, text_kv.values, memories, strict=True)
+        layers = zip(self.visit(self.blocks), text_kv.keys, text_kv.values, memories, strict=True)
         start, rest = h, None
         for i, (block, key, value, memory) in enumerate(layers):
             image = (text_kv.image_keys[i], text_kv.image_values[i]) if text_kv.image_keys else None
@@ -274,14 +275,19 @@ class DiT(nn.Module):
             raise SpecError(f"this model {needs}")
         text = self.text_embed.linear1(text.to(self.patch_embed.weight.dtype))
         text = self.text_embed.linear2(F.gelu(text, approximate="tanh"))
-        pairs = [block.cross_attention.key_value(text) for block in cast("Iterable[Block]", self.blocks)]
-        text_kv = TextKV(tuple(key for key, _ in pairs), tuple(value for _, value in pairs))
-        if image is None or self.image_embed is None:
-            return text_kv
-        seen = self.image_embed(image.to(self.patch_embed.weight.dtype))
-        pairs = [block.cross_attention.image_key_value(seen) for block in cast("Iterable[Block]", self.blocks)]
-        return text_kv._replace(
-            image_keys=tuple(key for key, _ in pairs), image_values=tuple(value for _, value in pairs)
+        seen = None
+        if image is not None and self.image_embed is not None:
+            seen = self.image_embed(image.to(self.patch_embed.weight.dtype))
+        pairs, image_pairs = [], []
+        for block in cast("Iterator[Block]", self.visit(self.blocks)):
+            pairs.append(block.cross_attention.key_value(text))
+            if seen is not None:
+                image_pairs.append(block.cross_attention.image_key_value(seen))
+        return TextKV(
+            tuple(key for key, _ in pairs),
+            tuple(value for _, value in pairs),
+            tuple(key for key, _ in image_pairs),
+            tuple(value for _, value in image_pairs),
         )
 
     def embed_time(self, time: Float[Tensor, "b t"], dtype: torch.dtype) -> Float[Tensor, "b t d"]:

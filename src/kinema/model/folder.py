@@ -1,7 +1,7 @@
 """Models on disk: load one by name, folder or hub id, and save one, as a diffusers pipeline folder (`WanPipeline`)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -12,7 +12,8 @@ from torch import nn
 from kinema.checkpoint.detect import WEIGHT_ENDINGS, inspect_weights
 from kinema.checkpoint.layouts import CLIP_TRANSFORMERS, TEXT_TRANSFORMERS, dit_diffusers
 from kinema.checkpoint.sampler import ScheduleConfig, SolverName, schedule_from_config
-from kinema.checkpoint.weights import load_weights, read_json, save_weights, write_json
+from kinema.checkpoint.source import Source
+from kinema.checkpoint.weights import open_source, read_json, save_weights, write_json
 from kinema.config import from_dict, nearest, to_dict, unknown
 from kinema.errors import CheckpointError, SpecError
 from kinema.model.causal import CausalConfig
@@ -76,6 +77,8 @@ class Model:
     """Where it was loaded from."""
     scheduler: dict[str, Any] = field(default_factory=dict)
     """`scheduler_config.json` of the folder; made from the defaults where it is empty."""
+    sources: dict[nn.Module, Callable[[], Source]] = field(default_factory=dict)
+    """What opens the files that the weights of each network were, or can be, read from."""
 
     @property
     def experts(self) -> tuple[DiT, ...]:
@@ -116,15 +119,17 @@ def _load_pipeline(folder: Path, device: torch.device | str, dtype: torch.dtype)
 
     if not has("transformer"):
         raise CheckpointError(f"{folder}: model_index.json names no transformer; Kinema needs one for high noise")
-    dit = _load_part(folder / "transformer", DiT, dit_config, device, dtype)
-    vae = _load_part(folder / "vae", VideoVAE, vae_config, device, dtype)
-    text = _load_part(folder / "text_encoder", TextEncoder, text_config, device, dtype)
+    sources: dict[nn.Module, Callable[[], Source]] = {}
+    dit = _load_part(folder / "transformer", DiT, dit_config, device, dtype, sources)
+    vae = _load_part(folder / "vae", VideoVAE, vae_config, device, dtype, sources)
+    text = _load_part(folder / "text_encoder", TextEncoder, text_config, device, dtype, sources)
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     sampler = schedule_from_config(scheduler)
-    low = _load_part(folder / "transformer_2", DiT, dit_config, device, dtype) if has("transformer_2") else None
-    image = None
+    low = image = None
+    if has("transformer_2"):
+        low = _load_part(folder / "transformer_2", DiT, dit_config, device, dtype, sources)
     if dit.config.image_dim is not None:
-        image = _load_part(folder / "image_encoder", ImageEncoder, clip_config, device, dtype)
+        image = _load_part(folder / "image_encoder", ImageEncoder, clip_config, device, dtype, sources)
     model = Model(
         dit=dit,
         vae=vae,
@@ -138,6 +143,7 @@ def _load_pipeline(folder: Path, device: torch.device | str, dtype: torch.dtype)
         causal=_read(CausalConfig, folder / CAUSAL_FILE),
         folder=folder,
         scheduler=scheduler,
+        sources=sources,
     )
     _check_fit(model)
     return model
@@ -156,12 +162,13 @@ def _load_original(path: Path, device: torch.device | str, dtype: torch.dtype) -
     base = None
     if nets.vae is None or nets.text is None or found.tokenizer is None:
         base = _installed_base(path, preset)
-    vae = nets.vae or _load_part(_of(base) / "vae", VideoVAE, vae_config, device, dtype)
-    text = nets.text or _load_part(_of(base) / "text_encoder", TextEncoder, text_config, device, dtype)
+    sources = nets.sources
+    vae = nets.vae or _load_part(_of(base) / "vae", VideoVAE, vae_config, device, dtype, sources)
+    text = nets.text or _load_part(_of(base) / "text_encoder", TextEncoder, text_config, device, dtype, sources)
     image = nets.image
     if image is None and nets.dit.config.image_dim is not None:
         base = base or _installed_base(path, preset)
-        image = _load_part(base / "image_encoder", ImageEncoder, clip_config, device, dtype)
+        image = _load_part(base / "image_encoder", ImageEncoder, clip_config, device, dtype, sources)
     defaults = (preset or PRESETS["wan2.1-1.3b"]).defaults
     if nets.is_causal:
         defaults = dataclasses.replace(defaults, steps=4, guidance=1.0, solver="consistency", shift=5.0)
@@ -179,6 +186,7 @@ def _load_original(path: Path, device: torch.device | str, dtype: torch.dtype) -
         causal=_read(CausalConfig, found.folder / CAUSAL_FILE) or (CausalConfig(block=3) if nets.is_causal else None),
         folder=found.folder,
         scheduler={},
+        sources=sources,
     )
     _check_fit(model)
     return model
@@ -303,7 +311,14 @@ def _folders(parent: Path) -> list[str]:
     return [path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
-def _load_part(folder: Path, network: Any, config_of: Any, device: torch.device | str, dtype: torch.dtype) -> Any:
+def _load_part(
+    folder: Path,
+    network: Any,
+    config_of: Any,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    sources: dict[nn.Module, Callable[[], Source]],
+) -> Any:
     """Build a network without memory, then give it memory once, in its final type and place, and fill it."""
     path = folder / "config.json"
     try:
@@ -314,8 +329,9 @@ def _load_part(folder: Path, network: Any, config_of: Any, device: torch.device 
     with torch.device("meta"):
         module = network(config)
     module = module.to(dtype).to_empty(device=device)
+    sources[module] = lambda: open_source(module, folder, _stem(module), _layout(module))
     if torch.device(device).type != "meta":
-        load_weights(module, folder, _stem(module), _layout(module))
+        sources[module]().fill(module.state_dict())
     return module.eval()
 
 

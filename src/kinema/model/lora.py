@@ -1,7 +1,7 @@
 """LoRAs on a network: merged into its weights, or live beside them; taken off, the base is what it was, bit for bit."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -65,26 +65,37 @@ def merge(network: nn.Module, loras: Sequence[tuple[Lora, float]]) -> Merged:
 
     Sums are made in float32 and rounded once. The changed weights are kept, on the CPU, for `undo`.
     """
+    changed = {f"{layer}.{kind}" for lora, _ in loras for layer in lora.additions for kind in ("weight", "bias")}
+    weights = {name: weight for name, weight in network.named_parameters() if name in changed}
     base: dict[str, Tensor] = {}
-    for name, change in _changes(loras).items():
-        parameter = network.get_parameter(name)
-        base[name] = parameter.detach().to("cpu", copy=True)
-        parameter.copy_(parameter.float() + change.to(parameter.device).view(parameter.shape))
+    for name, change in _changes(weights, loras):
+        base[name] = weights[name].detach().to("cpu", copy=True)
+        weights[name].copy_(change)
     return Merged(network, base)
 
 
-def _changes(loras: Sequence[tuple[Lora, float]]) -> dict[str, Tensor]:
-    """What all LoRAs together add to each parameter, in float32."""
-    changes: dict[str, Tensor] = {}
-    for lora, strength in loras:
-        for layer, addition in lora.additions.items():
-            bias = None if addition.bias is None else addition.bias.float()
-            for kind, delta in (("weight", addition.delta()), ("bias", bias)):
-                if delta is not None:
-                    name = f"{layer}.{kind}"
-                    delta = strength * delta
-                    changes[name] = changes[name] + delta.view(changes[name].shape) if name in changes else delta
-    return changes
+@torch.no_grad()
+def add_loras(weights: Mapping[str, Tensor], loras: Sequence[tuple[Lora, float]]) -> None:
+    """Add LoRAs, each times its weight, to those of a network's weights that are here; the same numbers as `merge`."""
+    for name, change in _changes(weights, loras):
+        weights[name].copy_(change)
+
+
+def _changes(weights: Mapping[str, Tensor], loras: Sequence[tuple[Lora, float]]) -> Iterator[tuple[str, Tensor]]:
+    """Give those of the weights that LoRAs change, one after the other, with all of these added, in float32."""
+    for name, weight in weights.items():
+        layer, _, kind = name.rpartition(".")
+        total: Tensor | None = None
+        for lora, strength in loras:
+            addition = lora.additions.get(layer)
+            if addition is None or kind not in ("weight", "bias"):
+                continue
+            delta = addition.delta() if kind == "weight" else addition.bias
+            if delta is not None:
+                delta = strength * delta.float().view(weight.shape)
+                total = delta if total is None else total + delta
+        if total is not None:
+            yield name, weight.float() + total.to(weight.device)
 
 
 class _Live(nn.Module):

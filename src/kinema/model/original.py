@@ -1,7 +1,7 @@
 """Models as their authors publish them: the Wan team's own folders, and what is trained on them, sizes read off."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Networks:
     image: ImageEncoder | None
     is_causal: bool
     """Whether the transformer came out of a training run of Self-Forcing's kind."""
+    sources: dict[nn.Module, Callable[[], Source]] = field(default_factory=dict)
+    """What opens the files of each network again."""
 
 
 def load_networks(found: Found, device: torch.device | str, dtype: torch.dtype) -> Networks:
@@ -49,7 +51,10 @@ def load_networks(found: Found, device: torch.device | str, dtype: torch.dtype) 
 
     On the device `meta` nothing is filled. Raises CheckpointError, naming file and tensor.
     """
-    parts = {name: _build(part, found.parts[part], device, dtype) for name, part in _PARTS if part in found.parts}
+    sources: dict[nn.Module, Callable[[], Source]] = {}
+    parts = {
+        name: _build(part, found.parts[part], device, dtype, sources) for name, part in _PARTS if part in found.parts
+    }
     wrapper = found.parts["transformer"].tensors.wrapper if "transformer" in found.parts else None
     return Networks(
         dit=parts.get("dit"),
@@ -58,6 +63,7 @@ def load_networks(found: Found, device: torch.device | str, dtype: torch.dtype) 
         text=parts.get("text"),
         image=parts.get("image"),
         is_causal=wrapper is not None and wrapper.startswith("generator"),
+        sources=sources,
     )
 
 
@@ -76,7 +82,13 @@ _PARTS: tuple[tuple[str, Part], ...] = (
 )
 
 
-def _build(part: Part, found: FoundPart, device: torch.device | str, dtype: torch.dtype) -> Any:
+def _build(
+    part: Part,
+    found: FoundPart,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    sources: dict[nn.Module, Callable[[], Source]],
+) -> Any:
     shapes = {name: entry.shape for name, entry in found.tensors.entries.items()}
     file = found.tensors.files[0]
     try:
@@ -86,8 +98,9 @@ def _build(part: Part, found: FoundPart, device: torch.device | str, dtype: torc
     with torch.device("meta"):
         module: nn.Module = network(config)
     module = module.to(dtype).to_empty(device=device)
+    sources[module] = lambda: Source(module, found.tensors, layout)
     if torch.device(device).type != "meta":
-        Source(module, found.tensors, layout).fill(module.state_dict())
+        sources[module]().fill(module.state_dict())
     return module.eval()
 
 

@@ -1,7 +1,7 @@
 """The text encoder (UMT5, a T5 whose layers each have position biases of their own) and its tokenizer."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,7 @@ class TextEncoder(nn.Module):
         self.config = config
         self.embed = _table(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(TextLayer(config) for _ in range(config.num_layers))
+        self.visit: Callable[[nn.ModuleList], Iterator[nn.Module]] = iter  # weights may come and go as it goes on
         self.norm_out = RMSNorm(config.d_model, config.eps)
         if not self.embed.weight.is_meta:  # to draw nothing would import the compiler, which takes a second
             init_text_weights(self)
@@ -105,7 +106,7 @@ class TextEncoder(nn.Module):
         x = self.embed(ids)
         lowest = torch.finfo(torch.bfloat16).min
         padding = torch.zeros(mask.shape, device=ids.device).masked_fill(~is_token, lowest)[:, None, None]
-        for layer in self.layers:
+        for layer in self.visit(self.layers):
             x = layer(x, buckets, padding)
         return self.norm_out(x) * is_token[..., None]
 

@@ -161,9 +161,17 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, cache: TimeCache | None = None) -> Tensor:
         """Map patches `b c f h w` to moments `b 2c t y x`."""
+        return self.whole(self.near(x, cache), cache)
+
+    def near(self, x: Tensor, cache: TimeCache | None) -> Tensor:
+        """Map patches to features of latent cells; a feature depends on the pixels around it only."""
         x = self.conv_in(x, cache)
         for stage in self.stages:
             x = stage(x, cache)
+        return x
+
+    def whole(self, x: Tensor, cache: TimeCache | None) -> Tensor:
+        """Map features to moments; attention sees the whole picture."""
         return self.conv_out(self.middle(x, cache), cache, norm=self.norm_out)
 
 
@@ -199,7 +207,14 @@ class Decoder(nn.Module):
     def forward(self, x: Tensor, cache: TimeCache | None = None) -> Tensor:
         """Map raw latents `b c t y x` to patches `b c f h w`."""
         is_first = cache is None or cache.is_new(self.conv_in)
-        x = self.middle(self.conv_in(x, cache), cache)
+        return self.near(self.whole(x, cache), cache, is_first=is_first)
+
+    def whole(self, x: Tensor, cache: TimeCache | None) -> Tensor:
+        """Map raw latents to features of latent cells; attention sees the whole picture."""
+        return self.middle(self.conv_in(x, cache), cache)
+
+    def near(self, x: Tensor, cache: TimeCache | None, *, is_first: bool) -> Tensor:
+        """Map features to patches, which depend on cells around them only; `is_first` says that x starts the clip."""
         for stage in self.stages:
             x = stage(x, cache, is_first=is_first)
         return self.conv_out(x, cache, norm=self.norm_out)
@@ -248,16 +263,16 @@ class VideoVAE(nn.Module):
     ) -> tuple[Float[Tensor, "b c t y x"], Float[Tensor, "b c t y x"]]:
         """Give mean and log variance of the raw latents; refuses a shape that does not fit the stride (SpecError)."""
         VideoShape(*frames.shape[1:4]).to_latent(self.stride)
-        mean, logvar = self.to_moments(self.encoder(self._to_patches(frames))).chunk(2, dim=1)
+        mean, logvar = self.to_moments(self.encoder(self.to_patches(frames))).chunk(2, dim=1)
         return mean, logvar.clamp(*LOGVAR_RANGE)
 
     def encode(self, frames: Float[Tensor, "b f h w 3"]) -> Float[Tensor, "b c t y x"]:
         """Turn frames into normalised latents (the posterior's mode); f must be k * stride.time + 1 (SpecError)."""
-        return self._normalise(self.encode_moments(frames)[0])
+        return self.normalise(self.encode_moments(frames)[0])
 
     def decode(self, latent: Float[Tensor, "b c t y x"]) -> Float[Tensor, "b f h w 3"]:
         """Turn normalised latents into frames in [-1, 1]."""
-        return self._decode_raw(self._denormalise(latent)).clamp(-1, 1)
+        return self._decode_raw(self.denormalise(latent)).clamp(-1, 1)
 
     def decode_stream(self, latents: Iterable[Float[Tensor, "b c _ y x"]]) -> Iterator[Float[Tensor, "b _ h w 3"]]:
         """Turn chunks of latents, cut anywhere along t, into chunks of frames; together they equal `decode`."""
@@ -267,7 +282,7 @@ class VideoVAE(nn.Module):
 
     def decode_chunk(self, latent: Float[Tensor, "b c _ y x"], cache: TimeCache) -> Float[Tensor, "b _ h w 3"]:
         """Turn the next latents of a stream into frames in [-1, 1]; `cache` holds what came before them."""
-        return self._decode_raw(self._denormalise(latent), cache).clamp(-1, 1)
+        return self._decode_raw(self.denormalise(latent), cache).clamp(-1, 1)
 
     def encode_stream(self, frames: Iterable[Float[Tensor, "b _ h w 3"]]) -> Iterator[Float[Tensor, "b c _ y x"]]:
         """Turn chunks of frames, cut anywhere, into chunks of latents; together they equal `encode`.
@@ -281,26 +296,29 @@ class VideoVAE(nn.Module):
             num_ready = (waiting.shape[1] - is_first) // self.stride.time * self.stride.time + is_first
             if num_ready:
                 ready, waiting = waiting[:, :num_ready], waiting[:, num_ready:]
-                mean, _ = self.to_moments(self.encoder(self._to_patches(ready), cache)).chunk(2, dim=1)
-                yield self._normalise(mean)
+                mean, _ = self.to_moments(self.encoder(self.to_patches(ready), cache)).chunk(2, dim=1)
+                yield self.normalise(mean)
         if waiting is not None and waiting.shape[1]:
             raise SpecError(
                 f"the stream ended {waiting.shape[1]} frames after a whole latent; "
                 f"a clip has a multiple of {self.stride.time} frames plus 1"
             )
 
-    def _to_patches(self, frames: Tensor) -> Tensor:
+    def to_patches(self, frames: Float[Tensor, "b f h w 3"]) -> Float[Tensor, "b c f y x"]:
+        """Fold frames into what the encoder reads."""
         return patchify(frames.to(self.to_moments.weight.dtype), self.config.patch_size)
 
     def _decode_raw(self, latent: Tensor, cache: TimeCache | None = None) -> Tensor:
         patches = self.decoder(self.from_latent(latent.to(self.from_latent.weight.dtype)), cache)
         return unpatchify(patches, self.config.patch_size)
 
-    def _normalise(self, raw: Tensor) -> Tensor:
+    def normalise(self, raw: Float[Tensor, "b c t y x"]) -> Float[Tensor, "b c t y x"]:
+        """Turn raw latents into those that the transformer knows."""
         mean, std = self._statistics(raw)
         return (raw - mean) / std
 
-    def _denormalise(self, latent: Tensor) -> Tensor:
+    def denormalise(self, latent: Float[Tensor, "b c t y x"]) -> Float[Tensor, "b c t y x"]:
+        """Turn normalised latents back into raw ones."""
         mean, std = self._statistics(latent)
         return latent * std + mean
 

@@ -18,6 +18,7 @@ from kinema.spec.edits import (
     edit_files,
     with_files,
 )
+from kinema.spec.memory import parse_memory, show_memory
 from kinema.spec.request import MAX_FRAMES, MAX_SEED, MAX_SIDE, MAX_STEPS, ModelDefaults, VideoSpec
 
 __all__ = [
@@ -42,5 +43,7 @@ __all__ = [
     "Vary",
     "VideoSpec",
     "edit_files",
+    "parse_memory",
+    "show_memory",
     "with_files",
 ]

@@ -1,0 +1,96 @@
+"""Networks that come and go: the same frames, whatever means are used."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kinema.generate.means import Means
+from kinema.generate.pipeline import Pipeline
+from kinema.model import Tiles
+from kinema.spec import Extend, VideoSpec
+
+SPEC = VideoSpec(prompt="a red ball rolls", frames=5, width=32, height=32, steps=2, guidance=3.0)
+MEANS = [
+    Means(),
+    Means(in_turn="text"),
+    Means(in_turn="all", text_layers=1, blocks=1),
+    Means(in_turn="all", text_layers=2, blocks=2),
+]
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_model: Path) -> Pipeline:
+    return Pipeline.load(str(tiny_model), "cpu", "float32")
+
+
+def _with(folder: Path, means: Means, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    pipe = Pipeline.load(str(folder), "cpu", "float32", memory="1TB")
+    monkeypatch.setattr(pipe._fitter, "means", lambda _: means)
+    return pipe
+
+
+@pytest.mark.parametrize("means", MEANS, ids=str)
+def test_frames_are_the_same_by_all_means(
+    plain: Pipeline, tiny_model: Path, means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = _with(tiny_model, means, monkeypatch)
+    for prompt in ("a red ball rolls", "a blue box"):  # for the second, the text encoder comes back
+        spec = dataclasses.replace(SPEC, prompt=prompt)
+        assert np.array_equal(pipe(spec).frames, plain(spec).frames)
+    if means.in_turn == "all":
+        assert next(pipe.model.text.parameters()).is_meta
+        assert next(pipe.model.dit.parameters()).is_meta
+        assert not next(pipe.model.vae.parameters()).is_meta
+
+
+def test_edits_are_the_same_by_all_means(
+    plain: Pipeline, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain(SPEC).save(tmp_path / "ball.mp4")
+    edit = VideoSpec(prompt="a ball", steps=2, edit=Extend(video=str(tmp_path / "ball.mp4"), seconds=0.5))
+    pipe = _with(tiny_model, MEANS[-1], monkeypatch)
+    assert np.array_equal(pipe(edit).frames, plain(edit).frames)
+
+
+def test_a_lora_comes_with_the_weights_it_changes(
+    plain: Pipeline, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    layer = "diffusion_model.blocks.1.cross_attn.v"
+    pair = {f"{layer}.lora_down.weight": torch.randn(2, 32), f"{layer}.lora_up.weight": torch.randn(32, 2)}
+    save_file(pair, tmp_path / "style.safetensors")
+    spec = dataclasses.replace(SPEC, loras=((str(tmp_path / "style.safetensors"), 0.8),))
+    pipe = _with(tiny_model, MEANS[-1], monkeypatch)
+    changed = pipe(spec).frames
+    assert np.array_equal(changed, plain(spec).frames)
+    assert np.array_equal(pipe(SPEC).frames, plain(SPEC).frames)
+    assert not np.array_equal(changed, pipe(SPEC).frames)
+
+
+def test_a_stream_keeps_its_networks_and_reads_other_words(
+    tiny_causal_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = VideoSpec(prompt="a red ball", width=32, height=32, steps=2)
+
+    def frames(pipe: Pipeline) -> np.ndarray:
+        stream = pipe.open_stream(spec)
+        first = [next(stream) for _ in range(2)]
+        stream.say("a blue box")
+        return np.concatenate([*first, *(next(stream) for _ in range(2))])
+
+    pipe = _with(tiny_causal_model, Means(in_turn="text", text_layers=1, blocks=1), monkeypatch)
+    assert np.array_equal(frames(pipe), frames(Pipeline.load(str(tiny_causal_model), "cpu", "float32")))
+
+
+def test_a_large_picture_is_decoded_in_tiles(
+    plain: Pipeline, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = dataclasses.replace(SPEC, width=160, height=160, steps=1, guidance=1.0, negative=None)
+    pipe = _with(tiny_model, Means(in_turn="all", tiles=Tiles(side=16)), monkeypatch)
+    found, expected = pipe(spec).frames.astype(float), plain(spec).frames.astype(float)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 3
