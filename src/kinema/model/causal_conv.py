@@ -15,7 +15,10 @@ from kinema.model.conv import Conv2d, Conv3d
 from kinema.model.norm import outer
 
 MAX_SCORES = 2**24
-"""Largest matrix of attention scores that is held at once, in numbers."""
+"""Largest matrix of attention scores that is held at once, in numbers, unless that made too many of them."""
+
+MAX_PIECES = 256
+"""Into how many parts the pixels of a picture are split at most."""
 
 
 class TimeCache:
@@ -169,8 +172,8 @@ class FrameAttention(nn.Module):
 
 
 def _mix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    if q.shape[1] * k.shape[1] > MAX_SCORES and q.shape[1] > 1:  # large pictures: some pixels at a time
-        rows = max(1, MAX_SCORES // k.shape[1])
+    rows = max(MAX_SCORES // k.shape[1], k.shape[1] // MAX_PIECES, 1)
+    if len(q) == 1 and q.shape[1] > rows:  # a large picture: some pixels at a time
         return torch.cat([_mix(part, k, v) for part in q.split(rows, dim=1)], dim=1)
     weights = torch.softmax(q @ k.transpose(1, 2) * q.shape[-1] ** -0.5, dim=-1, dtype=torch.float32)
     return weights.to(v.dtype) @ v
