@@ -15,8 +15,8 @@ from torch.utils.flop_counter import flop_registry
 EFFICIENCY = 0.3
 """Share of the rate of one large matrix product that a whole generation reaches.
 
-Not calibrated on an idle machine. `kinema bench --alone` prints the measured share of each stage in its column "reached",
-and `--json` the floors and the times that it is made of.
+Not calibrated on an idle machine. `kinema bench --alone` prints the measured share of each stage in its column
+"reached", and with `--json` the floors and the times that it is made of.
 """
 
 _UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "s"))
