@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from kinema.serve.api import Api, Caller, api_of, caller_of
+from kinema.serve.api import Api, Caller, api_of, caller_by_key, caller_of
 from kinema.serve.content import send_artefact
 from kinema.serve.events import stream_events
 from kinema.serve.faults import Fault
@@ -28,11 +28,11 @@ Variant = Literal["video", "thumbnail", "spritesheet", "image"]
 _STATUS = {"queued": "queued", "running": "in_progress", "completed": "completed", "failed": "failed"}
 
 
-def caller_of_content(request: Request, video_id: str) -> Caller:
+def caller_of_content(request: Request, video_id: str, api: ApiIs) -> Caller:
     """Who fetches a file: whoever has a signed link to it, or by their key."""
     if "signature" not in request.query_params:
-        return caller_of(request)
-    if not api_of(request).links.is_good(video_id, request.query_params):
+        return caller_by_key(request)
+    if not api.links.is_good(video_id, request.query_params):
         raise Fault(403, "this link is not good, or no longer; ask for a new one", code="invalid_link")
     return Caller(owner="", sees=None, key=None)
 
@@ -103,15 +103,18 @@ def list_videos(
 
 
 @router.get("/{video_id}")
-def get_video(video_id: str, api: ApiIs, caller: CallerIs, response: Response) -> dict[str, Any]:
+async def get_video(video_id: str, api: ApiIs, caller: CallerIs) -> Response:
     """Look at a video: how far it is, or what it became."""
-    job = api.jobs.get(video_id, caller.sees)
-    shown = show_video(api, job)
-    if not job.has_ended:
-        eta_s = shown["eta_s"]
-        wait_s = min(10.0, max(1.0, (eta_s or 20.0) / 20))
-        response.headers["openai-poll-after-ms"] = f"{1000 * wait_s:.0f}"
-    return shown
+
+    def look() -> Response:
+        job, position = api.jobs.look(video_id, caller.sees)
+        shown, headers = show_video(api, job, position), {}
+        if not job.has_ended:
+            wait_s = min(10.0, max(1.0, (shown["eta_s"] or 20.0) / 20))
+            headers["openai-poll-after-ms"] = f"{1000 * wait_s:.0f}"
+        return JSONResponse(shown, headers=headers)
+
+    return await api.look(look)  # what clients ask most: it goes no way round
 
 
 @router.delete("/{video_id}")
@@ -196,9 +199,13 @@ def get_events(
     return stream_events(api.jobs, video_id, int(last) if last.isdecimal() and len(last) < 19 else after)
 
 
-def show_video(api: Api, job: Job) -> dict[str, Any]:
-    """A job as OpenAI's `Video`, with more fields of ours; a cancelled one shows as failed, which all clients know."""
-    spec, result, position = job.spec, job.result, api.jobs.position(job)
+def show_video(api: Api, job: Job, position: int | None = None) -> dict[str, Any]:
+    """A job as OpenAI's `Video`, with more fields of ours; a cancelled one shows as failed, which all clients know.
+
+    `position` saves asking for its place in line.
+    """
+    spec, result = job.spec, job.result
+    position = api.jobs.position(job) if position is None else position
     seconds = job.request.get("seconds")
     if seconds is None and spec.frames is not None and spec.fps is not None:
         seconds = f"{(spec.frames - 1) / spec.fps:g}"

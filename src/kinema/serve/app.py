@@ -87,12 +87,12 @@ def make_app(
     )
     app.include_router(api_health.router)
     app.include_router(api_models.router)  # before the videos: /v1/videos/models is no video
+    app.include_router(api_videos.router)  # early: routes are tried in their order, and this one is asked most
     app.include_router(api_chat.router)
     app.include_router(api_files.router)
     app.include_router(api_images.router)
     app.include_router(api_moderations.router)
     app.include_router(api_provenance.router)
-    app.include_router(api_videos.router)
     app.include_router(api_webhooks.router)
     install_studio(app)
     install_mcp(app)

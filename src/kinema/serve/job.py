@@ -114,7 +114,7 @@ class Job:
         values = dict(row._mapping)
         values["spec"] = _spec(values["spec"])
         values["request"] = json.loads(values["request"])
-        values["result"] = from_json(Result, values["result"]) if values["result"] else None
+        values["result"] = _result(values["result"]) if values["result"] else None
         return cls(**values)
 
     @property
@@ -152,6 +152,12 @@ class Event:
 def _spec(text: str) -> VideoSpec:
     """Read a request; those who wait for a video ask for it again and again."""
     return VideoSpec.from_json(text)
+
+
+@functools.lru_cache(512)
+def _result(text: str) -> Result:
+    """Read a result, likewise; nobody changes it."""
+    return from_json(Result, text)
 
 
 def result_json(result: Result) -> str:

@@ -117,6 +117,12 @@ class Jobs:
         with self.store.read() as db:
             return self._get(db, job_id, owner)
 
+    def look(self, job_id: str, owner: str | None = None) -> tuple[Job, int]:
+        """Look at a job and its `position`, in one question. Raises JobNotFound."""
+        with self.store.read() as db:
+            job = self._get(db, job_id, owner)
+            return job, self._position(db, job)
+
     def page(
         self,
         owner: str | None = None,
@@ -194,8 +200,7 @@ class Jobs:
         if job.status != "queued":
             return 0
         with self.store.read() as db:
-            row = {"model": job.model, "priority": job.priority, "seq": job.seq}
-            return int(db.execute(_POSITION, row).scalar_one())
+            return self._position(db, job)
 
     def eta_s(self, job: Job, position: int | None = None) -> float | None:
         """Seconds until a job is done, as far as its own steps or the jobs before it tell.
@@ -242,6 +247,12 @@ class Jobs:
         if row is None:
             raise JobNotFound(f"there is no video {job_id!r}; list what there is with GET /v1/videos")
         return Job.from_row(row)
+
+    def _position(self, db: sa.Connection, job: Job) -> int:
+        if job.status != "queued":
+            return 0
+        row = {"model": job.model, "priority": job.priority, "seq": job.seq}
+        return int(db.execute(_POSITION, row).scalar_one())
 
     def _cancel(self, db: sa.Connection, job_id: str, now: float) -> None:
         waiting = JOBS.update().where(JOBS.c.id == job_id, JOBS.c.status == "queued")

@@ -250,6 +250,11 @@ class Store:
         """What `open` takes to open the same store in another process."""
         return str(self.folder) if self.folder else self.engine.url.render_as_string(hide_password=False)
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether a look at one row takes no longer than waking up a thread for it: the database is a file."""
+        return self.engine.dialect.name == "sqlite"
+
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that only looks; it holds nobody up."""
@@ -320,6 +325,11 @@ def _sqlite(path: Path) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("kinema_begin", "BEGIN"))
+        if how := connection.get_execution_options().get("kinema_begin"):
+            connection.exec_driver_sql(how)
+        else:
+            connection.connection.driver_connection.execute(
+                "BEGIN"
+            )  # it cannot fail; asked through SQLAlchemy it costs
 
     return engine
