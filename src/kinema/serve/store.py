@@ -328,8 +328,7 @@ def _sqlite(path: Path) -> sa.Engine:
         if how := connection.get_execution_options().get("kinema_begin"):
             connection.exec_driver_sql(how)
         else:
-            connection.connection.driver_connection.execute(
-                "BEGIN"
-            )  # it cannot fail; asked through SQLAlchemy it costs
+            driver: Any = connection.connection.driver_connection
+            driver.execute("BEGIN")  # cannot fail, and is said before every look
 
     return engine
