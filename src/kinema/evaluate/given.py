@@ -78,6 +78,7 @@ def measure_given(pipeline: Pipeline, first_seed: int, count: int) -> Given:
     )
 
 
+@torch.inference_mode()
 def go_on(
     pipeline: Pipeline, prompt: str, latent: Tensor, given: Sequence[int], seed: int
 ) -> NDArray[np.uint8]:  # f h w 3
