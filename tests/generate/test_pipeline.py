@@ -101,18 +101,21 @@ def test_an_image_of_other_proportions_is_refused_with_a_size_that_fits(pipe: Pi
     pipe.resolve(dataclasses.replace(spec, width=width, height=height))
 
 
-def test_guidance_is_one_batch_of_two_and_none_at_scale_one(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    batches = []
+def test_guidance_is_one_call_under_two_texts_and_none_at_scale_one(
+    pipe: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = []
     forward = pipe.model.dit.forward
 
-    def counted(latent: Any, *rest: Any, **named: Any) -> Any:
-        batches.append(len(latent))
-        return forward(latent, *rest, **named)
+    def counted(latent: Any, times: Any, text: Any, **named: Any) -> Any:
+        assert len(latent) == 1
+        texts.append(len(text.keys[0]))
+        return forward(latent, times, text, **named)
 
     monkeypatch.setattr(pipe.model.dit, "forward", counted)
     pipe(dataclasses.replace(SPEC, guidance=3.0))
     pipe(dataclasses.replace(SPEC, guidance=1.0))
-    assert batches == [2, 2, 2, 1, 1, 1]
+    assert texts == [2, 2, 2, 1, 1, 1]
 
 
 def test_guidance_leads_away_from_the_negative_prompt(pipe: Pipeline) -> None:

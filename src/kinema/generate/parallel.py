@@ -83,14 +83,14 @@ def share(dit: DiT, mesh: DeviceMesh) -> None:
 
 
 def _half(
-    forward: Callable[..., Tensor], group: dist.ProcessGroup, latent: Tensor, time: Tensor, text: Any, **more: Any
+    forward: Callable[..., Tensor], group: dist.ProcessGroup, latent: Tensor, time: Tensor, text: TextKV, **more: Any
 ) -> Tensor:
-    """Compute one half of a guided batch, and take the other from the process that has it."""
-    if len(latent) != 2:  # not guided at this time
+    """Let the video meet one of its two texts, and take the other half from the process that has it."""
+    if len(text.keys[0]) == 1:  # not guided
         return forward(latent, time, text, **more)
     mine = slice(dist.get_rank(group), dist.get_rank(group) + 1)
-    row = TextKV(*(tuple(part[mine] for part in parts) for parts in text)) if isinstance(text, TextKV) else text[mine]
-    return torch.cat(_gather(forward(latent[mine], time[mine], row, **more), group))
+    row = TextKV(*(tuple(part[mine] for part in parts) for parts in text))
+    return torch.cat(_gather(forward(latent, time, row, **more), group))
 
 
 def _share_tokens(dit: DiT, group: dist.ProcessGroup) -> None:

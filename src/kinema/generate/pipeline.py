@@ -282,7 +282,10 @@ class Pipeline:
             predicted: Tensor = dit(latent.to(self.dtype), times, text, steps=steps)
             return predicted.float()
 
-        return classifier_free(velocity, velocity, guidance)
+        def paired(latents: Tensor, times: Tensor) -> Tensor:
+            return velocity(latents[:1], times[:1])  # both halves are the same video: it meets both texts as one
+
+        return classifier_free(velocity, paired, guidance)
 
     def _guidances(self, spec: VideoSpec) -> tuple[float, ...]:
         """The guidance of each transformer."""

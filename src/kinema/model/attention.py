@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kinema.model.kv_cache import LayerMemory
+from kinema.model.linear import linear
 from kinema.model.norm import RMSNorm
 from kinema.model.rope import Rotation, rotate
 
@@ -65,12 +66,12 @@ class Attention(nn.Module):
 
     def query(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n a e"]:
         """Project to normalised queries, one per head; the norm runs over all heads together."""
-        return self.norm_q(self.to_q(x)).unflatten(-1, (self.num_heads, -1))
+        return self.norm_q(linear(x, self.to_q)).unflatten(-1, (self.num_heads, -1))
 
     def key_value(self, x: Float[Tensor, "b k d"]) -> tuple[Float[Tensor, "b k a e"], Float[Tensor, "b k a e"]]:
         """Project to normalised keys and to values."""
-        key = self.norm_k(self.to_k(x)).unflatten(-1, (self.num_heads, -1))
-        return key, self.to_v(x).unflatten(-1, (self.num_heads, -1))
+        key = self.norm_k(linear(x, self.to_k)).unflatten(-1, (self.num_heads, -1))
+        return key, linear(x, self.to_v).unflatten(-1, (self.num_heads, -1))
 
     def image_key_value(self, x: Float[Tensor, "b m d"]) -> tuple[Float[Tensor, "b m a e"], Float[Tensor, "b m a e"]]:
         """Project the tokens of a picture to normalised keys and to values, by weights of their own."""
@@ -95,18 +96,21 @@ class Attention(nn.Module):
             key, value = memory.write(key, value)
             key_rotation = memory.rotation
         mixed = self.mix(rotate(self.query(x), rotation), rotate(key, key_rotation), value, bias=bias)
-        return self.to_out(mixed.flatten(2))
+        return linear(mixed.flatten(2), self.to_out)
 
     def onto(
         self,
-        x: Float[Tensor, "b n d"],
+        x: Float[Tensor, "#b n d"],
         key: Float[Tensor, "b k a e"],
         value: Float[Tensor, "b k a e"],
         image: tuple[Tensor, Tensor] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Let every token of x attend to the given keys and values and, apart from them, to those of a picture."""
-        query = self.query(x)
+        """Let every token of x attend to the given keys and values and, apart from them, to those of a picture.
+
+        One video (b = 1) may meet several texts: the result then has their batch.
+        """
+        query = self.query(x).expand(len(key), -1, -1, -1)
         mixed = attend(query, key, value)
         if image is not None:
             mixed = mixed + attend(query, *image)
-        return self.to_out(mixed.flatten(2))
+        return linear(mixed.flatten(2), self.to_out)

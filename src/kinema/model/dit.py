@@ -14,6 +14,7 @@ from kinema.errors import SpecError
 from kinema.model.attention import Attention
 from kinema.model.causal import CausalConfig
 from kinema.model.kv_cache import KVCache, LayerMemory
+from kinema.model.linear import linear, linear_gelu
 from kinema.model.rope import Rotation, video_rotation
 from kinema.model.step_cache import StepCache
 
@@ -138,8 +139,8 @@ class Block(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "b t s d"],
-        time: Float[Tensor, "b t 6 d"],
+        x: Float[Tensor, "#b t s d"],
+        time: Float[Tensor, "#b t 6 d"],
         text_key: Float[Tensor, "b k a e"],
         text_value: Float[Tensor, "b k a e"],
         rotation: Rotation,
@@ -156,9 +157,9 @@ class Block(nn.Module):
         h = F.layer_norm(
             x, x.shape[-1:], self.cross_norm.weight.to(x.dtype), self.cross_norm.bias.to(x.dtype), self.eps
         )
-        x = x + self.cross_attention.onto(h.flatten(1, 2), text_key, text_value, image).view(x.shape)
+        x = x + self.cross_attention.onto(h.flatten(1, 2), text_key, text_value, image).unflatten(1, x.shape[1:3])
         h = modulated_norm(x, feed_forward.shift, feed_forward.scale, self.eps)
-        h = self.down(linear_gelu(h, self.up))
+        h = linear(linear_gelu(h, self.up), self.down)
         return torch.addcmul(x, h, feed_forward.gate)
 
 
@@ -187,8 +188,8 @@ class DiT(nn.Module):
 
     def forward(
         self,
-        latent: Float[Tensor, "b c t y x"],
-        time: Float[Tensor, "b t"],
+        latent: Float[Tensor, "#b c t y x"],
+        time: Float[Tensor, "#b t"],
         text: "TextKV | Float[Tensor, 'b k text_dim']",
         *,
         frames: Sequence[int] | None = None,
@@ -202,7 +203,8 @@ class DiT(nn.Module):
         what `text_kv` made of it. Rows and columns must be multiples of the patch (SpecError). `frames` are the rotary
         positions of the latent frames (0, 1, 2, ... unless given), and `bias` says which token sees which
         (`causal.attention_bias`). With a `cache`, the latent is its open block. `steps` leaves out blocks
-        of a step that would hardly differ from the one before.
+        of a step that would hardly differ from the one before. One latent (b = 1) under several texts gives a velocity
+        for each of them; what comes before the first text is computed once.
         """
         b, _, t, y, x = latent.shape
         _, p, q = self.config.patch_size
@@ -237,8 +239,8 @@ class DiT(nn.Module):
 
         shift, scale = (self.out_modulation.to(h.dtype) + embedded[:, :, None]).unsqueeze(3).unbind(2)
         h = self.proj_out(modulated_norm(h, shift, scale, self.config.eps))
-        h = h.view(b, t, y // p, x // q, p, q, -1).permute(0, 6, 1, 2, 4, 3, 5)  # b c t y p x q
-        return h.reshape(b, -1, t, y, x).to(latent.dtype)
+        h = h.view(-1, t, y // p, x // q, p, q, self.config.out_channels).permute(0, 6, 1, 2, 4, 3, 5)
+        return h.reshape(-1, self.config.out_channels, t, y, x).to(latent.dtype)
 
     def new_cache(
         self,
@@ -300,27 +302,10 @@ class DiT(nn.Module):
 
 
 def modulated_norm(
-    x: Float[Tensor, "b t s d"], shift: Float[Tensor, "b t 1 d"], scale: Float[Tensor, "b t 1 d"], eps: float
+    x: Float[Tensor, "b t s d"], shift: Float[Tensor, "#b t 1 d"], scale: Float[Tensor, "#b t 1 d"], eps: float
 ) -> Float[Tensor, "b t s d"]:
     """Normalise each token, then scale by 1 + scale and shift: layer norm whose weights are the time's."""
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=eps), 1 + scale)
-
-
-def linear_gelu(x: Float[Tensor, "*tokens d"], layer: nn.Linear) -> Float[Tensor, "*tokens d_out"]:
-    """Apply a linear layer, then GELU in its tanh form.
-
-    In bfloat16 on a CPU the activation alone takes almost as long as the product; where nothing is to be differentiated
-    oneDNN does both in one pass, 1.6 times as fast, and rounds once.
-    """
-    if x.device.type == "cpu" and not torch.is_grad_enabled() and _has_onednn_bfloat16(x.dtype, layer.weight.dtype):
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "gelu", [], "tanh")
-        return y
-    return F.gelu(layer(x), approximate="tanh")
-
-
-def _has_onednn_bfloat16(*dtypes: torch.dtype) -> bool:
-    is_built = torch.backends.mkldnn.is_available() and all(dtype == torch.bfloat16 for dtype in dtypes)
-    return bool(is_built and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def init_weights(dit: DiT) -> None:
