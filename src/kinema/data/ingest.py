@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow as pa
 
 from kinema.data.probe import COLUMNS as PROBED
 from kinema.data.probe import probe_file
+from kinema.data.scratch import scratch_folder
 from kinema.data.store import outcome_columns
 from kinema.errors import DataError
 
@@ -113,8 +113,8 @@ def local_copy(uri: str) -> Iterator[Path]:
         yield _local_path(uri)
         return
     system, place = fsspec.core.url_to_fs(uri)
-    with tempfile.TemporaryDirectory(prefix="kinema-") as folder:
-        path = Path(folder) / f"input{Path(urlsplit(uri).path).suffix}"
+    with scratch_folder() as folder:
+        path = folder / f"input{Path(urlsplit(uri).path).suffix}"
         system.get_file(place, str(path))
         yield path
 

@@ -8,9 +8,11 @@ in the next run).
 import concurrent.futures
 import logging
 import multiprocessing
+import os
 import resource
 import shutil
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -172,6 +174,7 @@ class Child:
 
 def _serve(pipe: Connection, memory_gb: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if memory_gb:
         limit = int(memory_gb * 2**30)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -183,6 +186,14 @@ def _serve(pipe: Connection, memory_gb: float) -> None:
         pipe.send(None)  # the clock starts when the item is there, not while modules are imported
         outcome = _attempt(work, item)
         pipe.send((outcome.status, outcome.value, outcome.reason))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, however that ended: in the middle of an item, too."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _attempt_here(work: Callable[[Item], Any], item: Item) -> Outcome:

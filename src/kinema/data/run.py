@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -24,6 +23,7 @@ from kinema.data.lineage import fingerprint
 from kinema.data.pool import Outcome, check_failures, check_space, run_all, run_threads
 from kinema.data.probe import COLUMNS as PROBED
 from kinema.data.recipe import STAGES, DataRecipe, check_stages
+from kinema.data.scratch import scratch_folder
 from kinema.data.sidecar import read_sidecars
 from kinema.data.store import Row, Store, Table, outcome_columns, quoted
 from kinema.data.survey import Run
@@ -130,8 +130,8 @@ def split_job(
     uri, file_hash = job.item
     if work is not None:
         return split.split_file(uri, file_hash, config, work, filtered)
-    with tempfile.TemporaryDirectory(prefix="kinema-") as folder:
-        return [clip.carried() for clip in split.split_file(uri, file_hash, config, Path(folder), filtered)]
+    with scratch_folder() as folder:
+        return [clip.carried() for clip in split.split_file(uri, file_hash, config, folder, filtered)]
 
 
 def _runner(recipe: DataRecipe) -> Callable[..., Iterator[tuple[Job, Outcome]]]:
@@ -304,21 +304,20 @@ def _encode(store: Store, recipe: DataRecipe) -> StageResult:
     rows = {row["latent_id"]: row["lineage"] for row in store.read("latents", ["lineage"])}
     wanted: dict[str, str] = {}
     todo: dict[Bucket, list[tuple[Row, str]]] = defaultdict(list)
-    refused: list[Row] = []
+    ended: list[Row] = []
     for clip in store.read("clips", where=publish.KEPT):
         bucket = encode.bucket_of(clip, recipe.encode)
         if bucket is None:
-            reason = "shorter than every bucket"
-            refused.append(
-                {"clip_id": clip["clip_id"], **outcome_row("encode", name, Outcome("refused", reason=reason))}
-            )
+            ended.append(_encoded(clip, name, Outcome("refused", reason="shorter than every bucket")))
             continue
         latent_id, lineage = f"{clip['clip_id']}-{bucket}", encode.lineage_of(clip, bucket, name)
         wanted[latent_id] = lineage
         if rows.get(latent_id) != lineage:
             todo[bucket].append((clip, lineage))
+        elif (clip["encode_key"], clip["encode_status"]) != (lineage, "done"):  # killed between the two tables
+            ended.append(_encoded(clip, lineage, Outcome("done")))
     _drop(store, "latents", "latent_id", [each for each in rows if each not in wanted])
-    store.update("clips", refused, outcome_columns("encode"))
+    store.update("clips", ended, outcome_columns("encode"))
     done = 0
     for bucket in sorted(todo):
         for batch in _parts(todo[bucket], recipe.encode.batch):
@@ -327,13 +326,14 @@ def _encode(store: Store, recipe: DataRecipe) -> StageResult:
             encoded = encode.encode_clips(model, name, clips, videos, bucket)
             latents = [{**row, "lineage": lineage} for row, (_, lineage) in zip(encoded, batch, strict=True)]
             store.upsert("latents", latents, encode.COLUMNS)
-            ended = [
-                {"clip_id": clip["clip_id"], **outcome_row("encode", lineage, Outcome("done"))}
-                for clip, lineage in batch
-            ]
+            ended = [_encoded(clip, lineage, Outcome("done")) for clip, lineage in batch]
             store.update("clips", ended, outcome_columns("encode"))
             done += len(latents)
     return StageResult("encode", done, 0, len(wanted) - done)
+
+
+def _encoded(clip: Row, lineage: str, outcome: Outcome) -> Row:
+    return {"clip_id": clip["clip_id"], **outcome_row("encode", lineage, outcome)}
 
 
 def _publish(store: Store, recipe: DataRecipe) -> StageResult:  # noqa: ARG001 - the signature of a stage
