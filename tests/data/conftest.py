@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kinema.data import DataRecipe, run_recipe
+from kinema.data.ingest import Source
+from kinema.data.pool import Limits
+from kinema.data.split import SplitConfig
 from kinema.media import write_video
 
 FPS = 12
@@ -43,3 +47,15 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "cut off.mp4").write_bytes((folder / "it's one.mp4").read_bytes()[-900:])
     (folder / "notes.txt").write_text("beside the videos")
     return folder
+
+
+@pytest.fixture(scope="session")
+def split_once(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set of that footage after ingest and split; read it only."""
+    out = tmp_path_factory.mktemp("sets") / "split"
+    recipe = DataRecipe(
+        sources=(Source(path=str(footage), license="CC0-1.0"),), out=out, split=SplitConfig(min_s=0.5),
+        limits=Limits(workers=0), max_failures=0.6,
+    )  # fmt: skip
+    run_recipe(recipe, ("ingest", "split"))
+    return out

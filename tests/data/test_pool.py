@@ -1,3 +1,8 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from kinema.data.pool import Limits, check_failures, run_all, run_threads
@@ -45,3 +50,23 @@ def test_the_share_of_failures_is_limited() -> None:
     check_failures(0, 0, 0.0)
     with pytest.raises(DataError, match="2 of 10 items failed"):
         check_failures(8, 2, 0.1)
+
+
+def test_children_end_with_the_process_that_started_them_in_the_middle_of_an_item(tmp_path: Path) -> None:
+    code = (
+        "import sys; from kinema.data.pool import Limits, run_all\n"
+        "if __name__ == '__main__': list(run_all(eval, [sys.argv[1]], Limits(workers=1)))"
+    )
+    (tmp_path / "run.py").write_text(code)
+    item = (
+        f"[open({str(tmp_path / 'pid')!r}, 'w').write(str(__import__('os').getpid())), __import__('time').sleep(600)]"
+    )
+    run = subprocess.Popen([sys.executable, tmp_path / "run.py", item])
+    pid = Path(tmp_path / "pid")
+    while not pid.exists() or not pid.read_text():
+        assert run.poll() is None
+        time.sleep(0.02)
+    run.kill()
+    run.wait()
+    while Path(f"/proc/{pid.read_text()}").exists():  # the test would hang, as its child did
+        time.sleep(0.02)

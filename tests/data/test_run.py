@@ -1,9 +1,4 @@
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,13 +16,6 @@ HERE = Limits(workers=0)
 def recipe(footage: Path, out: Path, **changes: object) -> DataRecipe:
     settings = {"split": SplitConfig(min_s=0.5), "limits": HERE, "max_failures": 0.6, **changes}
     return DataRecipe(sources=(Source(path=str(footage), license="CC0-1.0"),), out=out, **settings)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="session")
-def split_once(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("sets") / "split"
-    run_recipe(recipe(footage, out), ("ingest", "split"))
-    return out
 
 
 def test_every_file_is_listed_with_what_it_is_or_why_not(split_once: Path) -> None:
@@ -94,27 +82,6 @@ def test_a_file_that_goes_and_comes_back_has_its_clips_again(footage: Path, tmp_
     run_recipe(recipe(source, out), stages)
     assert {Path(row["uri"]).name for row in Store(out).read("clips")} == {"c.mp4"}
     assert Store(out).count("videos") == 2
-
-
-def test_a_run_that_is_killed_again_and_again_ends_where_a_clean_one_does(
-    footage: Path, split_once: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "d"
-    code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3]); from test_run import *;"
-        "run_recipe(recipe(Path(sys.argv[1]), Path(sys.argv[2])), ('ingest', 'split'))"
-    )
-    command = [sys.executable, "-c", code, str(footage), str(out), str(Path(__file__).parent)]
-    for versions in (2, 4, 6):
-        run = subprocess.Popen(command)
-        while run.poll() is None and len(list(out.glob("*.lance/_versions/*"))) < versions:
-            time.sleep(0.02)
-        os.kill(run.pid, signal.SIGKILL)
-        run.wait()
-    run_recipe(recipe(footage, out), ("ingest", "split"))
-    for table in ("files", "clips", "videos"):
-        assert Store(out).read(table) == Store(split_once).read(table)  # type: ignore[arg-type]
-    assert {path.name for path in out.iterdir()} == {path.name for path in split_once.iterdir()}
 
 
 def test_too_many_failures_end_the_run_with_an_error(footage: Path, tmp_path: Path) -> None:

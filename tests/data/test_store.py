@@ -96,5 +96,7 @@ def test_a_writer_that_is_killed_leaves_whole_rows_of_one_version(tmp_path: Path
     assert len(rows) == 8
     assert len({row["a"] for row in rows}) == 1
     assert rows[0]["a"] >= last
+    (tmp_path / "d" / "clips.lance" / "_transactions" / ".tmpVeqfzR").touch()  # as a kill may leave it
     store.tidy()
     assert store.read("clips") == rows
+    assert list(tmp_path.rglob(".tmp*")) == []

@@ -132,6 +132,8 @@ class Store:
                 dataset = self._open(table)
                 dataset.optimize.compact_files()
                 dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+                for half_written in self._path(table).rglob(".tmp*"):  # Lance leaves them
+                    half_written.unlink()
 
     def _batch(self, table: Table, rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
         key = KEYS[table]
