@@ -62,7 +62,7 @@ def lay_floor(scene: Scene, view: View) -> Floor:
     heading = torch.atan2(view.forward[1], view.forward[0])
     albedo = torch.stack(Ground.of(scene).albedo(x, y, across, along, heading))
     rise = view.eye[2] / length
-    mirrored = sky_colour(scene, (view.forward[0], view.forward[1], rise))
+    mirrored = sky_colour(scene.light, sun_direction(scene), (view.forward[0], view.forward[1], rise))
     return Floor(
         first,
         albedo,
@@ -109,7 +109,7 @@ def paint_sky(scene: Scene, view: View, rows: int, seconds: Tensor) -> Tensor:
     ray = view.ray(u, v)
     scale = (1.0 + u * u + v * v).rsqrt()
     ray = (ray[0] * scale, ray[1] * scale, ray[2] * scale)
-    clear = torch.stack(torch.broadcast_tensors(*sky_colour(scene, ray)))
+    clear = torch.stack(torch.broadcast_tensors(*sky_colour(scene.light, sun_direction(scene), ray)))
     cover = cloud_cover(scene, ray, seconds, view.pixel)
     cloud = torch.tensor(DAYLIGHT[scene.light].cloud, device=device).view(3, 1, 1, 1)
     sky = torch.lerp(clear.expand(3, *cover.shape), cloud.expand(3, *cover.shape), cover)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kinema.world.palette import PALETTE, SHADE, to_linear
+from kinema.world.palette import tones
 from kinema.world.scene import Material, Object, Scene, Shape
 from kinema.world.solids import Vector
 from kinema.world.trajectory import Trajectory
@@ -105,9 +105,7 @@ def bodies_of(scene: Scene, trajectory: Trajectory, num_frames: int, device: tor
 
 
 def _body(thing: Object, position: np.ndarray, rotation: np.ndarray, device: torch.device) -> Body:
-    light = to_linear(PALETTE[thing.colour])
-    red, green, blue = PALETTE[thing.colour]
-    dark = to_linear((red * SHADE, green * SHADE, blue * SHADE))
+    light, dark = tones(thing.colour)
     w, x, y, z = rotation.astype(np.float64).T
     axes = np.array(
         [

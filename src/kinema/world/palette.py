@@ -22,3 +22,9 @@ def to_linear(colour: tuple[float, float, float]) -> tuple[float, float, float]:
     """Turn an sRGB colour in [0, 1] into linear light in [0, 1] (IEC 61966-2-1)."""
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
     return red, green, blue
+
+
+def tones(colour: Colour) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Give the two tones of an object's pattern, the light one first, in linear light."""
+    red, green, blue = PALETTE[colour]
+    return to_linear(PALETTE[colour]), to_linear((red * SHADE, green * SHADE, blue * SHADE))

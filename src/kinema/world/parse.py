@@ -20,9 +20,10 @@ from torch.nn import functional
 from kinema.world.action import Motion, read_motion
 from kinema.world.blobs import Blob, exchange, find_blobs
 from kinema.world.camera import CameraPath
+from kinema.world.daylight import Daylight
 from kinema.world.egomotion import Egomotion, estimate_egomotion
 from kinema.world.facts import Facts, ObjectFacts, Relation, Side
-from kinema.world.material import material_of
+from kinema.world.material import choose_materials, material_costs
 from kinema.world.outline import DIRECTIONS, Outlines, measure_outlines
 from kinema.world.place import LEAST_KNOWN, LEAST_WHOLE, Views, on_plane, rays_through, stillness, view_object
 from kinema.world.recognise import NOT_ONE, Fit, choose_looks, fit_solids, lanes_of
@@ -292,7 +293,11 @@ def _observe(
             fit = _fit(sight, poses, camera.path, size_px, view)
         fits.append(fit)
     looks = choose_looks(fits, [sight.blob.colour for sight in sights])
-    objects = [_describe(sight, fit, look, seen, size_px) for sight, fit, look in zip(sights, fits, looks, strict=True)]
+    materials = _materials(sights, fits, looks, camera.path, view, seen.daylight, frames)
+    objects = [
+        _describe(sight, fit, look, material, size_px)
+        for sight, fit, look, material in zip(sights, fits, looks, materials, strict=True)
+    ]
     crowded = frozenset(sight.blob.colour for sight, fit in zip(sights, fits, strict=True) if _is_two(sight, fit))
     observation = Observation(
         objects=tuple(objects),
@@ -357,8 +362,24 @@ def _is_two(sight: _Sight, fit: Fit) -> bool:
     return fit.least > NOT_ONE and int(sight.outlines.is_whole.sum()) >= LEAST_WHOLE
 
 
+def _materials(
+    sights: Sequence[_Sight],
+    fits: Sequence[Fit],
+    looks: Sequence[tuple[Shape, Size]],
+    path: CameraPath,
+    view: float,
+    day: Daylight,
+    frames: NDArray[np.uint8],
+) -> list[Material | None]:
+    costs = [
+        material_costs(frames, sight.blob.mask, (*look, sight.blob.colour), fit.stands(*look), path, view, day)
+        for sight, fit, look in zip(sights, fits, looks, strict=True)
+    ]
+    return choose_materials(costs, [sight.blob.colour for sight in sights])
+
+
 def _describe(
-    sight: _Sight, fit: Fit, look: tuple[Shape, Size], seen: Segmentation, size_px: tuple[int, int]
+    sight: _Sight, fit: Fit, look: tuple[Shape, Size], material: Material | None, size_px: tuple[int, int]
 ) -> SeenObject:
     quarter = DIRECTIONS // 4
     reach = sight.outlines.reach
@@ -367,7 +388,7 @@ def _describe(
         shape=look[0],
         colour=sight.blob.colour,
         size=look[1],
-        material=material_of(seen.surface, sight.blob.mask, sight.blob.colour, seen.daylight),
+        material=material,
         track=sight.blob.centroid / size_px[0],
         extent=extent / size_px[0],
         lane=0.0 if sight.moves else fit.lane,

@@ -40,11 +40,25 @@ WORST_LOOK = 6.0
 
 @dataclass(frozen=True)
 class Fit:
-    """How badly each solid fits an object: `cost` is "shape size lane", in squared errors per direction."""
+    """How badly each solid fits an object: `cost` is "shape size lane", in squared errors per direction.
+
+    `frames` "v" are those that were compared. In each the best course of each solid shows the pose `pose`, "v shape
+    size lane", at `centre`, "v size lane 3" in view heights; what is seen stands `shift`, "v size lane p 2" in pixels,
+    beside what each pose would show there.
+    """
 
     cost: Floats
     lanes: tuple[float, ...]
-    num_views: int
+    frames: tuple[int, ...]
+    poses: Poses
+    pose: NDArray[np.intp]
+    centre: Floats
+    shift: Floats
+
+    @property
+    def num_views(self) -> int:
+        """Number of frames that were compared."""
+        return len(self.frames)
 
     @property
     def shape(self) -> Shape:
@@ -65,6 +79,31 @@ class Fit:
     def least(self) -> float:
         """The cost of the best fit."""
         return float(self.cost.min())
+
+    def stands(self, shape: Shape, size: Size) -> "list[Stand]":
+        """Where a solid of a shape and size is in each frame that was compared, if the object is one."""
+        row, column = SHAPES.index(shape), SIZES.index(size)
+        layer = int(np.argmin(self.cost[row, column]))
+        found = []
+        for index, frame in enumerate(self.frames):
+            pose = int(self.pose[index, row, column, layer])
+            if pose >= 0:
+                centre, shift = self.centre[index, column, layer], self.shift[index, column, layer, pose]
+                found.append(Stand(frame, centre, self.poses.turn[pose], shift))
+        return found
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A solid in one frame: its centre "3" in view heights, its axes "3 3" in the world, the columns of a turn.
+
+    What is seen lies `shift_px` (x, y) beside the picture of such a solid.
+    """
+
+    frame: int
+    centre: Floats
+    turn: Floats
+    shift_px: Floats
 
 
 def lanes_of(view_height_m: float) -> tuple[float, float]:
@@ -89,9 +128,13 @@ def fit_solids(
     """
     used = _best_views(outlines, middle)
     if not used:
-        return Fit(np.full((len(SHAPES), len(SIZES), len(lanes)), NO_FIT), lanes, 0)
+        none = np.zeros((0, len(SIZES), len(lanes), len(poses.shape), 2))
+        cost = np.full((len(SHAPES), len(SIZES), len(lanes)), NO_FIT)
+        return Fit(cost, lanes, (), poses, np.zeros((0, *cost.shape), dtype=np.intp), none[..., 0, :], none)
     rays = rays_through(path, middle, size_px)
     each = np.full((len(used), len(SIZES), len(lanes), len(poses.shape)), WORST**2)
+    shifts = np.zeros((*each.shape, 2))
+    centres = np.full((*each.shape[:3], 3), np.nan)
     for index, frame in enumerate(used):
         known = outlines.is_known[frame]
         for column, size in enumerate(SIZES):
@@ -103,11 +146,15 @@ def fit_solids(
                 if is_grounded:
                     centre = np.array([centre[0], lane, height / 2.0])
                 reach = project_poses(poses, path, frame, centre, height, size_px)
-                each[index, column, layer] = _mismatch(outlines.reach[frame], known, reach, is_grounded)
+                centres[index, column, layer] = centre
+                each[index, column, layer], shifts[index, column, layer] = _mismatch(
+                    outlines.reach[frame], known, reach, is_grounded
+                )
     # A view that no pose fits is smeared, or not of one object.
     share = outlines.is_known[used].sum(axis=1) / (1.0 + each.min(axis=(1, 2, 3)))
     progress = np.array(used) / max(len(outlines.reach) - 1, 1)
-    return Fit(_course_costs(each, poses, share / share.sum(), progress), lanes, len(used))
+    cost, pose = _course_costs(each, poses, share / share.sum(), progress)
+    return Fit(cost, lanes, tuple(used), poses, pose, centres, shifts)
 
 
 def choose_looks(fits: Sequence[Fit], colours: Sequence[Colour]) -> list[tuple[Shape, Size]]:
@@ -124,19 +171,26 @@ def choose_looks(fits: Sequence[Fit], colours: Sequence[Colour]) -> list[tuple[S
     return looks
 
 
-def _course_costs(each: Floats, poses: Poses, share: Floats, progress: Floats) -> Floats:
-    """Cost "shape size lane" of the best course of each shape, from those of all poses "f size lane p"."""
+def _course_costs(each: Floats, poses: Poses, share: Floats, progress: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Cost "shape size lane" of the best course of each shape, from those of all poses "v size lane p".
+
+    The second is the pose "v shape size lane" that this course shows in each view, -1 for a shape without poses.
+    """
     cost = np.full((len(SHAPES), *each.shape[1:3]), NO_FIT)
+    pose = np.full((len(each), *cost.shape), -1)
     courses = poses.courses(progress) if poses.turns_deg else None
     for row in np.unique(poses.shape):
         if courses is None:
-            best = each[..., poses.shape == row].min(axis=-1)
-            cost[row] = np.tensordot(share, best, axes=1)
+            members = np.flatnonzero(poses.shape == row)
+            mine = each[..., members]
+            cost[row] = np.tensordot(share, mine.min(axis=-1), axes=1)
+            pose[:, row] = members[mine.argmin(axis=-1)]
         else:
-            mine = courses[poses.shape[courses[:, 0]] == row]
-            total = sum(weight * each[index][..., mine[:, index]] for index, weight in enumerate(share))
+            course = courses[poses.shape[courses[:, 0]] == row]
+            total = sum(weight * each[index][..., course[:, index]] for index, weight in enumerate(share))
             cost[row] = np.asarray(total).min(axis=-1)
-    return cost
+            pose[:, row] = np.moveaxis(course[np.asarray(total).argmin(axis=-1)], -1, 0)
+    return cost, pose
 
 
 def _best_views(outlines: Outlines, middle: Floats) -> list[int]:
@@ -148,10 +202,11 @@ def _best_views(outlines: Outlines, middle: Floats) -> list[int]:
     return [int(good[index]) for index in np.linspace(0, len(good) - 1, MOST_VIEWS).round().astype(int)]
 
 
-def _mismatch(seen: Floats, known: NDArray[np.bool_], reach: Floats, is_grounded: bool) -> Floats:
+def _mismatch(seen: Floats, known: NDArray[np.bool_], reach: Floats, is_grounded: bool) -> tuple[Floats, Floats]:
     """Mean squared error, in usual errors, between one measured outline "k" and many drawn ones "p k".
 
-    The drawn ones are shifted and swollen so that they fit best; what they swell counts as an error of its own.
+    The drawn ones are shifted, by the second value "p 2", and swollen so that they fit best; what they swell counts as
+    an error of its own.
     """
     unit = np.concatenate([directions(), np.ones((DIRECTIONS, 1))], axis=1)
     mine = unit[known]
@@ -167,4 +222,4 @@ def _mismatch(seen: Floats, known: NDArray[np.bool_], reach: Floats, is_grounded
     cost = cost + (shift[:, 2] / SWOLLEN_PX) ** 2
     if is_grounded:
         cost = cost + np.minimum(np.abs(shift[:, 1]) / HEIGHT_PX, WORST) ** 2 / 4.0
-    return cost
+    return cost, shift[:, :2]

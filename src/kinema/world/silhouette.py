@@ -21,7 +21,8 @@ class Poses:
     """Points whose hulls are solids of height 1 in several poses; each pose starts at `starts` of "p 3" `points`.
 
     Points of a `radius` "p" above 0 are centres of balls, from which each picture sees another circle. `shape` is the
-    index in SHAPES of each pose.
+    index in SHAPES of each pose, and `turn` "p 3 3" takes directions of the solid's own axes, z that of its symmetry,
+    to those of the world.
 
     `family` numbers the poses through which one solid can turn; `angle_deg` says how far each is turned, of
     `period_deg` after which the solid looks the same. `turns_deg` are the turns that it may make during a clip, evenly:
@@ -29,6 +30,7 @@ class Poses:
     """
 
     points: Floats
+    turn: Floats
     radius: Floats
     phase: Floats
     starts: NDArray[np.intp]
@@ -160,6 +162,7 @@ def _poses(parts: list[_Pose], turns_deg: tuple[float, ...]) -> Poses:
         total += len(solid)
     return Poses(
         np.concatenate(points),
+        np.stack([part.turn for part in parts]),
         np.concatenate(radii),
         np.concatenate(phases),
         np.array(starts),

@@ -82,19 +82,26 @@ DAYLIGHT: dict[Light, Daylight] = {
 
 
 def sun_direction(scene: Scene) -> Rgb:
+    """Unit vector to the sun or the moon of a scene."""
+    return sun_at(scene.light, scene.sun_azimuth_deg)
+
+
+def sun_at(time: Light, azimuth_deg: float) -> Rgb:
     """Unit vector to the sun or the moon; at azimuth 0 it stands behind the camera, at 90 degrees to its right."""
-    elevation = math.radians(DAYLIGHT[scene.light].elevation_deg)
-    azimuth = math.radians(scene.sun_azimuth_deg)
+    elevation = math.radians(DAYLIGHT[time].elevation_deg)
+    azimuth = math.radians(azimuth_deg)
     flat = math.cos(elevation)
     return flat * math.sin(azimuth), -flat * math.cos(azimuth), math.sin(elevation)
 
 
-def sky_colour(scene: Scene, ray: Vector) -> Vector:
-    """Light that comes from the sky along unit rays, without its clouds; below the horizon, the horizon's."""
-    light = DAYLIGHT[scene.light]
+def sky_colour(time: Light, toward: Rgb | Vector, ray: Vector) -> Vector:
+    """Light that comes from the sky along unit rays, without its clouds; below the horizon, the horizon's.
+
+    `toward` is the unit vector to the sun at that time of day.
+    """
+    light = DAYLIGHT[time]
     height = ray[2].clamp(min=0.0)
     share = 1.0 - (1.0 - height).square().square()
-    toward = sun_direction(scene)
     glow = (ray[0] * toward[0] + ray[1] * toward[1] + ray[2] * toward[2]).clamp(min=0.0).square().square()
     red, green, blue = (
         low + (high - low) * share + add * glow

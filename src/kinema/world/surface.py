@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from kinema.world.floor import TONE
-from kinema.world.scene import Material, Scene
-from kinema.world.sky import DAYLIGHT, sky_colour, sun_direction
+from kinema.world.scene import Floor, Light, Material
+from kinema.world.sky import DAYLIGHT, Rgb, sky_colour
 from kinema.world.solids import Vector, dot
 
 
@@ -41,7 +41,9 @@ def pattern(
 
 
 def shade(
-    scene: Scene,
+    time: Light,
+    floor: Floor,
+    sun: Rgb | Vector,
     material: Material,
     colour: Vector,
     normal: Vector,
@@ -51,11 +53,10 @@ def shade(
 ) -> Tensor:
     """Light that leaves surface points towards the camera, "3 n", linear.
 
-    `normal` and `view` (from the eye) are unit vectors of the world, `height` is metres above the floor, and
-    `sun_share` is the part of the sun that other objects leave visible.
+    `sun` (towards it), `normal` and `view` (from the eye) are unit vectors of the world, `height` is metres above the
+    floor, and `sun_share` is the part of the sun that other objects leave visible.
     """
-    light, finish = DAYLIGHT[scene.light], FINISH[material]
-    sun = sun_direction(scene)
+    light, finish = DAYLIGHT[time], FINISH[material]
     facing = dot(normal, view)
     lit = (normal[0] * sun[0] + normal[1] * sun[1] + normal[2] * sun[2]).clamp(min=0.0) * sun_share
     upward = 0.5 + 0.5 * normal[2]
@@ -65,7 +66,7 @@ def shade(
     floor_share = (1.0 - upward) * (1.0 - 0.75 * low)
     bounce = [
         tone * (strength * sun[2] + ambient)
-        for tone, strength, ambient in zip(TONE[scene.floor], light.sun, light.ambient, strict=True)
+        for tone, strength, ambient in zip(TONE[floor], light.sun, light.ambient, strict=True)
     ]
     mirrored = (
         view[0] - 2.0 * facing * normal[0],
@@ -79,7 +80,7 @@ def shade(
     shine: list[Tensor | float] = [0.0, 0.0, 0.0]
     if finish.mirror > 0.0:
         above = (mirrored[2] * 4.0 + 0.5).clamp(0.0, 1.0)
-        sky = sky_colour(scene, mirrored)
+        sky = sky_colour(time, sun, mirrored)
         shine = [
             under * (1.0 - 0.6 * low) * (1.0 - above) + over * above for under, over in zip(bounce, sky, strict=True)
         ]
