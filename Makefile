@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PROMPT ?= a red ball rolls to the right
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= --numprocesses logical --dist loadfile
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check

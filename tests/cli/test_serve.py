@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from kinema.cli import flags
 from kinema.cli import main as cli
+from kinema.cli.serve import Serve, worker_command
+from kinema.cli.worker import Work
 
 
 def test_a_public_address_needs_a_key(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -55,6 +58,24 @@ def test_dry_run_shows_the_settings_and_makes_nothing(capsys: pytest.CaptureFixt
 def test_settings_that_do_not_fit_are_refused(capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:
     assert cli.main(["serve", "--dry-run", *words]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_the_worker_behind_a_server_computes_as_it_was_told(tmp_path: Path) -> None:
+    words = ["--store", str(tmp_path), "--device", "cpu", "--dtype", "float32", "--memory", "2GB", "--no-marks"]
+    command = worker_command(flags.parse(Serve, words, "serve"))
+    work = flags.parse(Work, command[command.index("worker") + 1 :], "worker")
+    assert (work.store, work.device, work.dtype, work.memory, work.no_marks) == (
+        str(tmp_path), "cpu", "float32", "2GB", True,
+    )  # fmt: skip
+
+
+def test_an_amount_of_memory_that_is_none_is_refused_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for command in ("serve", "worker"):
+        assert cli.main([command, "--store", str(tmp_path / "store"), "--memory", "much"]) == 2
+        assert "such as 8GB" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("store", ["mysql://db/kinema", "postgresql://kinema@db/kinema"])

@@ -50,6 +50,24 @@ class Died(BaseException):
     """What a test does to a worker in place of kill -9: nothing of it is caught, nothing is tidied up."""
 
 
+def test_a_worker_keeps_to_the_memory_it_was_given(
+    store: Store, tmp_path: Path, tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcomes = []
+    for memory in ("4GB", "1MB"):
+        artefacts = Artefacts(tmp_path / memory)
+        worker = Worker(store, artefacts, (str(tiny_model),), settings=SETTINGS, memory=memory, marks=UNMARKED)
+        worker.load()
+        job = Jobs(store, SETTINGS).submit(NewJob(spec=VideoSpec(prompt="a red ball", model=str(tiny_model))))[0]
+        assert worker.work_once()
+        outcomes.append(Jobs(store, SETTINGS).get(job.id))
+    assert "previews" not in caplog.text  # the decoder comes last: there is nothing to look with before
+    fits, does_not = outcomes
+    assert fits.status == "completed"
+    assert does_not.status == "failed"
+    assert "memory" in str(does_not.error_message)
+
+
 def test_a_worker_makes_the_video_the_thumbnail_and_the_sheet(shop: Shop, tmp_path: Path) -> None:
     job = shop.add(seed=3)
     assert shop.worker.work_once()

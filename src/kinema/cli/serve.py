@@ -19,6 +19,7 @@ from kinema.cli.worker import make_marks
 from kinema.config import load_json, save_json, to_dict
 from kinema.errors import SpecError
 from kinema.log import write_json
+from kinema.spec import parse_memory
 
 if TYPE_CHECKING:
     from kinema.serve.keys import KeyRing
@@ -73,6 +74,8 @@ class Serve:
     """Where to compute: cpu, cuda, cuda:1."""
     dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
     """Number type of the networks: float32, bfloat16 or float16."""
+    memory: Annotated[str | None, flags.text("AMOUNT"), flags.hint("whatever it takes")] = None
+    """Keep each model to this much memory, such as 8GB: of the GPU, or on a CPU of the process; slower if little."""
     label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
     """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
     no_marks: Annotated[bool, flags.hint()] = False
@@ -97,6 +100,8 @@ def run(argv: Sequence[str]) -> int:
     settings = settings_of(options)
     make_marks(options.label, is_off=options.no_marks)
     keys = _keys(options)
+    if options.memory is not None:
+        parse_memory(options.memory)
     if options.dry_run:
         shown = {"host": options.host, "port": options.port, "store": options.store, **to_dict(settings)}
         print(json.dumps({**shown, "keys": [key.name for key in keys.keys]}, indent=2, ensure_ascii=False))
@@ -223,7 +228,7 @@ def worker_command(options: Serve) -> list[str]:
     command += ["--lease", str(options.lease), "--parent", str(os.getpid())]
     command += ["--no-marks"] if options.no_marks else []
     command += ["--log-json"] if options.log_json else []
-    for name in ("artefacts", "device", "dtype", "label"):
+    for name in ("artefacts", "device", "dtype", "memory", "label"):
         value = getattr(options, name)
         if value is not None:
             command += [f"--{name}", value]

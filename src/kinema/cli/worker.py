@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from kinema.cli import flags
 from kinema.log import write_json
+from kinema.spec import parse_memory
 
 if TYPE_CHECKING:
     from kinema.provenance.mark import Marks
@@ -29,6 +30,8 @@ class Work:
     """Where to compute: cpu, cuda, cuda:1."""
     dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
     """Number type of the networks: float32, bfloat16 or float16."""
+    memory: Annotated[str | None, flags.text("AMOUNT"), flags.hint("whatever it takes")] = None
+    """Keep each model to this much memory, such as 8GB: of the GPU, or on a CPU of the process; slower if little."""
     lease: Annotated[float, flags.number("S"), flags.hint("30")] = 30.0
     """Seconds of silence after which another worker takes over a job."""
     label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
@@ -54,6 +57,8 @@ def run(argv: Sequence[str]) -> int:
 
     install_tracing("kinema-worker")
 
+    if options.memory is not None:
+        parse_memory(options.memory)
     settings = QueueSettings(lease_s=options.lease)
     store, artefacts = open_places(options.store, options.artefacts)
     worker = Worker(
@@ -63,6 +68,7 @@ def run(argv: Sequence[str]) -> int:
         settings=settings,
         device=options.device,
         dtype=options.dtype,
+        memory=options.memory,
         parent=options.parent,
         marks=make_marks(options.label, is_off=options.no_marks),
     )

@@ -4,17 +4,16 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from kinema.checkpoint.lora import Lora
 from kinema.config import unknown
 from kinema.diffusion import SCHEDULES, SOLVERS, begin_at, classifier_free
 from kinema.errors import SpecError
+from kinema.generate.adapters import Adapters
 from kinema.generate.canvas import Canvas
 from kinema.generate.condition import check_edit, check_pictures, condition_channels, image_tokens, read_pictures
 from kinema.generate.device import choose_device, choose_dtype, dtype_name, explained
@@ -34,7 +33,7 @@ from kinema.generate.turns import Turns
 from kinema.generate.video import Video
 from kinema.generate.vocabulary import Vocabulary
 from kinema.model import CAUSAL_PRESETS, CausalConfig, DiT, Model, TextKV, Tiles, decode_clip, load_model
-from kinema.model.lora import Merged, is_for, merge, read_lora
+from kinema.model.lora import read_lora
 from kinema.model.step_cache import StepCache
 from kinema.spec import Join, KeyFrames, Storyboard, VideoSpec, parse_memory
 
@@ -66,8 +65,7 @@ class Pipeline:
         weight = next(model.dit.parameters())
         self.device, self.dtype = weight.device if turns is None else turns.device, weight.dtype
         self._turns, self._fitter = turns, fitter
-        self._loras: tuple[tuple[str, float], ...] = ()
-        self._merged: list[Merged] = []
+        self._adapters = Adapters(model, turns)
         self._text: tuple[tuple[str | None, ...], tuple[TextKV, ...]] | None = None
 
     @classmethod
@@ -213,7 +211,7 @@ class Pipeline:
         assert spec.steps is not None
         assert spec.shift is not None
         assert spec.guidance is not None
-        self._use_loras(spec)
+        self._adapt(spec)
         latent = spec.shape.to_latent(self.model.vae.stride)
         texts = [(0, self._guided_text(spec, spec.prompt)[0]), *self._changes(spec)]
         self._bring(self.model.dit)
@@ -238,7 +236,7 @@ class Pipeline:
 
         A model of two experts hands over from one to the other at its boundary, each with its own guidance.
         """
-        self._use_loras(spec)
+        self._adapt(spec)
         texts = self._guided_text(spec, spec.prompt)
         shown = self._shown(spec)
         high, *others = (
@@ -247,26 +245,9 @@ class Pipeline:
         )
         return hand_over(high, others[0], self.model.boundary) if others and self.model.boundary else high
 
-    def _use_loras(self, spec: VideoSpec) -> None:
-        """Merge the LoRAs of a request into the transformers, in the place of those of the request before.
-
-        In a model of two experts, a file named for one of them (`high_noise`, `low_noise`) changes that one only.
-        """
-        if spec.loras == self._loras or self.device.type == "meta":  # an outline has no numbers to add to
-            return
-        for merged in self._merged:
-            merged.undo()
-        self._merged, self._text, self._loras = [], None, ()
-        others: tuple[Literal["low", "high"], ...] = ("low", "high")
-        read: dict[nn.Module, list[tuple[Lora, float]]] = {}
-        for dit, other in zip(self.model.experts, others, strict=False):
-            mine = [lora for lora in spec.loras if self.model.dit_low is None or not is_for(lora[0], other)]
-            read[dit] = [(read_lora(path, dit), weight) for path, weight in mine]
-        if self._turns is not None:
-            self._turns.use_loras(read)
-        else:
-            self._merged = [merge(dit, loras) for dit, loras in read.items() if loras]
-        self._loras = spec.loras
+    def _adapt(self, spec: VideoSpec) -> None:
+        if self._adapters.use(spec.loras):
+            self.forget_text()  # its keys and values are those of other weights
 
     def _expert(
         self, dit: DiT, text: TextKV, guidance: float, shown: Tensor | None, steps: StepCache | None

@@ -71,6 +71,7 @@ class Worker:
         settings: QueueSettings | None = None,
         device: str | None = None,
         dtype: str | None = None,
+        memory: str | None = None,
         keep_steps_s: float = 1.0,
         parent: int | None = None,
         marks: Marks | None = None,
@@ -79,7 +80,7 @@ class Worker:
         self.settings = settings or QueueSettings()
         self.leases = Leases(store, f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}", self.settings)
         self.stop = threading.Event()
-        self._device, self._dtype, self._keep_steps_s = device, dtype, keep_steps_s
+        self._device, self._dtype, self._memory, self._keep_steps_s = device, dtype, memory, keep_steps_s
         self._pipelines: dict[str, ResumablePipeline] = {}
         self._swept_at = self._searched_at = 0.0
         self._parent = parent
@@ -90,7 +91,7 @@ class Worker:
         if missing := Marker("video.mp4", {}, self._marks).missing:
             logger.warning("videos are marked in part: %s", missing)
         for name in self.models:
-            pipeline = ResumablePipeline.load(name, self._device, self._dtype)
+            pipeline = ResumablePipeline.load(name, self._device, self._dtype, memory=self._memory)
             assert isinstance(pipeline, ResumablePipeline)
             self._pipelines[name] = pipeline
             solvers = SOLVERS if pipeline.model.causal is None else SCHEDULES
