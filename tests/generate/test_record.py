@@ -6,7 +6,7 @@ import pytest
 import kinema
 from kinema.errors import MediaError
 from kinema.generate.record import METADATA_KEY, Record, fingerprint
-from kinema.spec import VideoSpec
+from kinema.spec import KeyFrame, KeyFrames, VideoSpec
 
 MIB = 1 << 20
 
@@ -25,6 +25,23 @@ def test_a_record_survives_the_metadata(tmp_path: Path) -> None:
     assert Record.from_metadata(record.to_metadata(), "x.mp4") == record
     assert record.version == kinema.__version__
     assert record.image_sha256 is not None
+
+
+def test_a_record_by_content_names_no_place(tmp_path: Path) -> None:
+    def recorded(folder: Path) -> Record:
+        folder.mkdir()
+        names = [str(folder / name) for name in ("first.png", "last.png", "key.png")]
+        for name in names:
+            Path(name).write_text(Path(name).name)
+        keys = KeyFrames(frames=(KeyFrame(image=names[2], second=1.0),))
+        spec = VideoSpec(prompt="a", image=names[0], last_image=names[1], edit=keys)
+        return Record.of(spec, folder=None, device="cpu", dtype="float32")
+
+    one, other = recorded(tmp_path / "one"), recorded(tmp_path / "other")
+    assert one != other
+    assert one.by_content() == other.by_content()
+    assert len({*one.by_content().spec.files()}) == 3
+    assert str(tmp_path) not in one.by_content().to_metadata()[METADATA_KEY]
 
 
 def test_a_file_without_a_record_is_named() -> None:

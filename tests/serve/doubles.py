@@ -32,6 +32,8 @@ MODEL = Capabilities(
     defaults=ModelDefaults(frames=17, height=64, width=64, fps=8.0, steps=20, guidance=4.0, solver="unipc", shift=1.0),
     stride=Stride(4, 16, 16),
     solvers=("euler", "unipc"),
+    edits=("key_frames", "extend", "loop", "remix", "vary", "replace", "blend", "storyboard", "join"),
+    pictures=("first", "last"),
 )
 
 
@@ -74,8 +76,10 @@ class Double:
             content = {"video": VIDEO, "image": PNG}.get(variant, variant.encode())
             self.artefacts.write(name, content)
             files[variant] = Artefact(name=name, num_bytes=len(content), media_type=kind)
-        spec = job.spec.resolve(MODEL.defaults, MODEL.stride)
-        self.leases.publish(job, Result(artefacts=files, spec=spec, seconds=((spec.frames or 1) - 1) / 8))
+        spec = job.spec if job.spec.edit is not None else job.spec.resolve(MODEL.defaults, MODEL.stride)
+        seconds = float(job.request["seconds"]) if spec.frames is None else (spec.frames - 1) / 8
+        spec = dataclasses.replace(spec, fps=8.0, frames=round(8 * seconds) + 1)  # a worker reads both from the video
+        self.leases.publish(job, Result(artefacts=files, spec=spec, seconds=seconds))
 
     def _run(self) -> None:
         while not self._stop.wait(0.02):

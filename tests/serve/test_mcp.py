@@ -155,7 +155,7 @@ def test_tools_say_what_they_change_and_what_they_need(desk: Desk) -> None:
     async def work(client: Client) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert set(tools) >= {
-            "generate_video", "edit_video", "extend_video", "get_video", "list_videos", "cancel_video",
+            "generate_video", "edit_video", "loop_video", "extend_video", "get_video", "list_videos", "cancel_video",
             "delete_video", "list_models", "verify_video",
         }  # fmt: skip
         assert tools["get_video"].annotations.read_only_hint  # type: ignore[union-attr]

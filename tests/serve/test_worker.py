@@ -14,6 +14,7 @@ from kinema.generate.progress import Progress
 from kinema.media import probe, read_image, read_video
 from kinema.provenance.mark import UNMARKED
 from kinema.serve.artefacts import Artefacts
+from kinema.serve.capabilities import known_models
 from kinema.serve.job import Job, NewJob
 from kinema.serve.jobs import Jobs
 from kinema.serve.leases import Leases
@@ -21,7 +22,7 @@ from kinema.serve.settings import QueueSettings
 from kinema.serve.steps import ResumablePipeline
 from kinema.serve.store import WORKERS, Store
 from kinema.serve.worker import Worker
-from kinema.spec import VideoSpec
+from kinema.spec import Card, Extend, Storyboard, VideoSpec
 
 SETTINGS = QueueSettings(lease_s=1.0, backoff_s=0.05)
 
@@ -84,21 +85,46 @@ def test_a_worker_makes_the_video_the_thumbnail_and_the_sheet(shop: Shop, tmp_pa
     assert not shop.worker.work_once()
 
 
-def test_another_worker_goes_on_in_the_middle_of_denoising_and_the_video_is_the_same(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = shop.add(steps=6)
-    shop.worker.work_once()
-    job = shop.add(steps=6)
-    renew = Leases.renew
+def _plain(shop: Shop) -> VideoSpec:
+    return VideoSpec(prompt="a red ball", model=shop.model, steps=6)
 
-    def die_at_step_3(self: Leases, job: Job, **progress: object) -> None:
+
+def _extended(shop: Shop) -> VideoSpec:
+    shop.add(steps=2)
+    shop.worker.work_once()
+    return VideoSpec(prompt="on", model=shop.model, steps=6, edit=Extend(video=_last_video(shop), seconds=0.5))
+
+
+def _storyboard(shop: Shop) -> VideoSpec:
+    cards = (Card(second=0.5, prompt="it stops"),)
+    return VideoSpec(prompt="a red ball", model=shop.model, steps=3, seconds=1.0, edit=Storyboard(cards=cards))
+
+
+def _last_video(shop: Shop) -> str:
+    result = shop.jobs.page(limit=1)[0][0].result
+    assert result is not None
+    return result.artefacts["video"].name
+
+
+@pytest.mark.parametrize("make", [_plain, _extended, _storyboard])
+def test_another_worker_goes_on_in_the_middle_of_denoising_and_the_video_is_the_same(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, make: Callable[[Shop], VideoSpec]
+) -> None:
+    spec = make(shop)
+    whole = shop.jobs.submit(NewJob(spec=spec))[0]
+    shop.worker.work_once()
+    job = shop.jobs.submit(NewJob(spec=spec))[0]
+    renew, steps = Leases.renew, 0
+
+    def die_at_step_4(self: Leases, job: Job, **progress: object) -> None:
+        nonlocal steps
         renew(self, job, **progress)
-        if (progress.get("stage"), progress.get("step")) == ("denoise", 3):
+        steps += progress.get("stage") == "denoise" and progress.get("step") != 0
+        if steps == 4:
             raise Died
 
     monkeypatch.setattr("kinema.serve.worker.PROGRESS_S", 0.0)
-    monkeypatch.setattr(Leases, "renew", die_at_step_3)
+    monkeypatch.setattr(Leases, "renew", die_at_step_4)
     with pytest.raises(Died):
         shop.worker.work_once()
     monkeypatch.setattr(Leases, "renew", renew)
@@ -126,10 +152,38 @@ def test_another_worker_goes_on_in_the_middle_of_denoising_and_the_video_is_the_
     resumed, first = shop.jobs.get(job.id), shop.jobs.get(whole.id)
     assert resumed.result is not None
     assert first.result is not None
-    assert (resumed.attempt, resumed.result.resumed_step, calls) == (2, 3, 3)
+    assert (resumed.attempt, resumed.result.resumed_step, calls) == (2, 4, 2)
     ours = shop.artefacts.read(resumed.result.artefacts["video"].name)
     assert ours == shop.artefacts.read(first.result.artefacts["video"].name)
+    assert resumed.result.spec.edit == spec.edit
     assert [event.type for event in shop.jobs.events(job.id)].count("video.completed") == 1
+
+
+def test_the_percents_of_a_storyboard_only_grow(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kinema.serve.worker.PROGRESS_S", 0.0)
+    job = shop.jobs.submit(NewJob(spec=_storyboard(shop)))[0]
+    shop.worker.work_once()
+    percents = [event.data["progress"] for event in shop.jobs.events(job.id) if "progress" in event.data]
+    assert percents == sorted(percents)
+    assert len(percents) > 10
+    done = shop.jobs.get(job.id)
+    assert done.result is not None, done.error_message
+    assert (done.result.spec.frames, done.result.seconds) == (9, 1.0)
+
+
+def test_an_edit_of_a_video_that_is_gone_says_so(shop: Shop) -> None:
+    spec = VideoSpec(prompt="on", model=shop.model, edit=Extend(video="jobs/video_1/attempt-1/video.mp4", seconds=0.5))
+    job = shop.jobs.submit(NewJob(spec=spec))[0]
+    shop.worker.work_once()
+    failed = shop.jobs.get(job.id)
+    assert (failed.status, failed.error_code) == ("failed", "invalid_request")
+    assert "the video that this starts from is gone" in (failed.error_message or "")
+
+
+def test_a_worker_says_what_its_model_can(shop: Shop) -> None:
+    offered = known_models(shop.store)[shop.model]
+    assert {"extend", "loop", "storyboard", "join"} <= set(offered.edits)
+    assert (offered.pictures, offered.needs, offered.step_s) == (("first", "last"), (), 0.5)
 
 
 @pytest.mark.parametrize("stage", ["denoise", "decode"])
@@ -159,7 +213,7 @@ def test_a_request_that_the_model_cannot_meet_fails_with_its_reason(shop: Shop) 
     assert "65" in (failed.error_message or "")
 
 
-def test_an_extension_goes_on_from_the_last_frame(shop: Shop, tmp_path: Path) -> None:
+def test_an_extension_by_a_model_of_first_frames_goes_on_from_the_last_frame(shop: Shop, tmp_path: Path) -> None:
     source = shop.add()
     shop.worker.work_once()
     before = shop.jobs.get(source.id).result

@@ -12,6 +12,7 @@ from kinema.media import read_image
 from kinema.model import ImageEncoder, Model, Tiles, VideoVAE, encode_clip
 from kinema.shapes import Stride, VideoShape
 from kinema.spec import Edit, VideoSpec
+from kinema.spec.edits import VERBS
 
 
 def check_pictures(model: Model, spec: VideoSpec, name: str) -> None:
@@ -19,19 +20,18 @@ def check_pictures(model: Model, spec: VideoSpec, name: str) -> None:
 
     Raises SpecError, which says which models can, and MediaError for a file that is no picture.
     """
-    needs_last = model.dit.config.image_positions is not None
+    needs_last = needs_last_picture(model)
     if model.condition_channels and spec.image is None:
         what = "a first and a last picture" if needs_last else "a picture"
         raise SpecError(f"{name} starts from {what}; give image, or use a text-to-video model such as wan2.1-1.3b")
     if needs_last and spec.last_image is None:
         raise SpecError(f"{name} goes from one picture to another; give last_image too, or use wan2.1-i2v-14b")
-    if spec.image is not None and not model.condition_channels and not model.reads_frames:
+    if spec.image is not None and not takes_picture(model):
         raise SpecError(
             f"{name} makes videos from text only; to start from a picture use mini, wan2.1-i2v-14b, wan2.2-5b or "
             "wan2.2-i2v-a14b"
         )
-    reads_last = model.reads_frames if not model.condition_channels else needs_last or model.image is None
-    if spec.last_image is not None and (not reads_last or model.causal is not None):
+    if spec.last_image is not None and not takes_last_picture(model):
         raise SpecError(
             f"{name} cannot end on a picture; use mini, wan2.2-5b, wan2.1-flf2v-14b or wan2.2-i2v-a14b, or drop "
             "last_image"
@@ -40,28 +40,43 @@ def check_pictures(model: Model, spec: VideoSpec, name: str) -> None:
         raise SpecError("frames=1 with an image leaves nothing to generate; ask for more frames, or drop the image")
 
 
+def takes_picture(model: Model) -> bool:
+    """Whether a model can start from a picture."""
+    return bool(model.condition_channels) or model.reads_frames
+
+
+def takes_last_picture(model: Model) -> bool:
+    """Whether a model can end on a picture."""
+    if model.causal is not None:
+        return False
+    return needs_last_picture(model) or model.image is None if model.condition_channels else model.reads_frames
+
+
+def needs_last_picture(model: Model) -> bool:
+    """Whether a model makes nothing without a picture to end on."""
+    return model.dit.config.image_positions is not None
+
+
+def edit_kinds(model: Model) -> tuple[str, ...]:
+    """The edits that a model can make, by their `kind`; joining needs none, so every model has it."""
+    if model.causal is not None or model.condition_channels:
+        return ("join",)
+    return (*(kind for kind in VERBS if model.reads_frames or kind not in _WHOLE_FRAMES), "join")
+
+
 def check_edit(model: Model, edit: Edit, name: str) -> None:
     """Refuse an edit that the model cannot make. Raises SpecError, which says which models can."""
     if model.causal is not None:
-        raise SpecError(f"{name} makes video block by block and cannot {_VERBS[edit.kind]}; use mini or wan2.2-5b")
+        raise SpecError(f"{name} makes video block by block and cannot {VERBS[edit.kind]}; use mini or wan2.2-5b")
     if model.condition_channels:
-        raise SpecError(f"{name} starts from a picture and cannot {_VERBS[edit.kind]}; use mini, or wan2.2-5b")
-    if edit.kind in ("key_frames", "extend", "loop", "storyboard") and not model.reads_frames:
+        raise SpecError(f"{name} starts from a picture and cannot {VERBS[edit.kind]}; use mini, or wan2.2-5b")
+    if edit.kind in _WHOLE_FRAMES and not model.reads_frames:
         raise SpecError(
-            f"{name} was never shown frames that are given whole and cannot {_VERBS[edit.kind]}; use mini or wan2.2-5b"
+            f"{name} was never shown frames that are given whole and cannot {VERBS[edit.kind]}; use mini or wan2.2-5b"
         )
 
 
-_VERBS = {
-    "key_frames": "meet key frames",
-    "extend": "extend a video",
-    "loop": "close a loop",
-    "remix": "remix a video",
-    "vary": "vary a video",
-    "replace": "replace a part of a video",
-    "blend": "blend videos",
-    "storyboard": "follow a storyboard",
-}
+_WHOLE_FRAMES = ("key_frames", "extend", "loop", "storyboard")  # these show the model frames that are given whole
 
 
 def read_pictures(spec: VideoSpec, stride: Stride) -> dict[int, Float[Tensor, "1 1 h w 3"]]:

@@ -27,7 +27,7 @@ from kinema.generate.progress import IsCancelled, OnProgress, Tracker
 from kinema.generate.record import Record
 from kinema.generate.rollout import DrawNoise, Rollout
 from kinema.generate.state import FrameVelocity, LatentState
-from kinema.generate.storyboard import check_storyboard, holds_pictures, key_frame_canvas, play_storyboard
+from kinema.generate.storyboard import check_layout, holds_pictures, key_frame_canvas, play_storyboard
 from kinema.generate.stream import Stream, to_pixels
 from kinema.generate.turns import Turns
 from kinema.generate.video import Video
@@ -139,10 +139,7 @@ class Pipeline:
             read_lora(path, self.model.dit)
         check_pictures(self.model, resolved, self.name)
         read_pictures(resolved, self.stride)
-        if isinstance(resolved.edit, Storyboard):
-            check_storyboard(resolved, self.stride)
-        elif holds_pictures(resolved):
-            key_frame_canvas(resolved, self.stride)
+        check_layout(resolved, self.stride)
         return resolved
 
     def stream(

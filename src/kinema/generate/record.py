@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import kinema
@@ -36,11 +36,13 @@ class Record:
     """Hash of the file of the first picture, if one was given."""
     files_sha256: tuple[str, ...] = ()
     """Hashes of the files that an edit reads, in their order."""
+    last_image_sha256: str | None = None
+    """Hash of the file of the last picture, if one was given."""
 
     @classmethod
     def of(cls, spec: VideoSpec, *, folder: Path | None, device: str, dtype: str) -> "Record":
         """Record a resolved request to be made with the model of `folder` (None: a model that was never saved)."""
-        image = _sha256(spec.image) if spec.image else None
+        image, last_image = (_sha256(path) if path else None for path in (spec.image, spec.last_image))
         files = tuple(map(_sha256, edit_files(spec.edit))) if spec.edit else ()
         weights = fingerprint(folder) if folder else "unsaved"
         return cls(
@@ -51,7 +53,14 @@ class Record:
             dtype=dtype,
             image_sha256=image,
             files_sha256=files,
+            last_image_sha256=last_image,
         )
+
+    def by_content(self) -> "Record":
+        """The same record with its files named by their hashes, whatever place they were read from."""
+        hashes = [each for each in (self.image_sha256, self.last_image_sha256, *self.files_sha256) if each is not None]
+        names = {path: f"sha256:{each}" for path, each in zip(self.spec.files(), hashes, strict=True)}
+        return replace(self, spec=self.spec.with_files(names))
 
     def to_metadata(self) -> dict[str, str]:
         """Metadata for `kinema.media.write_video`: the prompt as the title, and this record."""
@@ -78,6 +87,7 @@ class Record:
                 ("the device", self.device, now.device),
                 ("the number type", self.dtype, now.dtype),
                 ("the hash of the picture", self.image_sha256, now.image_sha256),
+                ("the hash of the last picture", self.last_image_sha256, now.last_image_sha256),
                 ("the hashes of the files", self.files_sha256, now.files_sha256),
             )
             if before != after

@@ -10,7 +10,7 @@ from kinema.errors import SpecError
 from kinema.generate.canvas import Canvas
 from kinema.generate.edit import Fill, Frames
 from kinema.generate.source import read_still
-from kinema.generate.times import frame_at, new_frames
+from kinema.generate.times import card_frames, frame_at
 from kinema.shapes import Stride
 from kinema.spec import KeyFrames, ModelDefaults, Storyboard, VideoSpec
 
@@ -18,6 +18,14 @@ from kinema.spec import KeyFrames, ModelDefaults, Storyboard, VideoSpec
 def holds_pictures(spec: VideoSpec) -> bool:
     """Whether pictures are given at other places than the beginning."""
     return isinstance(spec.edit, KeyFrames) or (spec.edit is None and spec.last_image is not None)
+
+
+def check_layout(spec: VideoSpec, stride: Stride) -> None:
+    """Refuse cards and pictures of a resolved request that do not fit into it. Raises SpecError and MediaError."""
+    if isinstance(spec.edit, Storyboard):
+        card_frames(spec, stride)
+    elif holds_pictures(spec):
+        key_frame_canvas(spec, stride)
 
 
 def key_frame_canvas(spec: VideoSpec, stride: Stride) -> Canvas:
@@ -57,30 +65,12 @@ def key_frame_canvas(spec: VideoSpec, stride: Stride) -> Canvas:
     return Canvas(frames=frames, is_made=is_made, keeps=False, pictures=tuple(sorted(pictures)))
 
 
-def check_storyboard(spec: VideoSpec, stride: Stride) -> list[int]:
-    """Give the frame at which each card of a resolved storyboard stands, and the last one of the video.
-
-    Raises SpecError for a card beyond the end, or not at the end of a latent frame.
-    """
-    edit, frames, fps = spec.edit, spec.frames, spec.fps
-    assert isinstance(edit, Storyboard)
-    assert frames is not None
-    assert fps is not None
-    places = [new_frames(card.second, fps, stride.time, "a card") for card in edit.cards]
-    if places[-1] > frames - 1 or (places[-1] == frames - 1 and edit.cards[-1].image is None):
-        raise SpecError(
-            f"the card at {edit.cards[-1].second:g} s comes too late: the video ends at {(frames - 1) / fps:g} s; "
-            "make it longer (seconds), or the card earlier"
-        )
-    return places if places[-1] == frames - 1 else [*places, frames - 1]
-
-
 def play_storyboard(spec: VideoSpec, defaults: ModelDefaults, stride: Stride, fill: Fill) -> Iterator[Frames]:
     """Make one span after the other, each going on from the one before and ending on the next card's picture."""
     edit = spec.edit
     assert isinstance(edit, Storyboard)
     time, usual = stride.time, (defaults.frames - 1) // stride.time + 1
-    places = check_storyboard(spec, stride)
+    places = card_frames(spec, stride)
     pictures = [card.image for card in edit.cards] + [spec.last_image] * (len(places) - len(edit.cards))
     prompt, seen, start = spec.prompt, np.zeros((0, spec.shape.height, spec.shape.width, 3), np.uint8), 0
     for number, (place, picture) in enumerate(zip(places, pictures, strict=True)):

@@ -56,6 +56,14 @@ def _show(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "kinema"}
 
 
+_INPUTS = {"first": "image", "last": "last_image"}
+
+
+def _verbs(model: Capabilities) -> list[str]:
+    extends = "extend" in model.edits or "first" in model.pictures
+    return ["create", "remix", "edits", *(["extensions"] if extends else [])]
+
+
 def _abilities(model: Capabilities, api: Api) -> dict[str, Any]:
     defaults, stride = model.defaults, model.stride
     return {
@@ -69,8 +77,11 @@ def _abilities(model: Capabilities, api: Api) -> dict[str, Any]:
         "frames": f"a multiple of {stride.time} plus 1",
         "max_seconds": api.settings.max_seconds,
         "solvers": list(model.solvers),
-        "inputs": ["text", "image"],
-        "verbs": ["create", "remix", "edits", "extensions"],
+        "seconds_step": model.step_s,
+        "inputs": ["text", *(_INPUTS[which] for which in model.pictures)],
+        "needs": [_INPUTS[which] for which in model.needs],
+        "verbs": _verbs(model),
+        "edits": list(model.edits),
         "characters": False,
         "audio": False,
     }

@@ -1,6 +1,5 @@
 """`/v1/videos`: the routes that clients of the closed API call."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -15,7 +14,7 @@ from kinema.serve.faults import Fault
 from kinema.serve.forms import read_body
 from kinema.serve.job import Job
 from kinema.serve.links import MAX_LINK_S
-from kinema.serve.schema import ChangeVideo, CreateVideo, ExtendVideo
+from kinema.serve.schema import ChangeVideo, CreateVideo, EditVideo, ExtendVideo
 from kinema.serve.submission import submit
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
@@ -51,13 +50,12 @@ async def create_video(request: Request, api: ApiIs, caller: CallerIs) -> Respon
 
 @router.post("/edits")
 async def edit_video(request: Request, api: ApiIs, caller: CallerIs) -> Response:
-    """Make a finished video again with other words: same noise, size and length."""
+    """Make a finished video anew by other words: what is where stays. `edit` names other things to be done to it."""
     body = await read_body(request, api.settings.max_upload_bytes)
 
     def order() -> Job:
-        asked = ChangeVideo.model_validate(body)
-        new = api.desk.remix(api.desk.source(asked.video, caller.sees), asked, caller.owner)
-        return submit(api, caller, request, body, dataclasses.replace(new, kind="edit"))
+        new = api.desk.edit(EditVideo.model_validate(body), caller.owner, caller.sees)
+        return submit(api, caller, request, body, new)
 
     return await _answer(api, order)
 
@@ -209,6 +207,9 @@ def show_video(api: Api, job: Job, position: int | None = None) -> dict[str, Any
     seconds = job.request.get("seconds")
     if seconds is None and spec.frames is not None and spec.fps is not None:
         seconds = f"{(spec.frames - 1) / spec.fps:g}"
+    frames = spec.frames
+    if result is not None and spec.fps is not None:
+        frames = round(result.seconds * spec.fps) + 1  # an edit's own frames are those of the part that was made
     size = f"{spec.width}x{spec.height}" if spec.width and spec.height else job.request.get("size")
     return {
         "id": job.id,
@@ -225,12 +226,13 @@ def show_video(api: Api, job: Job, position: int | None = None) -> dict[str, Any
         "remixed_from_video_id": job.parent if job.kind in ("remix", "edit") else None,
         "error": _show_error(job),
         "kind": job.kind,
+        "edit": spec.edit.kind if spec.edit else None,
         "parent_id": job.parent,
         "served_model": job.model,
         "seed": spec.seed,
         "negative_prompt": spec.negative,
         "fps": spec.fps,
-        "frames": spec.frames,
+        "frames": frames,
         "steps": spec.steps,
         "guidance": spec.guidance,
         "stage": None if job.has_ended else job.stage,

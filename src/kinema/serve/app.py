@@ -61,7 +61,7 @@ def make_app(
     policy, tally = PolicyFile(settings.policy), Tally()
     files = Files(store, artefacts, jobs.clock)
     outward = Outward(allowed=settings.allowed_networks, timeout_s=30.0, max_bytes=settings.max_upload_bytes)
-    pictures = Pictures(artefacts=artefacts, files=files, outward=outward)
+    pictures = Pictures(database=store, artefacts=artefacts, files=files, outward=outward)
     sender = Sender(store, Outward(allowed=settings.allowed_networks), settings.queue.keep_s)
 
     @contextlib.asynccontextmanager

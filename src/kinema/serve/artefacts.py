@@ -84,7 +84,7 @@ class Artefacts:
         return sorted(f"{folder}/{each.rstrip('/').rpartition('/')[2]}" for each in found if ".partial" not in each)
 
     def remove(self, folder: str) -> None:
-        """Remove a folder with all its files; harmless when there is none, or when others remove it too.
+        """Remove a folder with all its files, or a single file; harmless when there is none, or others remove it too.
 
         Raises OSError when something is left, because somebody goes on writing into it or the disk does not allow it.
         """
@@ -93,6 +93,8 @@ class Artefacts:
             time.sleep(wait_s)
             if self._is_local:
                 shutil.rmtree(place, ignore_errors=True)  # passes over what is gone already, and takes the rest
+                with contextlib.suppress(OSError):
+                    Path(place).unlink()  # for a file; whether anything is left is asked below
             else:
                 self._rm(place)
             if not self._fs.exists(place):

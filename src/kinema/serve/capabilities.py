@@ -21,6 +21,17 @@ class Capabilities:
     stride: Stride
     """Frames less one, rows and columns are multiples of these."""
     solvers: tuple[str, ...]
+    edits: tuple[str, ...] = ("join",)
+    """The edits that it can make, by their `kind`."""
+    pictures: tuple[str, ...] = ("first",)
+    """Which pictures it can be given: first, last."""
+    needs: tuple[str, ...] = ()
+    """Which of them it cannot do without."""
+
+    @property
+    def step_s(self) -> float:
+        """Lengths of its videos are multiples of so many seconds, at its own frame rate."""
+        return self.stride.time / self.defaults.fps
 
     def nearest_size(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) with the proportions nearest to these at about the model's own number of pixels."""

@@ -34,7 +34,7 @@ class Files:
     """The files in a store; `owner=None` sees everybody's."""
 
     def __init__(self, store: Store, artefacts: Artefacts, clock: Clock) -> None:
-        self._store, self._artefacts, self._clock = store, artefacts, clock
+        self._store, self._artefacts, self.clock = store, artefacts, clock
 
     def create(
         self,
@@ -48,7 +48,7 @@ class Files:
         limits: Limits,
     ) -> StoredFile:
         """Keep a file. Raises QueueFull when the owner's share of bytes is used up."""
-        now, file_id = self._clock(), f"file-{uuid.uuid4().hex}"
+        now, file_id = self.clock(), f"file-{uuid.uuid4().hex}"
         self._require_room(owner, len(content), limits)
         name = f"files/{file_id}/content"
         self._artefacts.write(name, content)
@@ -100,7 +100,7 @@ class Files:
         self._artefacts.remove(f"files/{file_id}")
 
     def _alive(self) -> Any:
-        return sa.or_(FILES.c.expires_at.is_(None), FILES.c.expires_at > self._clock())
+        return sa.or_(FILES.c.expires_at.is_(None), FILES.c.expires_at > self.clock())
 
     def _row(self, db: sa.Connection, file_id: str, owner: str | None) -> Any:
         query = sa.select(FILES).where(FILES.c.id == file_id, self._alive())

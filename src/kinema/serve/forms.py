@@ -78,6 +78,10 @@ def unfold(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         name, *inner = [key.partition("[")[0], *re.findall(r"\[([^\]]*)\]", key)]
         _put(tree, [name, *inner], value)
+    for name, value in tree.items():
+        if isinstance(value, list) and len({tuple(sorted(each)) for each in value if isinstance(each, dict)}) > 1:
+            message = f"a form cannot tell which object of {name} has which field; send {name} as a text of JSON"
+            raise Fault(400, message, code="invalid_form", param=name)
     return tree
 
 
@@ -87,9 +91,9 @@ def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
         is_last = i + 1 == len(path)
         if not is_last and path[i + 1] == "":
             items = here.setdefault(part, [])
-            if not isinstance(items, list) or i + 2 != len(path):
-                raise Fault(400, f"the field {path[0]} is nested in a way that is not read here", code="invalid_form")
-            items.append(value)
+            if not isinstance(items, list):
+                raise Fault(400, f"the field {path[0]} is given twice, in two shapes", code="invalid_form")
+            _append(items, path, i + 2, value)
             return
         if is_last:
             here[part] = value
@@ -97,6 +101,29 @@ def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
         here = here.setdefault(part, {})
         if not isinstance(here, dict):
             raise Fault(400, f"the field {path[0]} is given twice, in two shapes", code="invalid_form")
+
+
+def _append(items: list[Any], path: list[str], rest: int, value: Any) -> None:
+    """Add to a list: a value, or a field of an object; the k-th time that a field comes is for the k-th object."""
+    if rest == len(path):
+        items.append(value)
+        return
+    if "" in path[rest:]:
+        raise Fault(400, f"the field {path[0]} is nested in a way that is not read here", code="invalid_form")
+    for item in items:
+        if isinstance(item, dict) and not _has(item, path[rest:]):
+            _put(item, path[rest:], value)
+            return
+    items.append({})
+    _put(items[-1], path[rest:], value)
+
+
+def _has(tree: Any, path: list[str]) -> bool:
+    for part in path:
+        if not isinstance(tree, dict) or part not in tree:
+            return False
+        tree = tree[part]
+    return True
 
 
 def _read_json(body: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kinema.errors import JobNotFound
 from kinema.serve.job import ENDED, Event, Job, KeyReused, NewJob, QueueFull
 from kinema.serve.outbox import EVENT_TYPES, announce
 from kinema.serve.settings import Limits, QueueSettings
-from kinema.serve.store import EVENTS, IDEMPOTENCY, JOBS, WORKERS, Store
+from kinema.serve.store import EVENTS, IDEMPOTENCY, INPUTS, JOBS, WORKERS, Store, note_inputs
 
 CANCELLING = "video.cancelling"
 """The event that says that a running job is to stop."""
@@ -102,6 +102,7 @@ class Jobs:
                         "video_s": new.video_s,
                     },
                 ).one()  # fmt: skip
+                note_inputs(db, job_id, new.spec.files(), now)
                 note(db, job_id, "video.queued", now, status="queued")
                 if repeat:
                     self._remember(db, new.owner, repeat, job_id, now)
@@ -342,6 +343,7 @@ def forget(store: Store, job_id: str, now: float, settings: QueueSettings) -> No
     """Remove a job's row and its events, and what is known of old requests; its files must be gone already."""
     with store.write() as db:
         db.execute(EVENTS.delete().where(EVENTS.c.job_id == job_id))
+        db.execute(INPUTS.delete().where(INPUTS.c.job_id == job_id))
         db.execute(JOBS.delete().where(JOBS.c.id == job_id))
         oldest = now - max(settings.idempotency_s, settings.retry_window_s)
         db.execute(IDEMPOTENCY.delete().where(IDEMPOTENCY.c.at < oldest))

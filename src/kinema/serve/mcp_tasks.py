@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kinema.serve.mcp_tools import Tools
 
 IDENTIFIER = "io.modelcontextprotocol/tasks"
-LONG_TOOLS = ("generate_video", "edit_video", "extend_video")
+LONG_TOOLS = ("generate_video", "edit_video", "loop_video", "extend_video")
 
 Request = ServerRequestContext[Any, Any]
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from fastapi.concurrency import run_in_threadpool
@@ -28,7 +28,7 @@ from kinema.serve.forms import Upload
 from kinema.serve.job import Job, NewJob, Result
 from kinema.serve.mcp_show import Showing, ShownVideo
 from kinema.serve.mcp_tasks import Tasks, takes_tasks
-from kinema.serve.schema import ChangeVideo, CreateVideo, ExtendVideo
+from kinema.serve.schema import CreateVideo, EditVideo, ExtendVideo, StoryCard, WishLoop, WishRemix
 
 T = TypeVar("T")
 
@@ -37,8 +37,8 @@ WAIT_S = 45.0
 LOOK_S = 0.3
 
 _ABOUT = (
-    "Makes videos from prompts on this machine. generate_video, edit_video and extend_video wait a while for the "
-    "video; when it takes longer they return its id, and get_video waits on. Nothing is lost meanwhile."
+    "Makes videos from prompts on this machine. generate_video, edit_video, loop_video and extend_video wait a while "
+    "for the video; when it takes longer they return its id, and get_video waits on. Nothing is lost meanwhile."
 )
 
 VideoId = Annotated[str, Field(description="The id of a video: video_...")]
@@ -62,7 +62,8 @@ def make_mcp(api: Api, *, is_local: bool = False, need_worker: Callable[[], None
     looks = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     for tool, title, hints in (
         (tools.generate_video, "Make a video", changes),
-        (tools.edit_video, "Make a video again with other words", changes),
+        (tools.edit_video, "Make a video anew by other words", changes),
+        (tools.loop_video, "Let a video lead back to its beginning", changes),
         (tools.extend_video, "Go on where a video ends", changes),
         (tools.get_video, "Look at a video, or wait for it", looks),
         (tools.list_videos, "List videos", looks),
@@ -101,6 +102,9 @@ class Tools:
         first_image: Annotated[
             str | None, Field(description="A picture to start from: a data: URL, or a path on this machine.")
         ] = None,
+        storyboard: Annotated[
+            list[StoryCard] | None, Field(description="What else is shown from which second on, each with its prompt.")
+        ] = None,
         wait_s: WaitS = WAIT_S,
     ) -> Annotated[CallToolResult, ShownVideo]:
         """Make a video from a prompt."""
@@ -112,22 +116,38 @@ class Tools:
         def new(caller: Caller) -> NewJob:
             picture = None if first_image is None else self._picture(first_image)
             return self.api.desk.create(
-                CreateVideo.model_validate(asked | {"input_reference": picture}), caller.owner, caller.sees
+                CreateVideo.model_validate(asked | {"input_reference": picture, "storyboard": storyboard}),
+                caller.owner,
+                caller.sees,
             )
 
         return await self._ask(ctx, new, wait_s)
 
     async def edit_video(
-        self, ctx: Context[Any, Any], video_id: VideoId, prompt: Prompt, seed: Seed = None, wait_s: WaitS = WAIT_S
+        self,
+        ctx: Context[Any, Any],
+        video_id: VideoId,
+        prompt: Prompt,
+        strength: Annotated[float, Field(gt=0, le=1, description="How much is made anew; 1 is everything.")] = 0.7,
+        seed: Seed = None,
+        wait_s: WaitS = WAIT_S,
     ) -> Annotated[CallToolResult, ShownVideo]:
-        """Make a finished video again with other words: the same noise, size and length, unless the seed is another."""
+        """Make a finished video anew by other words: what is where stays, what it is follows the prompt."""
+        wish = WishRemix(strength=strength)
+        return await self._edit(ctx, EditVideo(prompt=prompt, video=video_id, seed=seed, edit=wish), wait_s)
 
-        def new(caller: Caller) -> NewJob:
-            source = self.api.jobs.get(video_id, caller.sees)
-            made = self.api.desk.remix(source, ChangeVideo(prompt=prompt, seed=seed), caller.owner)
-            return dataclasses.replace(made, kind="edit")
-
-        return await self._ask(ctx, new, wait_s)
+    async def loop_video(
+        self,
+        ctx: Context[Any, Any],
+        video_id: VideoId,
+        prompt: Prompt,
+        seconds: Annotated[float, Field(gt=0, description="How long the way back to the beginning is.")] = 1.0,
+        seed: Seed = None,
+        wait_s: WaitS = WAIT_S,
+    ) -> Annotated[CallToolResult, ShownVideo]:
+        """Add an end to a finished video that leads back to its beginning, so that it can play round and round."""
+        wish = WishLoop(kind="loop", seconds=seconds)
+        return await self._edit(ctx, EditVideo(prompt=prompt, video=video_id, seed=seed, edit=wish), wait_s)
 
     async def extend_video(
         self,
@@ -135,16 +155,22 @@ class Tools:
         video_id: VideoId,
         prompt: Prompt,
         seconds: Annotated[float, Field(gt=0, description="The length of the whole, old and new together.")],
+        direction: Annotated[
+            Literal["forward", "backward"], Field(description="After its end, or before its beginning.")
+        ] = "forward",
         seed: Seed = None,
         wait_s: WaitS = WAIT_S,
     ) -> Annotated[CallToolResult, ShownVideo]:
-        """Make a new video that begins with a finished one and goes on from its last frame."""
+        """Make a new video that holds a finished one and goes on from its last frames, or leads to its first ones."""
+        asked = ExtendVideo(prompt=prompt, seconds=seconds, seed=seed, direction=direction)
 
         def new(caller: Caller) -> NewJob:
-            source = self.api.jobs.get(video_id, caller.sees)
-            return self.api.desk.extend(source, ExtendVideo(prompt=prompt, seconds=seconds, seed=seed), caller.owner)
+            return self.api.desk.extend(self.api.jobs.get(video_id, caller.sees), asked, caller.owner)
 
         return await self._ask(ctx, new, wait_s)
+
+    async def _edit(self, ctx: Context[Any, Any], asked: EditVideo, wait_s: float) -> CallToolResult:
+        return await self._ask(ctx, lambda caller: self.api.desk.edit(asked, caller.owner, caller.sees), wait_s)
 
     async def get_video(
         self, ctx: Context[Any, Any], video_id: VideoId, wait_s: WaitS = 0.0

@@ -10,7 +10,7 @@ from kinema.serve import schema
 
 _BODIES: dict[str, type[BaseModel]] = {
     "/v1/videos": schema.CreateVideo,
-    "/v1/videos/edits": schema.ChangeVideo,
+    "/v1/videos/edits": schema.EditVideo,
     "/v1/videos/extensions": schema.ExtendVideo,
     "/v1/videos/{video_id}/remix": schema.ChangeVideo,
     "/v1/images/generations": schema.NewImage,

@@ -2,9 +2,13 @@
 
 import base64
 import binascii
+import contextlib
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import sqlalchemy as sa
 
 from kinema.errors import SpecError
 from kinema.serve.artefacts import Artefacts
@@ -14,15 +18,20 @@ from kinema.serve.files import Files
 from kinema.serve.forms import Upload
 from kinema.serve.outward import Outward, Unreachable
 from kinema.serve.schema import Reference
+from kinema.serve.store import INPUTS, INPUTS_FOLDER, Store
 
 MAX_PIXELS = 40_000_000
 """Largest picture that is decoded; it is made smaller for the video anyway."""
+
+UNUSED_S = 3600.0
+"""How long a picture may wait for the job that it was stored for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
     """Takes pictures in."""
 
+    database: Store
     artefacts: Artefacts
     files: Files
     outward: Outward
@@ -36,7 +45,9 @@ class Pictures:
         if upload.ending not in ("png", "jpg", "webp"):
             raise Fault(400, f"{name} is no picture; send png, jpg or webp", code="invalid_value", param=name)
         clean = decode_picture(upload.content, name, MAX_PIXELS)
-        stored = f"inputs/{hashlib.sha256(clean).hexdigest()}.png"
+        stored = f"{INPUTS_FOLDER}{hashlib.sha256(clean).hexdigest()}.png"
+        with self.database.write() as db:  # before the file is there: whoever removes it looks here in turn
+            self.database.insert_or_replace(db, INPUTS, {"name": stored, "job_id": "", "at": self.files.clock()})
         self.artefacts.write(stored, clean)
         return stored
 
@@ -68,3 +79,28 @@ class Pictures:
         if answer.status != 200:
             raise Fault(400, f"{name}: {url} answers {answer.status}", code="invalid_url", param=name)
         return answer.body
+
+
+def sweep_pictures(store: Store, remove: Callable[[str], bool], now: float) -> None:
+    """Remove the pictures that no job needs any more; `remove` says of a file whether it is gone.
+
+    A picture is removed while its row is locked, and stored after its row is written: so none goes that is wanted.
+    """
+    wanted = INPUTS.alias()
+    unused = sa.and_(
+        INPUTS.c.job_id == "",
+        INPUTS.c.at < now - UNUSED_S,
+        ~sa.exists().where(wanted.c.name == INPUTS.c.name, wanted.c.job_id != ""),
+    )
+    with store.read() as db:
+        names = list(db.execute(sa.select(INPUTS.c.name).where(unused).limit(100)).scalars())
+    for name in names:
+        mine = sa.and_(INPUTS.c.name == name, INPUTS.c.job_id == "")
+        with contextlib.suppress(_Left), store.write() as db:
+            db.execute(sa.select(INPUTS.c.at).where(mine).with_for_update())  # a job that takes it now comes first
+            if db.execute(INPUTS.delete().where(mine, unused)).rowcount and not remove(name):
+                raise _Left
+
+
+class _Left(Exception):  # noqa: N818 - it undoes a transaction
+    """A file is still there."""

@@ -1,21 +1,36 @@
 """From what was asked for to a job: names, sizes and lengths that a model has, or a clear no."""
 
+import dataclasses
+import functools
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from kinema.config import unknown
+from kinema.generate.times import card_frames
 from kinema.serve.capabilities import Capabilities, known_models
+from kinema.serve.edits import Planned, plan_edit, plan_extension, plan_join, result_of, video_of
 from kinema.serve.faults import Fault
 from kinema.serve.forms import Upload
-from kinema.serve.job import Job, NewJob
+from kinema.serve.job import Job, Kind, NewJob
 from kinema.serve.jobs import Jobs
 from kinema.serve.moderation import Blocked, PolicyFile
 from kinema.serve.pictures import Pictures
-from kinema.serve.schema import IMAGE_SIZES, SORA_SIZES, ChangeVideo, CreateVideo, ExtendVideo, Reference
+from kinema.serve.schema import (
+    IMAGE_SIZES,
+    SORA_SIZES,
+    ChangeVideo,
+    CreateVideo,
+    EditVideo,
+    ExtendVideo,
+    Reference,
+    WishJoin,
+)
 from kinema.serve.settings import SORA_NAMES, ServeSettings
 from kinema.serve.tally import Tally
-from kinema.spec import VideoSpec
+from kinema.spec import Card, KeyFrame, KeyFrames, Storyboard, VideoSpec
+from kinema.spec.edits import VERBS
 
 USUAL_STEP_CACHE = 0.1
 """What `enable_teacache` of other servers asks for."""
@@ -24,7 +39,7 @@ _IMPOSSIBLE = {
     "characters": "no model here knows characters; leave them out",
     "generate_audio": "no model here makes sound; leave generate_audio out",
     "enable_frame_interpolation": "frames are not interpolated here; ask for a higher fps",
-    "frame_images": "frame_images takes one picture, the first_frame",
+    "frame_images": "frame_images takes one first_frame and one last_frame",
     "resolution": "resolution needs aspect_ratio beside it; or give size, such as 640x480",
 }
 
@@ -45,19 +60,20 @@ class Desk:
         Raises Fault, SpecError and MediaError.
         """
         _require_possible(asked)
-        self._moderate(asked)
+        cards = asked.storyboard or []
+        self._moderate(asked.moderation, asked.prompt, *(card.prompt for card in cards if card.prompt is not None))
         name, model = self._model(asked.model)
         width, height = self._size(asked, name, model)
-        reference = asked.input_reference
-        if reference is None and asked.frame_images:
-            reference, field = {"image_url": asked.frame_images[0].image_url}, "frame_images"
-        image = None if reference is None else self.pictures.store(reference, sees, field)
+        edit = self._story(asked, sees)
+        if edit is not None:
+            self._require_able(edit.kind, name, model)
+        image, last_image = self._pictures(asked, sees, field, model)
         spec = VideoSpec(
             prompt=asked.prompt, model=name, negative=asked.negative_prompt, seconds=asked.seconds,
             frames=asked.frames, width=width, height=height, fps=asked.fps, seed=_seed(asked.seed), steps=asked.steps,
             guidance=asked.guidance, guidance_low=asked.guidance_low, solver=asked.solver,
             step_cache=USUAL_STEP_CACHE if asked.step_cache is None and asked.enable_teacache else asked.step_cache,
-            shift=asked.shift, image=image,
+            shift=asked.shift, image=image, last_image=last_image, edit=edit, fit=asked.fit,
         )  # fmt: skip
         spec, seconds = self._checked(spec, model)
         request = {"model": asked.model or name, "seconds": _plain(asked.seconds or seconds), "size": _size_of(spec)}
@@ -66,22 +82,41 @@ class Desk:
 
     def remix(self, source: Job, asked: ChangeVideo, owner: str) -> NewJob:
         """The same video with other words: same noise, size and length, unless another seed is asked for."""
-        self._moderate(asked)
-        _require_completed(source)
+        self._moderate(asked.moderation, asked.prompt)
+        seconds = result_of(source).seconds
         seed = source.spec.seed if asked.seed is None else _seed(asked.seed)
         spec = VideoSpec(**{**_fields(source.spec), "prompt": asked.prompt, "seed": seed})
-        request: dict[str, Any] = {name: source.request[name] for name in ("model", "size") if name in source.request}
-        request["seconds"] = _plain(_seconds(spec))
-        return NewJob(
-            owner=owner, kind="remix", spec=spec, request=request, parent=source.id, video_s=_seconds(spec) or 0.0
-        )
+        kept = ("model", "size", "source")
+        request: dict[str, Any] = {name: source.request[name] for name in kept if name in source.request}
+        request["seconds"] = _plain(seconds)
+        return NewJob(owner=owner, kind="remix", spec=spec, request=request, parent=source.id, video_s=source.video_s)
+
+    def edit(self, asked: EditVideo, owner: str, sees: str | None) -> NewJob:
+        """Something done to a finished video, or to several. Raises Fault, SpecError, MediaError and JobNotFound."""
+        self._moderate(asked.moderation, asked.prompt)
+        wish = asked.edit
+        if isinstance(wish, WishJoin):
+            jobs = [self.source(asked.video if cut.video is None else cut.video, sees) for cut in wish.cuts]
+            source, planned = jobs[0], plan_join(wish.cuts, jobs)
+            name, model = source.spec.model, None
+        else:
+            source = self.source(asked.video, sees)
+            name, model = self._model(asked.model or source.request.get("model", source.model))
+            self._require_able(wish.kind, name, model)
+            keep = functools.partial(self._keep, sees)
+            planned = plan_edit(wish, source, model, lambda video: self.source(video, sees), keep)
+        is_like_source = wish.kind in ("remix", "replace", "join")
+        seed = source.spec.seed if asked.seed is None and is_like_source else _seed(asked.seed)
+        return self._change(source, planned, asked, name, seed, owner, "edit")
 
     def extend(self, source: Job, asked: ExtendVideo, owner: str) -> NewJob:
-        """The video with more at its end; `seconds` is its new length. Raises Fault and SpecError."""
-        self._moderate(asked)
-        _require_completed(source)
-        assert source.result is not None
-        total, before = asked.seconds, source.result.seconds
+        """The video with more at its end or before its beginning; `seconds` is its new length.
+
+        It goes on from the last frames, or, with a model that knows no frames but a first one, from the last one.
+        Raises Fault and SpecError.
+        """
+        self._moderate(asked.moderation, asked.prompt)
+        total, before = asked.seconds, result_of(source).seconds
         if not before < total <= self.settings.max_extended_s:
             raise Fault(
                 400,
@@ -90,17 +125,115 @@ class Desk:
                 code="invalid_value",
                 param="seconds",
             )
-        _, model = self._model(source.request.get("model", source.model))
-        open_length = {"frames": None, "seconds": round(total - before, 3), "image": None}
+        name, model = self._model(asked.model or source.request.get("model", source.model))
+        if model is not None and "extend" in model.edits:
+            planned = plan_extension(source, total, asked.direction, model)
+            return self._change(source, planned, asked, name, _seed(asked.seed), owner, "extend")
+        if asked.direction == "backward" or (model is not None and model.pictures != ("first",)):
+            self._require_able("extend", name, model)
+        open_length = {"frames": None, "seconds": round(total - before, 3), "image": None, "edit": None}
         seed = _seed(asked.seed)
         spec = VideoSpec(**{**_fields(source.spec), **open_length, "prompt": asked.prompt, "seed": seed})
         spec, seconds = self._checked(spec, model)
         request = {
             **{name: value for name, value in source.request.items() if name != "traceparent"},
             "seconds": _plain(total),
-            "source": source.result.artefacts["video"].name,
+            "source": video_of(source),
         }
         return NewJob(owner=owner, kind="extend", spec=spec, request=request, parent=source.id, video_s=seconds or 0.0)
+
+    def _change(
+        self, source: Job, planned: Planned, asked: ChangeVideo, name: str, seed: int, owner: str, kind: Kind
+    ) -> NewJob:
+        """The job of an edit: at the size and with the settings of its source, unless another model makes it."""
+        for what, length, most in (
+            ("the video would last", planned.total_s, self.settings.max_extended_s),
+            ("it would make anew", planned.new_s, self.settings.max_seconds),
+        ):
+            if length > most:
+                raise Fault(400, f"{what} {length:g} s, longer than {most:g}", code="too_long", param="seconds")
+        before = result_of(source).spec
+        spec = VideoSpec(prompt=asked.prompt, width=before.width, height=before.height, model=name, seed=seed)
+        if name == before.model:
+            kept = ("negative", "steps", "guidance", "guidance_low", "solver", "shift", "step_cache")
+            spec = dataclasses.replace(spec, **{field: getattr(before, field) for field in kept})
+        spec = dataclasses.replace(spec, edit=planned.edit)
+        if planned.edit.kind != "join":
+            spec, _ = self._checked(spec, known_models(self.jobs.store).get(name))
+        request = {
+            "model": asked.model or source.request.get("model", name),
+            "seconds": _plain(planned.total_s),
+            "size": _size_of(spec),
+        }
+        return NewJob(owner=owner, kind=kind, spec=spec, request=request, parent=source.id, video_s=planned.new_s)
+
+    def _story(self, asked: CreateVideo, sees: str | None) -> Storyboard | KeyFrames | None:
+        if asked.storyboard and asked.key_frames:
+            message = "storyboard and key_frames both lay out the video; give one"
+            raise Fault(400, message, code="unsupported", param="key_frames")
+        if asked.storyboard:
+            cards = [
+                Card(
+                    second=card.second,
+                    prompt=card.prompt,
+                    image=None if card.image is None else self._keep(sees, card.image, "storyboard.image"),
+                )
+                for card in asked.storyboard
+            ]
+            return Storyboard(cards=tuple(cards))
+        if asked.key_frames:
+            frames = [
+                KeyFrame(second=frame.second, image=self._keep(sees, frame.image, "key_frames.image"))
+                for frame in asked.key_frames
+            ]
+            return KeyFrames(frames=tuple(frames))
+        return None
+
+    def _pictures(
+        self, asked: CreateVideo, sees: str | None, field: str, model: Capabilities | None
+    ) -> tuple[str | None, str | None]:
+        """The first and the last picture of a new video, in the store. Raises Fault for what it cannot use."""
+        given: dict[str, tuple[Any, str]] = {}
+        for frame in asked.frame_images or ():
+            given[frame.frame_type.partition("_")[0]] = ({"image_url": frame.image_url}, "frame_images")
+        if asked.input_reference is not None:
+            given["first"] = (asked.input_reference, field)
+        if asked.last_image is not None:
+            given["last"] = (asked.last_image, "last_image")
+        if "last" in given and "first" not in given:
+            message = f"{given['last'][1]} ends on a picture, which takes one to start from: give input_reference too"
+            raise Fault(400, message, code="missing", param=given["last"][1])
+        if model is not None:
+            self._require_pictures({which: where for which, (_, where) in given.items()}, field, model)
+        first, last = (self._keep(sees, *given[which]) if which in given else None for which in ("first", "last"))
+        return first, last
+
+    def _require_pictures(self, given: dict[str, str], field: str, model: Capabilities) -> None:
+        """Refuse pictures that a model cannot use, and their absence where it needs them. Raises Fault.
+
+        `given` says which field each came in, `field` where the first one belongs.
+        """
+        for which, where, begins in (("first", field, "start from"), ("last", "last_image", "end on")):
+            if which in given and which not in model.pictures:
+                able = self._able(functools.partial(_takes, which))
+                message = f"{model.name} cannot {begins} a picture; {able}"
+                raise Fault(400, message, code="unsupported", param=given[which])
+            if which not in given and which in model.needs:
+                raise Fault(400, f"{model.name} makes videos from pictures; give {where}", code="missing", param=where)
+
+    def _keep(self, sees: str | None, reference: Any, field: str) -> str:
+        return self.pictures.store(reference, sees, field)
+
+    def _require_able(self, kind: str, name: str, model: Capabilities | None) -> None:
+        """Refuse an edit that a model cannot make, naming those that can. Raises Fault."""
+        if model is not None and kind not in model.edits:
+            able = self._able(lambda other: kind in other.edits)
+            raise Fault(400, f"{name} cannot {VERBS[kind]}; {able}", code="unsupported", param="model")
+
+    def _able(self, is_able: Callable[[Capabilities], bool]) -> str:
+        known = known_models(self.jobs.store)
+        names = [name for name in self.settings.models if name in known and is_able(known[name])]
+        return f"use {' or '.join(names)}" if names else "no model here can"
 
     def source(self, video: Any, owner: str | None) -> Job:
         """The video that an edit or an extension starts from. Raises Fault and JobNotFound."""
@@ -116,10 +249,11 @@ class Desk:
             raise Fault(400, 'video is missing; send {"video": {"id": "video_..."}}', code="missing", param="video")
         return self.jobs.get(video_id, owner)
 
-    def _moderate(self, asked: CreateVideo | ChangeVideo) -> None:
+    def _moderate(self, level: Literal["auto", "low"], *prompts: str) -> None:
         """Refuse what the policy does, before anything else is done."""
         try:
-            self.policy.policy.require_allowed(asked.prompt, asked.moderation)
+            for prompt in prompts:
+                self.policy.policy.require_allowed(prompt, level)
         except Blocked:
             self.tally.count("kinema_moderation_total", decision="blocked")
             raise
@@ -154,13 +288,17 @@ class Desk:
             message = unknown("solver", spec.solver, model.solvers)
             raise Fault(400, message, code="invalid_value", param="solver")
         spec = spec.resolve(model.defaults, model.stride)
-        if spec.shape.width * spec.shape.height > self.settings.max_pixels:
+        assert spec.width is not None
+        assert spec.height is not None
+        if spec.width * spec.height > self.settings.max_pixels:
             most = self.settings.max_pixels
             raise Fault(400, f"size {_size_of(spec)} has more than {most} pixels", code="too_large", param="size")
         seconds = _seconds(spec)
         if seconds is not None and seconds > self.settings.max_seconds:
             longest = self.settings.max_seconds
             raise Fault(400, f"seconds={seconds:g} is longer than {longest:g}", code="too_long", param="seconds")
+        if isinstance(spec.edit, Storyboard):
+            card_frames(spec, model.stride)
         return spec, seconds
 
 
@@ -171,7 +309,7 @@ def _require_possible(asked: CreateVideo) -> None:
         "characters": asked.characters,
         "generate_audio": asked.generate_audio,
         "enable_frame_interpolation": asked.enable_frame_interpolation,
-        "frame_images": len(frames) > 1 or any(each.frame_type == "last_frame" for each in frames),
+        "frame_images": len({each.frame_type for each in frames}) < len(frames),
         "resolution": asked.resolution and not asked.aspect_ratio,
     }
     for name, wish in wishes.items():
@@ -179,9 +317,8 @@ def _require_possible(asked: CreateVideo) -> None:
             raise Fault(400, _IMPOSSIBLE[name], code="unsupported", param=name)
 
 
-def _require_completed(job: Job) -> None:
-    if job.status != "completed":
-        raise Fault(400, f"{job.id} is {job.status}; wait until it is completed", code="video_not_ready", param="video")
+def _takes(which: str, model: Capabilities) -> bool:
+    return which in model.pictures
 
 
 def _fields(spec: VideoSpec) -> dict[str, Any]:

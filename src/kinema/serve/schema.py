@@ -32,6 +32,25 @@ class FrameImage(BaseModel):
     frame_type: Literal["first_frame", "last_frame"] = "first_frame"
 
 
+class StoryCard(BaseModel):
+    """What a video shows from a second on: words, a picture at that time, or both."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    second: float = Field(gt=0)
+    prompt: str | None = Field(None, min_length=1, max_length=32_000)
+    image: Any = None
+
+
+class KeyPicture(BaseModel):
+    """A picture, and when it is shown."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    second: float = Field(ge=0)
+    image: Any
+
+
 class CreateVideo(BaseModel):
     """`POST /v1/videos`."""
 
@@ -44,6 +63,10 @@ class CreateVideo(BaseModel):
     aspect_ratio: str | None = Field(None, pattern=r"^[1-9]\d?:[1-9]\d?$")
     resolution: str | None = Field(None, pattern=r"^[1-9]\d{2,3}p$")
     input_reference: Any = Field(None, validation_alias=AliasChoices("input_reference", "image_reference"))
+    last_image: Any = Field(None, validation_alias=AliasChoices("last_image", "last_frame"))
+    storyboard: list[StoryCard] | None = Field(None, min_length=1, max_length=50)
+    key_frames: list[KeyPicture] | None = Field(None, min_length=1, max_length=50)
+    fit: Literal["crop", "pad", "stretch"] | None = None
     seed: int | None = None
     negative_prompt: str | None = Field(None, validation_alias=AliasChoices("negative_prompt", "negative"))
     fps: float | None = None
@@ -71,7 +94,7 @@ class CreateVideo(BaseModel):
 
 
 class ChangeVideo(BaseModel):
-    """`POST /v1/videos/{id}/remix` and `/v1/videos/edits`: the same again with other words."""
+    """`POST /v1/videos/{id}/remix`: the same again with other words."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
@@ -86,6 +109,80 @@ class ExtendVideo(ChangeVideo):
     """`POST /v1/videos/extensions`."""
 
     seconds: float = Field(gt=0)
+    direction: Literal["forward", "backward"] = "forward"
+
+
+Strength = Annotated[float, Field(gt=0, le=1)]
+Second = Annotated[float, Field(ge=0)]
+
+
+class _Wish(BaseModel):
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+class WishRemix(_Wish):
+    """Make the video anew: what is where stays, what it is follows the prompt."""
+
+    kind: Literal["remix"] = "remix"
+    strength: Strength = 0.7
+
+
+class WishVary(_Wish):
+    """Make another take of the video."""
+
+    kind: Literal["vary"]
+    strength: Strength = 0.4
+
+
+class WishReplace(_Wish):
+    """Make a span of time, a region, or both anew; nothing else changes."""
+
+    kind: Literal["replace"]
+    start: Second | None = None
+    end: Second | None = None
+    box: Annotated[list[int], Field(min_length=4, max_length=4)] | None = None
+    mask: Any = None
+    strength: Strength = 1.0
+
+
+class WishLoop(_Wish):
+    """Add an end that leads back to the beginning."""
+
+    kind: Literal["loop"]
+    seconds: float = Field(gt=0)
+
+
+class WishBlend(_Wish):
+    """Let the video turn into another one."""
+
+    kind: Literal["blend"]
+    other: Any
+    seconds: float = Field(gt=0)
+    strength: Strength = 0.7
+
+
+class WishedCut(_Wish):
+    """A part of a video, or all of it."""
+
+    video: Any = None
+    start: Second | None = None
+    end: Second | None = None
+
+
+class WishJoin(_Wish):
+    """Play parts of videos one after the other."""
+
+    kind: Literal["join"]
+    cuts: list[WishedCut] = Field(min_length=1, max_length=50)
+
+
+Wish = Annotated[WishRemix | WishVary | WishReplace | WishLoop | WishBlend | WishJoin, Field(discriminator="kind")]
+
+
+class EditVideo(ChangeVideo):
+    """`POST /v1/videos/edits`: the video made anew by the prompt, unless `edit` says what else is to be done to it."""
+
+    edit: Wish = Field(default_factory=WishRemix)
 
 
 class NewImage(BaseModel):

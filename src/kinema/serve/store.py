@@ -6,7 +6,7 @@ Times are seconds since 1970. Machines that share a store need clocks that agree
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,15 @@ from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String,
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kinema.errors import JobError
+from kinema.spec import VideoSpec
 
 logger = logging.getLogger(__name__)
 
 DATABASE_NAME = "jobs.sqlite3"
 """The database of a store that is a folder; artefacts stand beside it."""
+
+INPUTS_FOLDER = "inputs/"
+"""Pictures that came with requests stand there among the artefacts."""
 
 METADATA = MetaData()
 
@@ -172,6 +176,16 @@ FILES = Table(
     sqlite_autoincrement=True,
 )
 
+INPUTS = Table(
+    "inputs",
+    METADATA,
+    Column("name", String(255), primary_key=True),  # of the picture among the artefacts
+    Column("job_id", String(64), primary_key=True),  # who needs it; empty: it was stored, at `at`
+    Column("at", Float, nullable=False),
+    Index("inputs_by_job", "job_id"),
+)
+"""Which jobs need which pictures that came with requests, so that each goes with the last of them."""
+
 SECRETS = Table(
     "secrets", METADATA, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
 )
@@ -208,7 +222,29 @@ def _add_figures(db: sa.Connection) -> None:
     METADATA.create_all(db, tables=[FIGURES])
 
 
-MIGRATIONS: tuple[Migration, ...] = (_add_webhooks_and_files, _add_secrets, _add_index_by_end, _add_figures)
+def _add_inputs(db: sa.Connection) -> None:
+    METADATA.create_all(db, tables=[INPUTS])
+    for job in db.execute(sa.select(JOBS.c.id, JOBS.c.spec, JOBS.c.created_at)).all():
+        note_inputs(db, job.id, VideoSpec.from_json(job.spec).files(), job.created_at, are_new=True)
+
+
+def note_inputs(db: sa.Connection, job_id: str, files: Iterable[str], at: float, *, are_new: bool = False) -> None:
+    """Write down which pictures of requests a job needs; with `are_new` also that they were stored at all.
+
+    Raises JobError for one that has been removed meanwhile.
+    """
+    for name in sorted({name for name in files if name.startswith(INPUTS_FOLDER)}):
+        stored = sa.select(INPUTS.c.at).where(INPUTS.c.name == name, INPUTS.c.job_id == "")
+        if db.execute(stored.with_for_update()).first() is None:
+            if not are_new:
+                raise JobError(f"the picture {name} has been removed; send it again")
+            db.execute(INPUTS.insert().values(name=name, job_id="", at=at))
+        db.execute(INPUTS.insert().values(name=name, job_id=job_id, at=at))
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _add_webhooks_and_files, _add_secrets, _add_index_by_end, _add_figures, _add_inputs,
+)  # fmt: skip
 """Step i takes a store from version i + 1 to i + 2; a new store is made whole, at the newest version."""
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ from kinema.config import to_dict
 from kinema.diffusion import SCHEDULES, SOLVERS
 from kinema.errors import DeviceMemoryError, JobCancelled, KinemaError, MediaError, SpecError
 from kinema.evaluate.memory import peak_memory_bytes
+from kinema.generate.condition import edit_kinds, needs_last_picture, takes_last_picture, takes_picture
 from kinema.generate.progress import Progress
+from kinema.generate.times import card_frames
 from kinema.log import CONTEXT
 from kinema.media import Frame, VideoWriter, contact_sheet, iter_frames, probe, write_video
 from kinema.provenance import label
@@ -34,12 +37,14 @@ from kinema.serve.files import sweep_files
 from kinema.serve.job import Artefact, Job, Kind, LeaseLost, Result
 from kinema.serve.jobs import abandoned, forget, sweepable
 from kinema.serve.leases import Leases
+from kinema.serve.pictures import sweep_pictures
 from kinema.serve.preview import Previewer
 from kinema.serve.settings import QueueSettings
 from kinema.serve.steps import ResumablePipeline, StepLog, steps_folder
 from kinema.serve.store import Store
 from kinema.serve.tracing import span
-from kinema.spec import VideoSpec
+from kinema.shapes import Stride
+from kinema.spec import Storyboard, VideoSpec
 
 logger = logging.getLogger(__name__)
 
@@ -95,10 +100,7 @@ class Worker:
             assert isinstance(pipeline, ResumablePipeline)
             self._pipelines[name] = pipeline
             solvers = SOLVERS if pipeline.model.causal is None else SCHEDULES
-            offered = Capabilities(
-                name=name, defaults=pipeline.model.defaults, stride=pipeline.stride, solvers=tuple(solvers)
-            )
-            self.leases.offer(name, json.dumps(to_dict(offered)))
+            self.leases.offer(name, json.dumps(to_dict(_abilities(name, pipeline, tuple(solvers)))))
             logger.info("loaded %s on %s", name, pipeline.device)
 
     def run(self) -> None:
@@ -174,6 +176,7 @@ class Worker:
             if self._remove(f"jobs/{job_id}"):
                 forget(self.store, job_id, now, self.settings)
         sweep_files(self.store, self._remove, now)
+        sweep_pictures(self.store, self._remove, now)
         if time.monotonic() - self._searched_at >= SEARCH_S:
             self._searched_at = time.monotonic()
             for folder in abandoned(self.store, self.artefacts.names("jobs")):
@@ -191,51 +194,62 @@ class Worker:
     def _make_and_publish(self, job: Job) -> None:
         pipeline = self._pipelines[job.model]
         with tempfile.TemporaryDirectory(prefix="kinema-") as name, _Heartbeat(self.leases, job, self.models):
-            folder, report = Path(name), _Report(self.leases, job)
-            spec, before = self._inputs(job, folder)
-            resolved = pipeline.resolve(spec)
-            record = pipeline.record(resolved)
-            shown = dataclasses.replace(record, spec=dataclasses.replace(resolved, image=None))
-            steps = steps_folder(job.id, shown)  # without the picture's place, which differs from worker to worker
+            folder = Path(name)
+            inputs = self._inputs(job, folder)
+            resolved = pipeline.resolve(inputs.spec)
+            record = pipeline.record(resolved).by_content()  # places differ from worker to worker
+            steps = steps_folder(job.id, record)
             log = StepLog(self.artefacts, steps, self._keep_steps_s)
-            marker = self._marker(resolved, shown.to_metadata(), before)
+            marker = self._marker(resolved, record.to_metadata(), inputs.before)
+            report = _Report(self.leases, job, _count_runs(resolved, pipeline.stride))
             pipeline.steps = log
             pipeline.previewer = Previewer(pipeline.model.vae, report.show)
             try:
                 pictures = pipeline.stream(resolved, report)
-                files = _write(folder, _joined(before, pictures), resolved, marker, job.kind)
+                files = _write(folder, _joined(inputs.before, pictures), resolved, marker, job.kind)
             except (KeyboardInterrupt, SystemExit):
                 log.flush()  # whoever takes the job next goes on from here
                 raise
             finally:
                 pipeline.steps = pipeline.previewer = None
-            result = self._store(job, files, resolved, log.num_replayed, report)
+            shown = resolved.with_files(inputs.names)
+            result = self._store(job, files, shown, log.num_replayed, report)
             self._insist(lambda: self.leases.publish(job, result))
         self._remove(steps)
         logger.info("%s: completed", job.id)
 
-    def _inputs(self, job: Job, folder: Path) -> tuple[VideoSpec, Path | None]:
-        """The request with its picture on this machine; and, for an extension, the video that comes before."""
-        if job.kind == "extend":
-            before = self.artefacts.fetch(job.request["source"], folder / "before.mp4")
-            last = folder / "last.png"
-            for frame in iter_frames(before):
-                final = frame
-            Image.fromarray(final).save(last)
-            return dataclasses.replace(job.spec, image=str(last)), before
-        if job.spec.image is None:
-            return job.spec, None
-        picture = self.artefacts.fetch(job.spec.image, folder / Path(job.spec.image).name)
-        return dataclasses.replace(job.spec, image=str(picture)), None
+    def _inputs(self, job: Job, folder: Path) -> "_Inputs":
+        """The request with its files on this machine. Raises SpecError for one that has been removed."""
+        places = {}
+        for i, name in enumerate(dict.fromkeys(job.spec.files())):
+            places[name] = str(self._fetch(name, folder / f"input-{i}{Path(name).suffix}"))
+        names = {place: name for name, place in places.items()}
+        spec = job.spec.with_files(places)
+        if "source" not in job.request:
+            return _Inputs(spec=spec, names=names, before=None)
+        before = self._fetch(job.request["source"], folder / "before.mp4")
+        last = folder / "last.png"
+        for frame in iter_frames(before):
+            final = frame
+        Image.fromarray(final).save(last)
+        return _Inputs(spec=dataclasses.replace(spec, image=str(last)), names=names, before=before)
+
+    def _fetch(self, name: str, target: Path) -> Path:
+        try:
+            return self.artefacts.fetch(name, target)
+        except FileNotFoundError:
+            what = "video" if target.suffix == ".mp4" else "picture"
+            raise SpecError(f"the {what} that this starts from is gone: it was deleted or has expired") from None
 
     def _marker(self, spec: VideoSpec, metadata: dict[str, str], before: Path | None) -> Marker:
         """What marks the video of a job. Raises SpecError for one that is too small for its label."""
         if self._marks.label is not None:
             label.box(spec.shape.height, spec.shape.width, self._marks.label)
-        if before is not None:
-            return Marker("video.mp4", metadata, self._marks, [Ingredient(path=before, relation="parentOf")])
-        shown = [Ingredient(path=Path(spec.image), relation="inputTo")] if spec.image else []
-        return Marker("video.mp4", metadata, self._marks, shown)
+        files = [Path(path) for path in ([] if before else spec.files())]
+        parent = before or next((path for path in files if path.suffix == ".mp4"), None)
+        ingredients = [] if parent is None else [Ingredient(path=parent, relation="parentOf")]
+        ingredients += [Ingredient(path=path, relation="inputTo") for path in files if path != parent]
+        return Marker("video.mp4", metadata, self._marks, ingredients)
 
     def _store(
         self, job: Job, files: dict[str, tuple[Path, str]], spec: VideoSpec, resumed: int, report: "_Report"
@@ -251,7 +265,7 @@ class Worker:
         info = probe(files["video"][0])
         return Result(
             artefacts=stored,
-            spec=dataclasses.replace(spec, image=job.spec.image),
+            spec=dataclasses.replace(spec, image=job.spec.image),  # an extension's last frame is nobody's picture
             seconds=round((info.frames - 1) / info.fps, 6),
             resumed_step=resumed,
             stage_s=report.stage_s,
@@ -285,31 +299,66 @@ def _attributes(job: Job) -> dict[str, str | int]:
     }  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    """A request whose files are on this machine."""
+
+    spec: VideoSpec
+    names: dict[str, str]
+    """Names in the store by the places of these files."""
+    before: Path | None
+    """The video that comes before what is made, for models that go on from its last frame."""
+
+
+def _abilities(name: str, pipeline: ResumablePipeline, solvers: tuple[str, ...]) -> Capabilities:
+    """What a loaded model can make."""
+    model = pipeline.model
+    takes = {"first": takes_picture(model), "last": takes_last_picture(model)}
+    needs = {"first": bool(model.condition_channels), "last": needs_last_picture(model)}
+    return Capabilities(
+        name=name, defaults=model.defaults, stride=pipeline.stride, solvers=solvers, edits=edit_kinds(model),
+        pictures=tuple(which for which, does in takes.items() if does),
+        needs=tuple(which for which, does in needs.items() if does),
+    )  # fmt: skip
+
+
+def _count_runs(spec: VideoSpec, stride: Stride) -> int:
+    """How often the model runs for a resolved request: a storyboard is made span by span."""
+    return len(card_frames(spec, stride)) if isinstance(spec.edit, Storyboard) else 1
+
+
 class _Report:
     """Writes down how far a job is; raises LeaseLost or JobCancelled at the step after the job is lost or cancelled."""
 
-    def __init__(self, leases: Leases, job: Job) -> None:
-        self._leases, self._job = leases, job
-        self._stage, self._written_at = "", 0.0
-        self._began_at = time.monotonic()
+    def __init__(self, leases: Leases, job: Job, num_runs: int = 1) -> None:
+        self._leases, self._job, self._num_runs = leases, job, num_runs
+        self._stage, self._written_at, self._run = "", 0.0, 0
+        self._began_at = self._entered_at = time.monotonic()
+        self._before_s: dict[str, float] = {}
         self.stage_s: dict[str, float] = {}
+        """Seconds that each stage took, over all runs of the model."""
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         is_new = progress.stage != self._stage
         if is_new:
-            self._stage, self._began_at = progress.stage, now
-        self.stage_s[progress.stage] = round(now - self._began_at, 3)
+            self._run += progress.stage == "text" and bool(self._stage)
+            self._stage, self._entered_at, self._before_s = progress.stage, now, dict(self.stage_s)
+        self.stage_s[progress.stage] = round(self._before_s.get(progress.stage, 0.0) + now - self._entered_at, 3)
         try:
             if not is_new and progress.step < progress.total and now - self._written_at < PROGRESS_S:
                 self._leases.check(self._job)
                 return
             self._written_at = now
             low, high = _PERCENT[progress.stage]
-            percent = int(low + (high - low) * progress.step / max(1, progress.total))
+            share = (low + (high - low) * progress.step / max(1, progress.total)) / 100
+            share = (min(self._run, self._num_runs - 1) + share) / self._num_runs
+            eta_s = progress.eta_s
+            if self._num_runs > 1 and share:
+                eta_s = (now - self._began_at) * (1 - share) / share
             self._leases.renew(
-                self._job, stage=progress.stage, step=progress.step, total=progress.total, progress=percent,
-                eta_s=None if progress.eta_s is None else round(progress.eta_s, 2),
+                self._job, stage=progress.stage, step=progress.step, total=progress.total, progress=int(100 * share),
+                eta_s=None if eta_s is None else round(eta_s, 2),
             )  # fmt: skip
         except sa.exc.OperationalError as error:
             logger.warning("the store is away (%s); the work goes on", error.orig)

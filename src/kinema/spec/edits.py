@@ -257,6 +257,18 @@ class Join:
 Edit = KeyFrames | Extend | Loop | Remix | Vary | Replace | Blend | Storyboard | Join
 """Every edit there is."""
 
+VERBS = {
+    "key_frames": "meet key frames",
+    "extend": "extend a video",
+    "loop": "close a loop",
+    "remix": "remix a video",
+    "vary": "vary a video",
+    "replace": "replace a part of a video",
+    "blend": "blend videos",
+    "storyboard": "follow a storyboard",
+}
+"""What each edit of a model does, after "can" or "cannot"."""
+
 
 def edit_files(edit: Any) -> Iterator[str]:
     """Give the path of every file that an edit reads, in the order of its fields."""

@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kinema.config import from_json, to_dict
 from kinema.errors import SpecError
 from kinema.shapes import Stride, VideoShape
 from kinema.spec.checks import is_number, require_integer, require_number, require_text
-from kinema.spec.edits import Edit, Fit, Join, KeyFrames, Storyboard
+from kinema.spec.edits import Edit, Fit, Join, KeyFrames, Storyboard, edit_files, with_files
 
 MAX_SEED = 2**63 - 1
 MAX_STEPS = 1000
@@ -191,6 +192,21 @@ class VideoSpec:
         if self.frames is None or self.height is None or self.width is None:
             raise SpecError("the size of this request is still open; resolve it with the defaults of a model first")
         return VideoShape(self.frames, self.height, self.width)
+
+    def files(self) -> Iterator[str]:
+        """Give the path of every picture and video that this request reads."""
+        yield from (path for path in (self.image, self.last_image) if path is not None)
+        if self.edit is not None:
+            yield from edit_files(self.edit)
+
+    def with_files(self, places: Mapping[str, str]) -> "VideoSpec":
+        """The same request reading its files elsewhere: from their place in `places`, where they have one."""
+        return dataclasses.replace(
+            self,
+            image=None if self.image is None else places.get(self.image, self.image),
+            last_image=None if self.last_image is None else places.get(self.last_image, self.last_image),
+            edit=None if self.edit is None else with_files(self.edit, places),
+        )
 
     def to_json(self) -> str:
         """This request as one line of JSON, with the fields that are open left out."""

@@ -1,0 +1,260 @@
+"""Edits over HTTP: what is asked for becomes the engine's edit, on files of the store; what no model can is refused."""
+
+import base64
+import dataclasses
+import json
+from typing import Any
+
+import openai
+import pytest
+from openai import omit
+from tests.serve.doubles import MODEL, PNG, VIDEO, Place
+
+from kinema.config import to_dict
+from kinema.serve.job import NewJob
+from kinema.serve.jobs import Jobs, forget
+from kinema.serve.pictures import UNUSED_S, sweep_pictures
+from kinema.serve.settings import QueueSettings
+from kinema.serve.store import INPUTS, METADATA, VERSION, Store
+from kinema.spec import (
+    Blend,
+    Card,
+    Cut,
+    Extend,
+    Join,
+    KeyFrame,
+    KeyFrames,
+    Loop,
+    Remix,
+    Replace,
+    Storyboard,
+    Vary,
+    VideoSpec,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+CARDS = [{"second": 1.0, "prompt": "it stops"}, {"second": 1.5, "prompt": "it turns blue"}]
+
+
+@pytest.fixture
+def made(place: Place) -> Any:
+    """A finished video of two seconds; the double works no more."""
+    video = place.client.videos.create_and_poll(prompt="a red ball", extra_body={"seed": 7}, poll_interval_ms=20)
+    place.double.on.clear()
+    return video
+
+
+def _spec(place: Place, path: str, **body: Any) -> VideoSpec:
+    answer = place.http.post(path, json={"prompt": "x", **body})
+    assert answer.status_code == 200, answer.text
+    return place.jobs.get(answer.json()["id"]).spec
+
+
+def _refused(place: Place, path: str, **body: Any) -> dict[str, Any]:
+    answer = place.http.post(path, json={"prompt": "x", **body})
+    assert answer.status_code == 400, answer.text
+    error: dict[str, Any] = answer.json()["error"]
+    return error
+
+
+def _file(place: Place, video_id: str) -> str:
+    result = place.jobs.get(video_id).result
+    assert result is not None
+    return result.artefacts["video"].name
+
+
+def test_an_extension_goes_on_from_the_last_frames(place: Place, made: Any) -> None:
+    extended = place.client.videos.extend(
+        prompt="on", seconds="3", video=omit, extra_body={"video": {"id": made.id}}  # type: ignore[arg-type]
+    )  # fmt: skip
+    job = place.jobs.get(extended.id)
+    assert job.spec.edit == Extend(video=_file(place, made.id), seconds=1.0)
+    assert (job.spec.width, job.spec.height, job.spec.steps, job.video_s) == (64, 64, 20, 1.0)
+    assert (extended.seconds, job.kind, job.parent) == ("3", "extend", made.id)
+    before = _spec(place, "/v1/videos/extensions", video=made.id, seconds=3, direction="backward")
+    assert before.edit == Extend(video=_file(place, made.id), seconds=1.0, direction="backward")
+    error = _refused(place, "/v1/videos/extensions", video=made.id, seconds=3.2)
+    assert (error["param"], "use 3 or 3.5" in error["message"]) == ("seconds", True)
+    error = _refused(place, "/v1/videos/extensions", video=made.id, seconds=2.2)
+    assert "use 2.5" in error["message"]
+
+
+def test_an_edit_makes_the_video_anew_by_other_words(place: Place, made: Any) -> None:
+    edited = place.client.videos.edit(
+        prompt="at night", video=omit, extra_body={"video": {"id": made.id}}  # type: ignore[arg-type]
+    )  # fmt: skip
+    job = place.jobs.get(edited.id)
+    assert job.spec.edit == Remix(video=_file(place, made.id))
+    assert (job.spec.prompt, job.spec.seed, job.kind, edited.seconds) == ("at night", 7, "edit", "2")
+    assert edited.remixed_from_video_id == made.id
+    form = {"prompt": "x", "video[id]": made.id, "edit[kind]": "remix", "edit[strength]": "0.5"}
+    shown = place.http.post("/v1/videos/edits", data=form).json()
+    assert place.jobs.get(shown["id"]).spec.edit == Remix(video=_file(place, made.id), strength=0.5)
+    assert shown["edit"] == "remix"
+
+
+def test_every_edit_of_the_engine_can_be_asked_for(place: Place, made: Any) -> None:
+    name = _file(place, made.id)
+
+    def edit(**wish: Any) -> Any:
+        return _spec(place, "/v1/videos/edits", video=made.id, edit=wish).edit
+
+    assert edit(kind="vary") == Vary(video=name)
+    assert edit(kind="loop", seconds=1) == Loop(video=name, seconds=1.0)
+    assert edit(kind="replace", start=0.5, end=1) == Replace(video=name, start=0.5, end=1.0)
+    assert edit(kind="replace", box=[0, 0, 32, 32]) == Replace(video=name, box=(0, 0, 32, 32))
+    assert edit(kind="blend", other={"id": made.id}, seconds=1) == Blend(video=name, other=name, seconds=1.0)
+    cuts = [{"video": made.id, "end": 1}, {"start": 1}]
+    assert edit(kind="join", cuts=cuts) == Join(cuts=(Cut(video=name, end=1.0), Cut(video=name, start=1.0)))
+    masked = edit(kind="replace", mask=_picture())
+    assert masked.mask.startswith("inputs/")
+    loop = place.jobs.page(limit=6)[0][5]
+    assert (loop.request["seconds"], loop.video_s, loop.spec.edit) == ("3", 1.0, Loop(video=name, seconds=1.0))
+
+
+def _picture() -> dict[str, str]:
+    return {"image_url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}"}
+
+
+def test_a_storyboard_comes_as_json_and_through_the_official_client(place: Place) -> None:
+    place.double.on.clear()
+    wanted = Storyboard(cards=(Card(second=1.0, prompt="it stops"), Card(second=1.5, prompt="it turns blue")))
+    assert _spec(place, "/v1/videos", storyboard=CARDS).edit == wanted
+    form = {"prompt": "x", "storyboard": json.dumps(CARDS)}
+    assert place.jobs.get(place.http.post("/v1/videos", data=form).json()["id"]).spec.edit == wanted
+    video = place.client.videos.create(prompt="x", seconds="4", extra_body={"storyboard": CARDS})
+    spec = place.jobs.get(video.id).spec
+    assert (spec.edit, spec.frames) == (wanted, 33)
+    mixed = [CARDS[0], {"second": 1.5, "image": _picture()}]
+    with pytest.raises(openai.BadRequestError, match="as a text of JSON"):
+        place.client.videos.create(prompt="x", extra_body={"storyboard": mixed})
+    pictured = _spec(place, "/v1/videos", storyboard=[{"second": 1, "image": _picture()}]).edit
+    assert isinstance(pictured, Storyboard)
+    assert (pictured.cards[0].image or "").startswith("inputs/")
+
+
+def test_pictures_are_given_at_any_time(place: Place) -> None:
+    place.double.on.clear()
+    framed = [{"image_url": _picture()["image_url"], "frame_type": kind} for kind in ("first_frame", "last_frame")]
+    both = _spec(place, "/v1/videos", frame_images=framed)
+    assert both.image == both.last_image is not None
+    assert _spec(place, "/v1/videos", input_reference=_picture(), last_image=_picture()).last_image == both.image
+    keys = _spec(place, "/v1/videos", key_frames=[{"second": 1, "image": _picture()}]).edit
+    assert keys == KeyFrames(frames=(KeyFrame(second=1.0, image=str(both.image)),))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code", "param"),
+    [
+        ("edits", {"edit": {"kind": "loop", "seconds": 0.3}}, "invalid_value", "loop"),
+        ("edits", {"edit": {"kind": "loop", "seconds": 30}}, "too_long", "seconds"),
+        ("edits", {"edit": {"kind": "turn"}}, "invalid_value", "edit"),
+        ("edits", {"edit": {"kind": "remix", "strength": 2}}, "invalid_value", "edit.remix.strength"),
+        ("edits", {"edit": {"kind": "replace"}}, "invalid_value", "replace"),
+        ("", {"storyboard": [{"second": 9, "prompt": "late"}]}, "invalid_value", None),
+        ("", {"storyboard": [{"second": 1}]}, "invalid_value", None),
+        ("", {"storyboard": CARDS[::-1]}, "invalid_value", "cards"),
+        ("", {"storyboard": CARDS, "key_frames": [{"second": 1, "image": "x"}]}, "unsupported", "key_frames"),
+        ("", {"last_image": {"image_url": "data:image/png;base64,"}}, "missing", "last_image"),
+        ("", {"storyboard": [{"second": 1, "prompt": "a nude child"}]}, "moderation_blocked", "prompt"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(
+    place: Place, made: Any, path: str, body: Any, code: str, param: str | None
+) -> None:
+    error = _refused(place, f"/v1/videos/{path}".rstrip("/"), **body, **({"video": made.id} if path else {}))
+    assert error["code"] == code, error
+    if param is not None:
+        assert error["param"] == param, error
+
+
+def test_a_model_refuses_what_it_cannot_do(place: Place, made: Any) -> None:
+    text_only = dataclasses.replace(MODEL, edits=("remix", "join"), pictures=())
+    place.double.leases.offer("mini", json.dumps(to_dict(text_only)))
+    for path, body, says in (
+        ("/edits", {"video": made.id, "edit": {"kind": "loop", "seconds": 1}}, "cannot close a loop"),
+        ("/extensions", {"video": made.id, "seconds": 3}, "cannot extend a video"),
+        ("", {"storyboard": CARDS}, "cannot follow a storyboard"),
+        ("", {"input_reference": _picture()}, "cannot start from a picture"),
+    ):
+        error = _refused(place, f"/v1/videos{path}", **body)
+        assert (error["code"], says in error["message"]) == ("unsupported", True), error
+        assert "no model here can" in error["message"]
+    needs = dataclasses.replace(MODEL, edits=("join",), pictures=("first",), needs=("first",))
+    place.double.leases.offer("mini", json.dumps(to_dict(needs)))
+    assert _refused(place, "/v1/videos")["code"] == "missing"
+    old = place.jobs.get(place.http.post(
+        "/v1/videos/extensions", json={"prompt": "on", "video": made.id, "seconds": 3}
+    ).json()["id"])  # fmt: skip
+    assert (old.spec.edit, old.request["source"]) == (None, _file(place, made.id))
+    (mini,) = [row for row in place.http.get("/v1/videos/models").json()["data"] if row["id"] == "mini"]
+    assert (mini["edits"], mini["inputs"], mini["needs"]) == (["join"], ["text", "image"], ["image"])
+
+
+def test_an_edited_video_can_be_fetched_and_edited_again(place: Place, made: Any) -> None:
+    place.double.on.set()
+    edits = place.client.videos
+    loop = place.http.post(
+        "/v1/videos/edits", json={"prompt": "x", "video": made.id, "edit": {"kind": "loop", "seconds": 1}}
+    ).json()
+    done = edits.poll(loop["id"], poll_interval_ms=20)
+    assert (done.seconds, done.model_dump()["frames"]) == ("3", 25)
+    assert edits.download_content(done.id).read() == VIDEO
+    remixed = edits.remix(done.id, prompt="y")
+    spec = place.jobs.get(remixed.id).spec
+    assert (spec.prompt, spec.edit) == ("y", Loop(video=_file(place, made.id), seconds=1.0))
+
+
+def test_pictures_go_with_the_last_job_that_needs_them(place: Place) -> None:
+    place.double.on.clear()
+    store, artefacts = place.running.store, place.running.artefacts
+    ids = [place.http.post("/v1/videos", json={"prompt": "x", "input_reference": _picture()}).json()["id"]
+           for _ in range(2)]  # fmt: skip
+    (name,) = artefacts.names("inputs")
+    later = place.jobs.clock() + 2 * UNUSED_S
+    removed: list[str] = []
+
+    def remove(file: str) -> bool:
+        removed.append(file)
+        artefacts.remove(file)
+        return len(removed) > 1  # the first time something is left
+
+    for i, job_id in enumerate(ids):
+        sweep_pictures(store, remove, later)
+        assert (removed, artefacts.names("inputs")) == ([], [name]), i
+        place.jobs.delete(job_id)
+        forget(store, job_id, later, QueueSettings())
+    sweep_pictures(store, remove, place.jobs.clock())  # a request may be about to use it
+    assert removed == []
+    sweep_pictures(store, remove, later)
+    assert (removed, artefacts.names("inputs")) == ([name], [])
+    for _ in range(2):
+        sweep_pictures(store, remove, later)
+    assert removed == [name, name]
+    with pytest.raises(Exception, match="send it again"):
+        Jobs(store).submit(_new(name))
+
+
+def _new(image: str) -> NewJob:
+    return NewJob(spec=VideoSpec(prompt="x", image=image))
+
+
+def test_an_older_store_learns_which_pictures_its_jobs_need(store: Store) -> None:
+    with store.write() as db:
+        db.execute(INPUTS.insert().values(name="inputs/a.png", job_id="", at=1.0))
+    job = Jobs(store).submit(_new("inputs/a.png"))[0]
+    with store.write() as db:
+        METADATA.drop_all(db, tables=[INPUTS])
+        db.execute(VERSION.update().values(version=4))
+    again = Store.open(store.url)
+    with again.read() as db:
+        rows = {(row.name, row.job_id) for row in db.execute(INPUTS.select())}
+    again.close()
+    assert rows == {("inputs/a.png", ""), ("inputs/a.png", job.id)}
+
+
+def test_an_uploaded_video_is_refused(place: Place) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        place.client.videos.edit(prompt="x", video=PNG)
+    assert refused.value.code == "unsupported"
