@@ -6,21 +6,43 @@ from tests.serve.doubles import Place
 
 from kinema.serve.keys import KeyRing, make_key
 from kinema.serve.settings import Limits, ServeSettings
-from kinema.serve.throttle import MAX_NAMES, Throttle
+from kinema.serve.throttle import MAX_NAMES, Rate, Throttle
 
 
 def test_a_bucket_holds_a_minute_s_calls_and_fills_again() -> None:
     now = [0.0]
     throttle = Throttle(lambda: now[0])
-    assert [throttle.take("me", 3) for _ in range(3)] == [0, 0, 0]
-    assert throttle.take("me", 3) == 20
-    assert throttle.take("you", 3) == 0
+
+    def waits(name: str, count: int) -> list[float]:
+        return [throttle.take(name, 3)[0] for _ in range(count)]
+
+    assert waits("me", 3) == [0, 0, 0]
+    assert waits("me", 1) == [20]
+    assert waits("you", 1) == [0]
     now[0] = 10
-    assert throttle.take("me", 3) == 10
+    assert waits("me", 1) == [10]
     now[0] = 20
-    assert throttle.take("me", 3) == 0
+    assert waits("me", 1) == [0]
     now[0] = 1000
-    assert [throttle.take("me", 3) for _ in range(4)] == [0, 0, 0, 20]
+    assert waits("me", 4) == [0, 0, 0, 20]
+
+
+def test_what_is_left_is_told_as_clients_read_it() -> None:
+    throttle = Throttle(lambda: 0.0)
+    assert throttle.take("me", 3)[1] == Rate(limit=3, left=2, reset_s=20.0)
+    assert Rate(limit=3, left=0, reset_s=59.5).headers() == {
+        "x-ratelimit-limit-requests": "3", "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m0s",
+    }  # fmt: skip
+
+
+def test_an_order_tells_how_many_new_videos_are_left(open_place: Callable[..., Place]) -> None:
+    place = open_place(ServeSettings(limits=Limits(requests_per_minute=2)))
+    place.double.on.clear()
+    answers = [place.http.post("/v1/videos", json={"prompt": "x"}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.headers["x-ratelimit-remaining-requests"] for answer in answers] == ["1", "0", "0"]
+    assert answers[0].headers["x-ratelimit-limit-requests"] == "2"
+    assert "x-ratelimit-limit-requests" not in place.http.get("/v1/videos").headers
 
 
 def test_names_of_long_ago_are_forgotten() -> None:
@@ -57,6 +79,10 @@ def test_who_calls_too_often_is_told_when_to_come_back(
     refused = place.http.get("/v1/models", headers={"authorization": f"Bearer {mine}"})
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
     assert refused.headers["retry-after-ms"] == "30000"
+    assert (refused.headers["x-ratelimit-limit-requests"], refused.headers["x-ratelimit-reset-requests"]) == (
+        "2",
+        "1m0s",
+    )
     assert statuses("sk-guess", 3) == [401, 401, 429]
 
 

@@ -19,7 +19,7 @@ from kinema.serve.requests import Desk
 from kinema.serve.settings import ServeSettings
 from kinema.serve.store import Store
 from kinema.serve.tally import Tally
-from kinema.serve.throttle import Throttle
+from kinema.serve.throttle import RATE, Throttle
 
 T = TypeVar("T")
 
@@ -72,15 +72,15 @@ def key_of(request: Request) -> Key | None:
     api, host = _api(request), request.client.host if request.client else ""
     keys = api.keys
     if not keys.keys:
-        _require_pace(api, f"host {host}", api.settings.limits.calls_per_minute)
+        _require_pace(request, f"host {host}", api.settings.limits.calls_per_minute)
         return None
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     key = keys.find(token.strip()) if scheme.lower() == "bearer" else None
     if key is None:
-        _require_pace(api, f"stranger {host}", WRONG_KEYS_PER_MINUTE)
+        _require_pace(request, f"stranger {host}", WRONG_KEYS_PER_MINUTE)
         message = "this server wants an API key: Authorization: Bearer sk-..."
         raise Fault(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
-    _require_pace(api, f"key {key.name}", key.limits.calls_per_minute)
+    _require_pace(request, f"key {key.name}", key.limits.calls_per_minute)
     return key
 
 
@@ -104,9 +104,11 @@ def _api(request: Request) -> Api:
     return api
 
 
-def _require_pace(api: Api, name: str, per_minute: int | None) -> None:
+def _require_pace(request: Request, name: str, per_minute: int | None) -> None:
     """Raise Fault for somebody who calls too often."""
-    wait_s = 0.0 if per_minute is None else api.throttle.take(name, per_minute)
+    if per_minute is None:
+        return
+    wait_s, request.scope[RATE] = _api(request).throttle.take(name, per_minute)
     if wait_s:
         headers = {"retry-after": f"{math.ceil(wait_s)}", "retry-after-ms": f"{1000 * wait_s:.0f}"}
         message = f"{per_minute} requests a minute are the limit; try again in {wait_s:.1f} s"

@@ -44,7 +44,7 @@ from kinema.serve.sender import Sender
 from kinema.serve.settings import ServeSettings
 from kinema.serve.store import Store
 from kinema.serve.tally import Tally
-from kinema.serve.throttle import Throttle
+from kinema.serve.throttle import RATE, Throttle
 from kinema.serve.tracing import span
 
 logger = logging.getLogger(__name__)
@@ -122,6 +122,8 @@ class RequestIds:
                 status, answered = message["status"], time.monotonic()
                 took = f"{1000 * (time.monotonic() - began):.0f}".encode()
                 extra = [(b"x-request-id", name.encode()), (b"openai-processing-ms", took)]
+                if RATE in scope:
+                    extra += [(header.encode(), text.encode()) for header, text in scope[RATE].headers().items()]
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 

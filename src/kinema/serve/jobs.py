@@ -15,6 +15,7 @@ from kinema.serve.job import ENDED, Event, Job, KeyReused, NewJob, QueueFull
 from kinema.serve.outbox import EVENT_TYPES, announce
 from kinema.serve.settings import Limits, QueueSettings
 from kinema.serve.store import EVENTS, IDEMPOTENCY, INPUTS, JOBS, WORKERS, Store, note_inputs
+from kinema.serve.throttle import Rate
 
 CANCELLING = "video.cancelling"
 """The event that says that a running job is to stop."""
@@ -216,6 +217,16 @@ class Jobs:
         if mean_s is None:
             return None
         return mean_s * (1 + (self.position(job) if position is None else position) / max(1, workers))
+
+    def rate(self, owner: str, limit: int) -> Rate:
+        """How many of the jobs that an owner may ask for within a minute are left."""
+        now = self.clock()
+        lately = sa.select(sa.func.count(), sa.func.max(JOBS.c.created_at)).where(
+            JOBS.c.owner == owner, JOBS.c.created_at > now - 60
+        )
+        with self.store.read() as db:
+            count, newest = db.execute(lately).one()
+        return Rate(limit=limit, left=max(0, limit - count), reset_s=max(0.0, newest + 60 - now) if count else 0.0)
 
     def _pace(self, model: str) -> tuple[float | None, int]:
         """How long a job took lately, and how many workers there are; asked for once a second at most."""

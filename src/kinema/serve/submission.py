@@ -10,6 +10,7 @@ from kinema.serve.faults import Fault
 from kinema.serve.forms import Upload
 from kinema.serve.job import Job, NewJob
 from kinema.serve.jobs import Repeat, body_hash
+from kinema.serve.throttle import RATE
 from kinema.serve.tracing import current_traceparent
 
 
@@ -33,7 +34,11 @@ def submit(api: Api, caller: Caller, request: Request, body: dict[str, Any], new
     limits = caller.key.limits if caller.key else api.settings.limits
     if caller.key:
         new = dataclasses.replace(new, priority=new.priority + caller.key.priority)
-    return api.jobs.submit(new, limits, repeat)[0]
+    try:
+        return api.jobs.submit(new, limits, repeat)[0]
+    finally:
+        if limits.requests_per_minute is not None:
+            request.scope[RATE] = api.jobs.rate(new.owner, limits.requests_per_minute)
 
 
 def _plain(value: Any) -> Any:
