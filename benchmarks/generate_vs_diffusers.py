@@ -2,7 +2,9 @@
 
 python benchmarks/generate_vs_diffusers.py [--model FOLDER] [--dtype D] [--rounds N] > benchmarks/MODEL_MACHINE_DATE.md
 
-The measurement is that of `kinema bench`; this writes it as a report, with the error in float32 too.
+The measurement is that of `kinema bench`; this writes it as a report, with the error in float32 too. `--model
+wan2.1-1.3b-random` is a transformer and an autoencoder of the shape of Wan2.1-1.3B with random weights, under a text
+encoder of its width with two layers.
 """
 
 import argparse
@@ -10,16 +12,22 @@ import os
 import platform
 import shlex
 import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import torch
 from cpu_ops import commit, cpu_name
+from memory import build
 
 from kinema.evaluate.bench import SIDES, compare, outline_of
 from kinema.evaluate.roofline import floors
 from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name
+from kinema.model import PRESETS
 from kinema.spec import VideoSpec
+
+RANDOM = "wan2.1-1.3b-random"
 
 
 def main() -> None:
@@ -30,11 +38,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, help="default: the model's")
     parser.add_argument("--steps", type=int, help="default: the model's")
+    parser.add_argument("--size", help="such as 128x128 (default: the model's)")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     load = os.getloadavg()[0]
-    folder = str(outline_of(arguments.model).model.folder)
-    request = VideoSpec(prompt="a ball", model=folder, frames=arguments.frames, steps=arguments.steps)
+    with tempfile.TemporaryDirectory() as temporary:
+        if arguments.model == RANDOM:
+            build(Path(temporary), PRESETS["wan2.1-1.3b"].dit.num_layers, 2)
+            _report(arguments, load, temporary)
+        else:
+            _report(arguments, load, str(outline_of(arguments.model).model.folder))
+
+
+def _report(arguments: argparse.Namespace, load: float, folder: str) -> None:
+    width, height = map(int, arguments.size.split("x")) if arguments.size else (None, None)
+    request = VideoSpec(
+        prompt="a ball", model=folder, width=width, height=height, frames=arguments.frames, steps=arguments.steps
+    )
     found = compare(folder, request, tuple(SIDES), rounds=arguments.rounds, device="cpu", dtype=arguments.dtype)
     exact = compare(folder, request, tuple(SIDES), rounds=1, device="cpu", dtype="float32")
     least = floors(outline_of(folder).resolve(request), "cpu", arguments.dtype)
