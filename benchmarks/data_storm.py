@@ -1,12 +1,12 @@
 """Kill `kinema data run` again and again, and compare what it ends with to a run that nobody killed, row for row.
 
-python benchmarks/data_storm.py FOLDER [--kills N] [--engine local|ray] > benchmarks/data_storm_HARDWARE_YYYYMM.md
+python benchmarks/data_storm.py FOLDER [--kills N] [--minutes M] [--engine local|ray] > benchmarks/data_storm_HARDWARE_YYYYMM.md
 
 FOLDER holds videos, broken ones too; KINEMA_FOOTAGE may name it. A run begins with an empty folder. Some time after it
 has opened its data set it is killed with SIGKILL: its whole process group, or its first process alone, which leaves
 children without a parent. The same command is started again, and killed again, until it ends by itself. That is a
-round; there are as many as the kills need. A kill comes at any time up to what a clean run takes, so it meets every
-stage. With the engine ray, a cluster of two nodes outlives the runs. After each kill and at the end of each round:
+round; there are as many as the kills need. Half of the kills come at any time up to what a run takes, the others soon
+after the end of a stage drawn by lot, so they meet every stage. With the engine ray, a cluster of two nodes outlives the runs. After each kill and at the end of each round:
 
 - unreadable: a table that cannot be read after a kill;
 - different: rows of a table, or the card, that are not those of the clean run;
@@ -148,6 +148,12 @@ def strays(out: Path) -> Iterator[str]:
             yield f"{path.name}: {len(versions)} versions"
 
 
+def wait(place: Place, run: subprocess.Popen[str], out: Path, num_stages: int, deadline: float) -> None:
+    """Wait until a run has come to the end of so many stages, or has ended itself."""
+    while run.poll() is None and place.stages_done(out) < num_stages and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def storm(place: Place, options: argparse.Namespace) -> dict[str, Any]:
     """Let death loose until it has struck often enough; returns what happened."""
     began = time.monotonic()
@@ -156,23 +162,34 @@ def storm(place: Place, options: argparse.Namespace) -> dict[str, Any]:
     if run.wait(PATIENCE_S) != 0:
         raise SystemExit(f"the run without kills fails: {place.said(clean)}")
     clean_s, truth = time.monotonic() - began, tables(clean)
+    usual_s, num_stages = clean_s, place.stages_done(clean)
     chance = random.Random(options.seed)
     kills: collections.Counter[str] = collections.Counter()
     stages: collections.Counter[int] = collections.Counter()
     rounds = 0
-    while kills.total() < options.kills:
+
+    def is_over() -> bool:
+        return kills.total() >= options.kills or time.monotonic() - began > 60 * options.minutes
+
+    while not is_over():
         rounds += 1
         out = place.folder / f"round {rounds}"
         while True:
+            is_new, started = not out.exists(), time.monotonic()
             run = place.start(out)
             deadline = time.monotonic() + PATIENCE_S
             while not opened(run, out) and time.monotonic() < deadline:
                 time.sleep(0.005)
-            wait_s = chance.uniform(0, clean_s) if kills.total() < options.kills else PATIENCE_S
+            spared = is_over()
+            if not spared and chance.random() < 0.5:
+                wait(place, run, out, chance.randrange(1, num_stages), deadline)
+                wait_s = chance.uniform(0, usual_s / num_stages)
+            else:
+                wait_s = PATIENCE_S if spared else chance.uniform(0, usual_s)
             try:
                 run.wait(wait_s)
             except subprocess.TimeoutExpired:
-                if wait_s == PATIENCE_S:
+                if spared or time.monotonic() > deadline:
                     place.wrong["stuck"].append(f"round {rounds} takes more than {PATIENCE_S:g} s")
                     os.killpg(run.pid, signal.SIGKILL)
                     run.wait()
@@ -180,6 +197,8 @@ def storm(place: Place, options: argparse.Namespace) -> dict[str, Any]:
             else:
                 if run.returncode:
                     place.wrong["stuck"].append(f"round {rounds} ends with {run.returncode}: {place.said(out)}")
+                if is_new:
+                    usual_s = min(usual_s, time.monotonic() - started)
                 break
             whole = chance.random() < 0.5
             (os.killpg if whole else os.kill)(run.pid, signal.SIGKILL)
@@ -228,6 +247,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="kill curation again and again, and compare its end with a clean one")
     parser.add_argument("folder", nargs="?", default=os.environ.get("KINEMA_FOOTAGE"))
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=60.0, help="no more kills after so many minutes")
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--encode", metavar="MODEL", help="encode with this model too")
