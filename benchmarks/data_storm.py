@@ -1,12 +1,14 @@
 """Kill `kinema data run` again and again, and compare what it ends with to a run that nobody killed, row for row.
 
-python benchmarks/data_storm.py FOLDER [--kills N] [--minutes M] [--engine local|ray] > benchmarks/data_storm_HARDWARE_YYYYMM.md
+python benchmarks/data_storm.py FOLDER [--kills N] [--minutes M] [--engine local|ray]
+> benchmarks/data_storm_HARDWARE_YYYYMM.md
 
 FOLDER holds videos, broken ones too; KINEMA_FOOTAGE may name it. A run begins with an empty folder. Some time after it
 has opened its data set it is killed with SIGKILL: its whole process group, or its first process alone, which leaves
 children without a parent. The same command is started again, and killed again, until it ends by itself. That is a
 round; there are as many as the kills need. Half of the kills come at any time up to what a run takes, the others soon
-after the end of a stage drawn by lot, so they meet every stage. With the engine ray, a cluster of two nodes outlives the runs. After each kill and at the end of each round:
+after the end of a stage drawn by lot, so they meet every stage. With the engine ray, a cluster of two nodes outlives
+the runs. After each kill and at the end of each round:
 
 - unreadable: a table that cannot be read after a kill;
 - different: rows of a table, or the card, that are not those of the clean run;

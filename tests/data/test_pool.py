@@ -58,10 +58,8 @@ def test_children_end_with_the_process_that_started_them_in_the_middle_of_an_ite
         "if __name__ == '__main__': list(run_all(eval, [sys.argv[1]], Limits(workers=1)))"
     )
     (tmp_path / "run.py").write_text(code)
-    item = (
-        f"[open({str(tmp_path / 'pid')!r}, 'w').write(str(__import__('os').getpid())), __import__('time').sleep(600)]"
-    )
-    run = subprocess.Popen([sys.executable, tmp_path / "run.py", item])
+    note = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(__import__('os').getpid()))"
+    run = subprocess.Popen([sys.executable, tmp_path / "run.py", f"[{note}, __import__('time').sleep(600)]"])
     pid = Path(tmp_path / "pid")
     while not pid.exists() or not pid.read_text():
         assert run.poll() is None

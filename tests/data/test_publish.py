@@ -10,7 +10,7 @@ from kinema.data.buckets import Bucket, EncodeConfig
 from kinema.data.filter import KeepConfig
 from kinema.data.ingest import Source
 from kinema.data.pool import Limits
-from kinema.data.publish import card, differences, export_tars, histogram, import_tars, statistics
+from kinema.data.publish import card, differences, export_tars, histogram, import_tars, reason_kind, statistics
 from kinema.data.split import SplitConfig
 from kinema.errors import DataError
 
@@ -46,6 +46,22 @@ def test_the_whole_path_ends_in_batches_for_training(curated: Store, tiny_model:
     (batch,) = Reader(curated, 4).batches(0)
     assert batch.latents.shape[0] == 3
     assert sorted(batch.captions) == ["", "", "one shot"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("motion 0.000624 is below 0.001", "motion below 0.001"),
+        ("frozen share 0.818 is above 0.8", "frozen share above 0.8"),
+        ("motion 1e-05 is below 0.001", "motion below 0.001"),
+        ("camera is pan left", "camera is pan left"),
+        ("shorter than 1 s", "shorter than 1 s"),
+        ("looks like 348b572b289616e36d76222953e998eb", "looks like another"),
+        ("not scored: its process died (9)", "not scored"),
+    ],
+)
+def test_reasons_are_counted_without_what_is_true_of_one_clip_alone(reason: str, kind: str) -> None:
+    assert reason_kind(reason) == kind
 
 
 def test_a_threshold_decides_again_and_scores_nothing(curated: Store, tiny_model: Path) -> None:

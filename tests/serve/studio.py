@@ -1,8 +1,6 @@
 """The page in a real browser: a server that can be killed and started again, and a worker that does as it is told."""
 
 import json
-import os
-import shutil
 import socket
 import threading
 import time
@@ -29,13 +27,7 @@ from kinema.serve.server import Server
 from kinema.serve.settings import ServeSettings
 from kinema.serve.store import Store
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PREVIEW = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
-
-
-def find_browser() -> str | None:
-    """Where the browser is: KINEMA_BROWSER, or one that is installed."""
-    return os.environ.get("KINEMA_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 class Stage:

@@ -8,25 +8,21 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.serve.studio import PREVIEW, Stage, find_browser, follow_cancel
+from tests.browser import needs_browser, serious_faults, start_browser
+from tests.serve.studio import PREVIEW, Stage, follow_cancel
 
 from kinema.serve.keys import KeyRing, make_key
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra dev: pip install '.[dev]'")
-BROWSER = find_browser()
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs a browser: apt-get install chromium, or KINEMA_BROWSER")
+pytestmark = needs_browser
 expect = playwright.expect
 expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as tools:
-        started = tools.chromium.launch(
-            executable_path=BROWSER, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        )
+    with start_browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
@@ -376,17 +372,10 @@ def test_the_marks_of_a_file_are_shown_as_the_server_finds_them(
 def test_axe_finds_no_serious_fault_in_any_state(
     stage: Callable[..., Stage], visit: Callable[..., Any], scheme: str
 ) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     place = stage()
 
     def check(page: Any, state: str) -> None:
-        found = axe.run(page).response["violations"]
-        serious = [
-            (each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"])
-            for each in found
-            if each["impact"] in ("serious", "critical")
-        ]
-        assert serious == [], state
+        assert serious_faults(page) == [], state
 
     page = visit(place, color_scheme=scheme, reduced_motion="reduce")
     expect(page.locator("#empty")).to_be_visible()

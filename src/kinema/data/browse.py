@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,14 +15,22 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pyarrow as pa
 from PIL import Image
 
+from kinema.config import unknown
 from kinema.data.frames import iter_pictures
-from kinema.data.publish import statistics
+from kinema.data.publish import escaped, reason_pattern, statistics
 from kinema.data.store import Row, Store, quoted
 from kinema.errors import DataError, KinemaError
 
-PAGE = Path(__file__).with_name("browse.html")
+PAGE = Path(__file__).with_name("page")
+FILES = {
+    "": ("index.html", "text/html"),
+    "page.css": ("page.css", "text/css"),
+    "page.js": ("page.js", "text/javascript"),
+}
 MOST = 200
 """Clips of one answer."""
+LENGTH = "seconds"
+"""What sorts clips by their length, which is no column."""
 POSTER_PX = 320
 
 _STATES = {
@@ -44,26 +53,30 @@ class Browser:
         self._has_reasons = "drop_reason" in names
 
     def overview(self) -> dict[str, Any]:
-        """Counts, reasons, cameras, and the columns that hold numbers."""
+        """Counts, reasons, cameras, clusters of copies, and the columns that hold numbers with their ranges."""
         facts = statistics(self._store)
-        rows = self._store.read("clips", [name for name in ("camera", "cluster") if name in self._columns])
-        sizes = Counter(row["cluster"] for row in rows if row.get("cluster"))
         schema = self._store.schema("clips")
         numbers = [
             name
             for name in self._columns
             if pa.types.is_floating(schema.field(name).type) or pa.types.is_integer(schema.field(name).type)
         ]
+        rows = self._store.read("clips", [*numbers, *(each for each in ("camera",) if each in self._columns)])
+        values = {name: [row[name] for row in rows if row[name] is not None] for name in numbers}
+        copies = self._copies()
         return {
             "name": self._store.folder.name,
-            "files": facts["files_by_status"],
+            "num_files": facts["files"],
+            "files_without_clips": len(self._files_without_clips()),
             "kept": facts["kept"],
             "clips": facts["clips"],
             "hours": facts["hours"],
             "reasons": facts["dropped_by_reason"],
             "cameras": dict(Counter(row["camera"] for row in rows if row.get("camera"))),
-            "clusters": sum(size > 1 for size in sizes.values()),
+            "clusters": len(copies),
+            "copies": copies,
             "numbers": numbers,
+            "ranges": {name: (min(each), max(each)) for name, each in values.items() if each},
         }
 
     def clips(self, question: dict[str, str]) -> dict[str, Any]:
@@ -72,21 +85,68 @@ class Browser:
         Raises DataError for a condition or a column that does not fit.
         """
         where = self._condition(question)
-        sort = question.get("sort") or "clip_id"
-        if sort not in self._columns:
-            raise DataError(f"there is no column {sort!r}; columns: {', '.join(self._columns)}")
-        found = self._store.read("clips", [sort], where)
+        sort = question.get("sort") or "uri"
+        if sort not in (LENGTH, *self._columns):
+            raise DataError(unknown("column", sort, (LENGTH, *self._columns)))
+        columns = [each for each in dict.fromkeys(("uri", "start_s", "end_s", sort)) if each != LENGTH]
+        found = [{**row, LENGTH: row["end_s"] - row["start_s"]} for row in self._store.read("clips", columns, where)]
         known = [row for row in found if row[sort] is not None]
+        known.sort(key=lambda row: (row["uri"], row["start_s"]))
         known.sort(key=lambda row: row[sort], reverse=question.get("order") == "down")
         ordered = [*known, *(row for row in found if row[sort] is None)]
-        start = int(question.get("from") or 0)
-        names = [row["clip_id"] for row in ordered[start : start + min(MOST, int(question.get("count") or 60))]]
-        rows: dict[str, Row] = {}
-        if names:
-            listed = ", ".join(quoted(name) for name in names)
-            rows = {row["clip_id"]: row for row in self._store.read("clips", self._columns, f"clip_id IN ({listed})")}
+        rows = self._rows([row["clip_id"] for row in _part(ordered, question)])
         values = [row[sort] for row in known if isinstance(row[sort], int | float)]
-        return {"total": len(found), "clips": [rows[name] for name in names], "bars": _bars(values)}
+        return {"total": len(found), "clips": rows, "bars": _bars(values)}
+
+    def clusters(self, question: dict[str, str]) -> dict[str, Any]:
+        """A part of the clusters of clips that look alike, the largest first, the clip that was kept leading each."""
+        where = self._condition({**question, "state": "all"})
+        matching = (
+            {row["cluster"] for row in self._store.read("clips", ["cluster"], where)} if self._copies() else set()
+        )
+        sizes = {name: size for name, size in self._copies().items() if name in matching}
+        part = _part(sorted(sizes, key=lambda name: (-sizes[name], name)), question)
+        listed = []
+        for name in part:
+            alike = [row["clip_id"] for row in self._store.read("clips", [], f"cluster = {quoted(name)}")]
+            listed.append({"name": name, "clips": self._rows(sorted(alike, key=lambda each: each != name))})
+        return {"total": len(sizes), "clusters": listed}
+
+    def files(self, question: dict[str, str]) -> dict[str, Any]:
+        """A part of the files that gave no clips, and why."""
+        words = (question.get("text") or "").lower()
+        found = [row for row in self._files_without_clips() if words in row["uri"].lower()]
+        return {"total": len(found), "files": _part(found, question)}
+
+    def _files_without_clips(self) -> list[Row]:
+        names = ("ingest_status", "ingest_reason", "split_status", "split_reason", "duplicate_of")
+        columns = [name for name in names if name in self._store.columns("files")]
+        found = []
+        for row in self._store.read("files", columns):
+            if row.get("duplicate_of"):
+                found.append(
+                    {"uri": row["uri"], "status": "copy", "reason": f"the same bytes as {row['duplicate_of']}"}
+                )
+            for stage in ("ingest", "split"):
+                status = row.get(f"{stage}_status")
+                if status not in (None, "done"):
+                    found.append({"uri": row["uri"], "status": status, "reason": row.get(f"{stage}_reason") or ""})
+        return found
+
+    def _copies(self) -> dict[str, int]:
+        """Clusters of more than one clip, and their sizes."""
+        if "cluster" not in self._columns:
+            return {}
+        sizes = Counter(row["cluster"] for row in self._store.read("clips", ["cluster"], "cluster IS NOT NULL"))
+        return {name: size for name, size in sizes.items() if size > 1}
+
+    def _rows(self, names: Sequence[str]) -> list[Row]:
+        """All columns of clips, in the order of their names as given."""
+        if not names:
+            return []
+        listed = ", ".join(quoted(name) for name in names)
+        rows = {row["clip_id"]: row for row in self._store.read("clips", self._columns, f"clip_id IN ({listed})")}
+        return [rows[name] for name in names]
 
     def video(self, clip_id: str) -> tuple[bytes, str]:
         """The encoded clip and its media type."""
@@ -110,7 +170,7 @@ class Browser:
             condition = condition.replace("drop_reason", "split_reason")
         parts = [condition]
         if reason := question.get("reason"):
-            like = quoted(_escaped(reason.replace("looks like another", "looks like")) + "%")
+            like = quoted(reason_pattern(reason))
             columns = ["split_reason", "drop_reason"] if self._has_reasons else ["split_reason"]
             parts.append("(" + " OR ".join(f"{name} LIKE {like}" for name in columns) + ")")
         for name in ("camera", "cluster"):
@@ -118,7 +178,7 @@ class Browser:
                 parts.append(f"{name} = {quoted(value)}")
         if text := question.get("text"):
             columns = [name for name in ("uri", "caption", "clip_id") if name in self._columns]
-            like = quoted(f"%{_escaped(text.lower())}%")
+            like = quoted(f"%{escaped(text.lower())}%")
             parts.append("(" + " OR ".join(f"lower({name}) LIKE {like}" for name in columns) + ")")
         if where := question.get("where"):
             parts.append(f"({where})")
@@ -153,12 +213,14 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         kind, _, name = url.path.strip("/").partition("/")
         try:
-            if kind == "":
-                self._send(HTTPStatus.OK, PAGE.read_bytes(), "text/html; charset=utf-8")
+            if kind in FILES:
+                name, media_type = FILES[kind]
+                self._send(HTTPStatus.OK, (PAGE / name).read_bytes(), f"{media_type}; charset=utf-8")
             elif kind == "overview":
                 self._send_json(self._browser.overview())
-            elif kind == "clips":
-                self._send_json(self._browser.clips({key: value[0] for key, value in parse_qs(url.query).items()}))
+            elif kind in ("clips", "clusters", "files"):
+                asked = {key: value[0] for key, value in parse_qs(url.query).items()}
+                self._send_json(getattr(self._browser, kind)(asked))
             elif kind == "video":
                 self._send_part(*self._browser.video(unquote(name)))
             elif kind == "poster":
@@ -194,10 +256,18 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **(headers or {})}.items():
             self.send_header(name, value)
-        self.send_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline'; img-src 'self' data:")
+        self.send_header(
+            "Content-Security-Policy", "default-src 'self'; img-src 'self' data:; style-src-attr 'unsafe-inline'"
+        )
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(data)
+
+
+def _part(found: Sequence[Any], question: dict[str, str]) -> list[Any]:
+    """The rows from `from` on, `count` of them."""
+    start = max(0, int(question.get("from") or 0))
+    return list(found[start : start + min(MOST, int(question.get("count") or 60))])
 
 
 def _bars(values: list[float], count: int = 40) -> dict[str, Any]:
@@ -208,7 +278,3 @@ def _bars(values: list[float], count: int = 40) -> dict[str, Any]:
     width = (high - low) or 1
     counts = Counter(min(count - 1, int((value - low) / width * count)) for value in values)
     return {"low": low, "high": high, "counts": [counts[k] for k in range(count)]}
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ def statistics(store: Store) -> dict[str, Any]:
         "kept": len(kept),
         "hours": sum(seconds[clip["clip_id"]] for clip in kept) / 3600,
         "hours_by_license": dict(hours_by_license),
-        "dropped_by_reason": dict(Counter(_kind(reason) for reason in dropped if reason)),
+        "dropped_by_reason": dict(Counter(reason_kind(reason) for reason in dropped if reason)),
         "captioned": sum(bool(clip.get("caption")) for clip in kept),
         "caption_cost": sum(clip.get("caption_cost") or 0.0 for clip in kept),
         "encoded": store.count("latents"),
@@ -159,10 +160,24 @@ def _file_status(row: dict[str, Any]) -> str:
     return "split" if row.get("split_status") == "done" else f"split: {row.get('split_status') or 'not yet'}"
 
 
-def _kind(reason: str) -> str:
-    """A reason without its numbers and names: what reasons are counted by."""
-    words = reason.split(" is ")[0] if " is " in reason else reason
-    return "looks like another" if reason.startswith("looks like") else words.split(":")[0]
+def reason_kind(reason: str) -> str:
+    """A reason without what it says of one clip alone: what reasons are counted by, such as `motion below 0.001`."""
+    if reason.startswith("looks like"):
+        return "looks like another"
+    return re.sub(r" \S+ is (above|below) ", r" \1 ", reason.split(":")[0])
+
+
+def reason_pattern(kind: str) -> str:
+    """What the reasons of a kind are like, in SQL."""
+    if kind == "looks like another":
+        return "looks like %"
+    measured, count = re.subn(r" (above|below) (\S+)$", r" % is \1 \2", escaped(kind))
+    return measured if count else f"{escaped(kind)}%"
+
+
+def escaped(text: str) -> str:
+    """Text for LIKE, in which no letter stands for others."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _table(title: str, unit: str, rows: dict[str, Any]) -> list[str]:
