@@ -1,5 +1,6 @@
 """The page in a real browser: a server that can be killed and started again, and a worker that does as it is told."""
 
+import dataclasses
 import json
 import socket
 import threading
@@ -83,6 +84,8 @@ class Stage:
     def finish(self, job: Job) -> Job:
         """Publish a real video of a square that wanders."""
         spec = job.spec.resolve(MODEL.defaults, MODEL.stride)
+        if spec.frames is None:  # of an edit, whose length and rate a worker reads from the video
+            spec = dataclasses.replace(spec, fps=8.0, frames=round(8 * float(job.request["seconds"])) + 1)
         frames = np.full((spec.frames, spec.height, spec.width, 3), 200, np.uint8)
         for i, frame in enumerate(frames):
             frame[20:44, i : i + 24] = (190, 40, 20)
@@ -107,6 +110,19 @@ class Stage:
         spec = VideoSpec(prompt=prompt, **more).resolve(MODEL.defaults, MODEL.stride)
         self.jobs.submit(NewJob(owner=owner, spec=spec, request={"model": "mini", "seconds": "2", "size": "64x64"}))
         return self.finish(self.take())
+
+
+def drop(page: Any, path: Path, kind: str) -> None:
+    """Drop a file on the page."""
+    page.evaluate(
+        """async ([bytes, name, type]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], name, { type }));
+          for (const each of ["dragenter", "dragover", "drop"])
+            document.body.dispatchEvent(new DragEvent(each, { dataTransfer: data, bubbles: true, cancelable: true }));
+        }""",
+        [list(path.read_bytes()), path.name, kind],
+    )
 
 
 @contextmanager

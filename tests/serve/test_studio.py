@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 from tests.browser import needs_browser, serious_faults, start_browser
-from tests.serve.studio import PREVIEW, Stage, follow_cancel
+from tests.serve.studio import PREVIEW, Stage, drop, follow_cancel
 
 from kinema.serve.keys import KeyRing, make_key
+from kinema.spec import Card, Extend, Loop, Storyboard
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra dev: pip install '.[dev]'")
 pytestmark = needs_browser
@@ -210,16 +211,61 @@ def test_remix_extend_and_reuse_ask_for_what_they_say(stage: Callable[..., Stage
     assert [place.take().spec.seed for _ in range(2)] == [5, 6]
 
 
-def drop(page: Any, path: Path, kind: str) -> None:
-    page.evaluate(
-        """async ([bytes, name, type]) => {
-          const data = new DataTransfer();
-          data.items.add(new File([new Uint8Array(bytes)], name, { type }));
-          for (const each of ["dragenter", "dragover", "drop"])
-            document.body.dispatchEvent(new DragEvent(each, { dataTransfer: data, bubbles: true, cancelable: true }));
-        }""",
-        [list(path.read_bytes()), path.name, kind],
-    )
+def test_a_loop_and_a_longer_video_are_the_engine_s_edits(
+    stage: Callable[..., Stage], visit: Callable[..., Any]
+) -> None:
+    place = stage()
+    source = place.add("a red ball", seed=5)
+    page = visit(place, f"/#{source.id}")
+    page.get_by_role("button", name="Loop").click()
+    expect(page.locator("#source")).to_contain_text("Loop of")
+    page.get_by_label("Way back").select_option("1.5")
+    page.get_by_role("button", name="Loop", exact=True).click()
+    loop = place.take()
+    assert source.result is not None
+    name = source.result.artefacts["video"].name
+    assert (loop.spec.edit, loop.parent, loop.request["seconds"]) == (Loop(video=name, seconds=1.5), source.id, "3.5")
+    place.finish(loop)
+    page.locator(".tile .open").last.click()
+    expect(page.locator("#lineage li")).to_have_count(2)
+    page.keyboard.press("e")
+    page.get_by_label("New length").select_option("3")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Extend").click()
+    assert place.take().spec.edit == Extend(video=name, seconds=1.0)
+
+
+def test_a_storyboard_is_laid_out_and_comes_back(stage: Callable[..., Stage], visit: Callable[..., Any]) -> None:
+    place = stage()
+    page = visit(place)
+    page.get_by_label("Prompt", exact=True).fill("a red ball rolls")
+    page.get_by_role("button", name="Storyboard").click()
+    expect(page.get_by_label("Scene 2: prompt")).to_be_focused()
+    page.keyboard.type("it stops")
+    page.get_by_label("Scene 2: length").select_option("0.5")
+    page.get_by_role("button", name="Add a scene").click()
+    page.keyboard.type("it turns blue")
+    page.get_by_role("button", name="Move scene 3 earlier").press("Enter")
+    expect(page.get_by_label("Scene 2: prompt")).to_have_value("it turns blue")
+    page.get_by_role("button", name="Add a scene").click()
+    page.get_by_role("button", name="Make video").click()
+    expect(page.get_by_label("Scene 4: prompt")).to_be_focused()  # it is empty
+    page.get_by_role("button", name="Remove scene 4").click()
+    expect(page.locator("#story-total")).to_have_text("2 s in all")
+    page.reload()
+    expect(page.get_by_label("Scene 3: prompt")).to_have_value("it stops")
+    page.get_by_role("button", name="Make video").click()
+    job = place.take()
+    cards = (Card(second=1.0, prompt="it turns blue"), Card(second=1.5, prompt="it stops"))
+    assert (job.spec.edit, job.spec.frames, job.spec.prompt) == (Storyboard(cards=cards), 17, "a red ball rolls")
+    place.finish(job)
+    page.get_by_role("button", name="Storyboard").click()
+    expect(page.locator("#story")).to_be_hidden()
+    page.get_by_role("button", name="Open: a red ball rolls").click()
+    page.keyboard.press("u")
+    expect(page.get_by_label("Scene 3: prompt")).to_have_value("it stops")
+    page.get_by_role("button", name="Move scene 2 earlier").click()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("it turns blue")
 
 
 def test_a_dropped_video_brings_its_settings_back_and_a_dropped_picture_starts_the_next(
@@ -389,6 +435,10 @@ def test_axe_finds_no_serious_fault_in_any_state(
     page.keyboard.press("Enter")
     expect(page.locator("#complaint")).to_contain_text("seed=-1")
     check(page, "running, with a complaint")
+    page.get_by_role("button", name="Storyboard").click()
+    page.get_by_role("button", name="Add a scene").click()
+    check(page, "storyboard")
+    page.get_by_role("button", name="Storyboard").click()
     place.finish(job)
     place.leases.failed(place.take(), "invalid_request", "it does not fit", again=False)
     expect(page.locator(".job .why", has_text="it does not fit")).to_be_visible()

@@ -16,6 +16,7 @@ from kinema.serve.job import Job
 from kinema.serve.links import MAX_LINK_S
 from kinema.serve.schema import ChangeVideo, CreateVideo, EditVideo, ExtendVideo
 from kinema.serve.submission import submit
+from kinema.spec import Storyboard
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
@@ -227,6 +228,7 @@ def show_video(api: Api, job: Job, position: int | None = None) -> dict[str, Any
         "error": _show_error(job),
         "kind": job.kind,
         "edit": spec.edit.kind if spec.edit else None,
+        "storyboard": _show_cards(spec.edit) if isinstance(spec.edit, Storyboard) else None,
         "parent_id": job.parent,
         "served_model": job.model,
         "seed": spec.seed,
@@ -244,6 +246,10 @@ def show_video(api: Api, job: Job, position: int | None = None) -> dict[str, Any
         "peak_memory_mb": result.peak_memory_mb if result else None,
         "stage_durations": result.stage_s if result else None,
     }
+
+
+def _show_cards(story: Storyboard) -> list[dict[str, Any]]:
+    return [{"second": card.second, "prompt": card.prompt} for card in story.cards]
 
 
 def _show_error(job: Job) -> dict[str, Any] | None:

@@ -59,7 +59,7 @@ export function createVideo(path, body, picture, repeatKey) {
   const options = { method: "POST", headers: { "idempotency-key": repeatKey } };
   if (picture) {
     options.body = new FormData();
-    for (const [name, value] of Object.entries(body)) options.body.append(name, value);
+    for (const [name, value] of Object.entries(body)) options.body.append(name, typeof value === "object" ? JSON.stringify(value) : value);
     options.body.append("input_reference", picture, "first.png");
   } else {
     options.body = JSON.stringify(body);

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import * as shelf from "./shelf.js";
+import * as story from "./story.js";
 import { t } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -10,7 +11,7 @@ const ASPECTS = [[1, 1], [16, 9], [9, 16], [4, 3], [3, 4], [21, 9]];
 const LENGTHS = [1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20];
 
 let models = [];
-let mode = "create"; // or remix, extend
+let mode = "create"; // or remix, extend, loop
 let source = null;
 let picture = null; // a data: URL, as wide and high as it was dropped
 let repeatKey = null;
@@ -28,6 +29,7 @@ export function setUp({ sent }) {
     send();
   });
   $("composer").addEventListener("input", edited);
+  story.setUp({ changed: () => (showMode(), edited()) });
   $("model").addEventListener("change", () => fillOptions());
   $("size").addEventListener("change", askForSize);
   $("picture-file").addEventListener("change", (event) => {
@@ -42,6 +44,7 @@ export function setUp({ sent }) {
   for (const name of FIELDS) if (draft[name]) $(name).dataset.wanted = draft[name];
   for (const name of ["prompt", "seed", "negative", "steps", "guidance"]) $(name).value = draft[name] ?? "";
   if (draft.takes) $("takes").value = draft.takes;
+  story.set(draft.story);
   showPicture(draft.picture ?? null);
   if (draft.negative || draft.steps || draft.guidance || draft.solver) showAdvanced(true);
   grow();
@@ -67,7 +70,7 @@ function edited() {
 
 function keep() {
   if (mode !== "create") return;
-  shelf.keepDraft({ ...Object.fromEntries(FIELDS.map((name) => [name, $(name).value])), picture });
+  shelf.keepDraft({ ...Object.fromEntries(FIELDS.map((name) => [name, $(name).value])), picture, story: story.read() });
 }
 
 function grow() {
@@ -90,6 +93,7 @@ const present = () => models.find((model) => model.id === $("model").value) ?? m
 
 export const servedModel = (name) => models.find((model) => model.id === name)?.served_model ?? name;
 export const hasVerb = (verb) => present()?.verbs?.includes(verb) ?? false;
+export const hasEdit = (kind) => present()?.edits?.includes(kind) ?? false;
 
 function choose(select, options, wanted) {
   const value = wanted ?? select.dataset.wanted ?? select.value;
@@ -111,6 +115,7 @@ export function fillOptions() {
   choose($("solver"), [["", t("modelDefault")], ...(model?.solvers ?? []).map((name) => [name, name])]);
   $("steps").placeholder = model?.default_steps ?? t("modelDefault");
   $("guidance").placeholder = model?.default_guidance ?? t("modelDefault");
+  story.offer(model?.seconds_step, hasEdit("storyboard"));
   showGo();
 }
 
@@ -162,7 +167,8 @@ export async function startFrom(kind, video) {
   if (kind === "extend") choose($("seconds"), lengthsOf(models.find((model) => model.id === video.served_model) ?? present(), Number(video.seconds)), "");
   if (kind === "extend") $("seconds").value = String(Number(video.seconds) + Number(present()?.default_seconds ?? 0));
   if (kind === "extend" && !$("seconds").value) $("seconds").selectedIndex = 0;
-  $("source-what").textContent = t(kind === "remix" ? "remixOf" : "extensionOf");
+  if (kind === "loop") choose($("seconds"), waysBack(present()), "");
+  $("source-what").textContent = t({ remix: "remixOf", extend: "extensionOf", loop: "loopOf" }[kind]);
   $("source-prompt").textContent = video.prompt;
   $("source-image").src = await api.mediaAddress(video.id, "thumbnail");
   repeatKey = null;
@@ -171,6 +177,14 @@ export async function startFrom(kind, video) {
   grow();
   focus();
   $("prompt").select();
+}
+
+// How long the end of a loop may be: a second or so, unless its maker knows better.
+function waysBack(model) {
+  const step = model?.seconds_step ?? 0.5;
+  const found = Array.from({ length: Math.max(4, Math.round(4 / step)) }, (_, i) => Math.round(1000 * step * (i + 1)) / 1000);
+  const usual = found.find((seconds) => seconds >= 1) ?? found[0];
+  return [usual, ...found.filter((seconds) => seconds !== usual)].map((seconds) => [String(seconds), t("seconds", seconds)]);
 }
 
 function leaveSource() {
@@ -194,8 +208,10 @@ function showMode() {
     if (node.id !== "advanced") node.classList.toggle("absent", !node.dataset.only.split(" ").includes(mode));
   }
   $("advanced").classList.toggle("absent", mode !== "create");
-  document.querySelector("label.pill [data-t=length], label.pill [data-t=newLength]").dataset.t = mode === "extend" ? "newLength" : "length";
-  document.querySelector("label.pill [data-t=length], label.pill [data-t=newLength]").textContent = t(mode === "extend" ? "newLength" : "length");
+  const length = $("seconds-pill").firstElementChild;
+  length.dataset.t = { extend: "newLength", loop: "wayBack" }[mode] ?? "length";
+  length.textContent = t(length.dataset.t);
+  $("seconds-pill").hidden = mode === "create" && story.isOn(); // the scenes have their own
   showPicture(picture);
   showGo();
 }
@@ -215,6 +231,7 @@ export function reuse(settings) {
   for (const name of ["prompt", "seed", "negative", "steps", "guidance"]) $(name).value = settings[name] ?? "";
   $("solver").value = settings.solver ?? "";
   $("takes").value = "1";
+  story.setCards(settings.storyboard, settings.seconds);
   picture = null;
   showAdvanced(Boolean(settings.negative || settings.solver) || String(settings.steps ?? "") !== String(present()?.default_steps ?? "") || String(settings.guidance ?? "") !== String(present()?.default_guidance ?? ""));
   showMode();
@@ -280,8 +297,10 @@ const clean = (body) => Object.fromEntries(Object.entries(body).filter(([, value
 // What the box asks for, in the fields of the API.
 export function asked() {
   if (mode === "extend") return clean({ prompt: $("prompt").value, seconds: $("seconds").value, seed: number("seed"), video: source.id });
+  if (mode === "loop") return clean({ prompt: $("prompt").value, seed: number("seed"), video: source.id, edit: { kind: "loop", seconds: Number($("seconds").value) } });
   const own = { prompt: $("prompt").value, model: $("model").value, size: $("size").value, seconds: $("seconds").value, seed: number("seed") };
   if (mode === "remix") return clean({ ...own, model: source.model, size: source.size, seconds: source.seconds });
+  if (story.isOn()) Object.assign(own, { seconds: String(story.total()), storyboard: story.cards() });
   return clean({ ...own, negative_prompt: $("negative").value, num_inference_steps: number("steps"), guidance_scale: number("guidance"), solver: $("solver").value });
 }
 
@@ -294,6 +313,7 @@ function number(name) {
 async function send() {
   if ($("go").getAttribute("aria-busy") === "true") return;
   if (!$("prompt").value.trim()) return $("prompt").focus();
+  if (mode === "create" && story.empty() >= 0) return story.focus(story.empty());
   $("go").setAttribute("aria-busy", "true");
   try {
     repeatKey ??= Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -327,7 +347,7 @@ async function sendTakes() {
 function sendChange() {
   const body = asked();
   if (mode === "remix") return api.createVideo(`/v1/videos/${source.id}/remix`, clean({ prompt: body.prompt, seed: body.seed }), null, repeatKey);
-  return api.createVideo("/v1/videos/extensions", { ...body, video: { id: source.id } }, null, repeatKey);
+  return api.createVideo(mode === "loop" ? "/v1/videos/edits" : "/v1/videos/extensions", { ...body, video: { id: source.id } }, null, repeatKey);
 }
 
 const INPUTS = { negative_prompt: "negative", num_inference_steps: "steps", guidance_scale: "guidance", width: "size", height: "size", frames: "seconds" };

@@ -12,11 +12,12 @@ export function requestOf(video) {
   if (video.negative_prompt) asked.negative_prompt = video.negative_prompt;
   if (video.steps != null) asked.num_inference_steps = video.steps;
   if (video.guidance != null) asked.guidance_scale = video.guidance;
+  if (video.storyboard) asked.storyboard = video.storyboard;
   return asked;
 }
 
 export function asCurl({ video, ...asked }, hasKey) {
-  const path = video ? "/v1/videos/extensions" : "/v1/videos";
+  const path = asked.edit ? "/v1/videos/edits" : video ? "/v1/videos/extensions" : "/v1/videos";
   const body = video ? { ...asked, video: { id: video } } : asked;
   const key = hasKey ? ` \\\n  -H "Authorization: Bearer $OPENAI_API_KEY"` : "";
   return `curl ${location.origin}${path}${key} \\\n  -H 'Content-Type: application/json' \\\n  -d ${quoted(JSON.stringify(body))}`;
@@ -33,7 +34,7 @@ export function asPython({ video, ...asked }, hasKey) {
   const base = `${location.origin}/v1`;
   const client = hasKey ? `openai.OpenAI(base_url="${base}")` : `openai.OpenAI(base_url="${base}", api_key="none")`;
   const call = video
-    ? `video = client.videos.extend(\n    video=openai.omit,\n${parts.filter((part) => !part.startsWith("    model=")).join("\n")}\n)\nvideo = client.videos.poll(video.id)`
+    ? `video = client.videos.${asked.edit ? "edit" : "extend"}(\n    video=openai.omit,\n${parts.filter((part) => !part.startsWith("    model=")).join("\n")}\n)\nvideo = client.videos.poll(video.id)`
     : `video = client.videos.create_and_poll(\n${parts.join("\n")}\n)`;
   return `import openai\n\nclient = ${client}\n${call}\nclient.videos.download_content(video.id).write_to_file("video.mp4")\n`;
 }
@@ -44,7 +45,9 @@ export function asCommand(asked, servedModel) {
   const flags = Object.entries(FLAGS)
     .filter(([name]) => asked[name] != null && asked[name] !== "")
     .map(([name, flag]) => `--${flag} ${/^[\w.x-]+$/.test(asked[name]) ? asked[name] : quoted(asked[name])}`);
-  return ["kinema generate", quoted(asked.prompt), `--model ${quoted(servedModel)}`, ...flags].join(" ");
+  const cards = (asked.storyboard ?? []).map((card) => `--card ${card.second} ${quoted(card.prompt)}`);
+  const verb = cards.length ? ["kinema edit", "--prompt"] : ["kinema generate"];
+  return [...verb, quoted(asked.prompt), `--model ${quoted(servedModel)}`, ...cards, ...flags].join(" ");
 }
 
 export async function toClipboard(text) {

@@ -115,7 +115,7 @@ async function takeFile(file) {
   if (!record) return composer.complain(t("unread", file.name));
   const { spec } = record;
   const seconds = spec.seconds ?? (spec.frames && spec.fps ? (spec.frames - 1) / spec.fps : null);
-  composer.reuse({ ...spec, size: spec.width && spec.height ? `${spec.width}x${spec.height}` : null, seconds });
+  composer.reuse({ ...spec, storyboard: spec.edit?.cards, size: spec.width && spec.height ? `${spec.width}x${spec.height}` : null, seconds });
   return toast(record.image_sha256 ? t("reusedWithoutPicture") : t("reloaded"));
 }
 
@@ -145,7 +145,7 @@ function setUpDrop() {
 
 // --- keys
 
-const VIEWER_KEYS = { f: "favourite", r: "remix", e: "extend", u: "reuse", c: "compare" };
+const VIEWER_KEYS = { f: "favourite", r: "remix", e: "extend", l: "loop", u: "reuse", c: "compare" };
 const PAGE_KEYS = { n: () => composer.focus(), "/": () => $("search").focus(), "?": showKeys };
 
 function showKeys() {

@@ -76,7 +76,10 @@ export async function open(id) {
   showAbilities();
   $("viewer-badge").hidden = true;
   $("viewer").querySelector("[data-do=extend]").hidden = !composer.hasVerb("extensions");
+  $("viewer").querySelector("[data-do=loop]").hidden = !composer.hasEdit("loop");
   $("viewer").querySelector("[data-copy=cli]").hidden = video.kind === "extend";
+  for (const node of $("viewer").querySelectorAll("[data-copy=curl], [data-copy=python]")) node.hidden = video.kind === "edit";
+  if (video.kind === "edit") $("viewer").querySelector("[data-copy=cli]").hidden = true;
   showStar();
   showFacts(video);
   $("lineage").hidden = true;
@@ -170,7 +173,7 @@ async function lineageItem(video, isHere = false) {
   const image = new Image();
   image.alt = "";
   image.src = await api.mediaAddress(video.id, "thumbnail").catch(() => "");
-  const kind = { remix: "remix", edit: "remix", extend: "extend" }[video.kind];
+  const kind = { remix: "remix", edit: { remix: "remix", loop: "loop" }[video.edit] ?? "edited", extend: "extend" }[video.kind];
   button.append(image, make("span", video.prompt), make("small", kind ? t(kind) : ""));
   if (isHere) button.setAttribute("aria-current", "true");
   button.addEventListener("click", () => open(video.id));
@@ -189,6 +192,7 @@ export function perform(act) {
   if (act === "verify") return verify(video);
   if (act === "delete") return remove(video);
   if (act === "extend" && !composer.hasVerb("extensions")) return undefined;
+  if (act === "loop" && !composer.hasEdit("loop")) return undefined;
   close();
   if (act === "compare") return compareWith(video);
   if (act === "reuse") {
