@@ -73,7 +73,8 @@ class FakedPipeline:
     def __init__(self, step_s: float) -> None:
         self.step_s = step_s
         self.steps = self.previewer = None
-        self.model, self.device = SimpleNamespace(vae=None), SimpleNamespace(type="cpu")
+        self.model, self.stride = SimpleNamespace(vae=None), MODEL.stride
+        self.device = SimpleNamespace(type="cpu")
 
     def resolve(self, spec: VideoSpec) -> VideoSpec:
         """As the real one does."""
