@@ -85,7 +85,7 @@ def find_blobs(
 
     Patches of one colour that overlap are cut apart if several objects have that colour, or if it is in `overlapping`.
     """
-    label = _drop_pale(merge_shades(label, is_pure), is_vivid)
+    label = clean_labels(label, is_pure, is_vivid)
     blobs: list[Blob] = []
     for index, colour in enumerate(COLOURS):
         mine = label == index
@@ -98,6 +98,24 @@ def find_blobs(
             blobs += found
     blobs.sort(key=lambda blob: -float(np.nansum(blob.area)))
     return blobs[:MOST_OBJECTS]
+
+
+def clean_labels(label: Labels, is_pure: Mask, is_vivid: Mask) -> Labels:
+    """Leave only the colours of objects in labels "f h w", each with its shaded sides and its rims."""
+    return _drop_pale(merge_shades(label, is_pure), is_vivid)
+
+
+def follow_mask(mask: Mask, colour: Colour) -> Blob:
+    """Describe an object that is known to be a mask "f h w"; where hardly anything of it is seen, it is unseen."""
+    mask = mask & (mask.mean(axis=(1, 2)) >= LEAST_AREA)[:, None, None]
+    num_frames, height, width = mask.shape
+    centroid, box = np.full((num_frames, 2), np.nan), np.full((num_frames, 4), np.nan)
+    for frame in np.flatnonzero(mask.any(axis=(1, 2))):
+        row, column = np.nonzero(mask[frame])
+        centroid[frame] = column.mean() + 0.5, row.mean() + 0.5
+        box[frame] = column.min(), row.min(), column.max() + 1, row.max() + 1
+    is_cut = (box[:, :2] == 0).any(axis=1) | (box[:, 2] == width) | (box[:, 3] == height)
+    return Blob(colour, mask, mask.sum(axis=(1, 2)).astype(np.float64), centroid, box, is_cut)
 
 
 def exchange(first: Blob, second: Blob, frame: int) -> tuple[Blob, Blob]:
@@ -326,19 +344,5 @@ def _predict(track: list[_Patch | None], frame: int, step: int) -> tuple[NDArray
 
 
 def _blob(track: list[_Patch | None], parts: NDArray[np.int32], colour: Colour) -> Blob:
-    num_frames, height, width = parts.shape
-    mask = np.zeros(parts.shape, dtype=bool)
-    area, centroid = np.zeros(num_frames), np.full((num_frames, 2), np.nan)
-    box = np.full((num_frames, 4), np.nan)
-    is_cut = np.zeros(num_frames, dtype=bool)
-    for frame, patch in enumerate(track):
-        if patch is None:
-            continue
-        mine = parts[frame] == patch.index
-        mask[frame] = mine
-        area[frame], centroid[frame] = patch.area, patch.centroid
-        rows, columns = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))
-        left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-        box[frame] = left, top, right, bottom
-        is_cut[frame] = left == 0 or top == 0 or right == width or bottom == height
-    return Blob(colour, mask, area, centroid, box, is_cut)
+    index = np.array([-1 if patch is None else patch.index for patch in track])
+    return follow_mask(parts == index[:, None, None], colour)

@@ -18,7 +18,8 @@ from scipy import ndimage
 from torch.nn import functional
 
 from kinema.world.action import Motion, read_motion
-from kinema.world.blobs import Blob, exchange, find_blobs
+from kinema.world.alike import part_alike
+from kinema.world.blobs import Blob, clean_labels, exchange, find_blobs, follow_mask
 from kinema.world.camera import CameraPath
 from kinema.world.daylight import Daylight
 from kinema.world.egomotion import Egomotion, estimate_egomotion
@@ -29,6 +30,7 @@ from kinema.world.place import LEAST_KNOWN, LEAST_WHOLE, Views, on_plane, rays_t
 from kinema.world.recognise import NOT_ONE, Fit, choose_looks, fit_solids, lanes_of
 from kinema.world.scene import (
     ACTION_SHAPES,
+    COLOURS,
     VIEW_HEIGHT_M,
     Action,
     CameraDirection,
@@ -181,15 +183,21 @@ def _read(
     blobs = find_blobs(seen.label, seen.is_pure, seen.is_vivid, overlapping)
     background = ~ndimage.binary_dilation(seen.label >= 0, np.ones((1, 5, 5), dtype=bool))
     camera = _choose_camera(estimate_egomotion(seen.luma, background), blobs, (frames.shape[1], frames.shape[2]))
+    if parted := _part(blobs, seen, camera.path, overlapping):
+        sights = _sights(parted, frames, camera.path, is_parted=True)
+        return _observe(sights, _motion(sights, seen), camera, seen, frames)[0], frozenset()
     sights = _sights(blobs, frames, camera.path)
     if passing := _passing(sights):
         first, second, frame = passing
         blobs = [sight.blob for sight in sights]
         blobs[first], blobs[second] = exchange(blobs[first], blobs[second], frame)
         sights = _sights(blobs, frames, camera.path)
-    motion = read_motion([sight.track for sight in sights], [k for k, sight in enumerate(sights) if sight.moves])
-    motion = motion or _in_place(sights, seen)
-    return _observe(sights, motion, camera, seen, frames)
+    return _observe(sights, _motion(sights, seen), camera, seen, frames)
+
+
+def _motion(sights: Sequence[_Sight], seen: Segmentation) -> Motion | None:
+    movers = [index for index, sight in enumerate(sights) if sight.moves]
+    return read_motion([sight.track for sight in sights], movers) or _in_place(sights, seen)
 
 
 def _reduce(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -214,23 +222,52 @@ def _choose_camera(rivals: Sequence[Egomotion], blobs: Sequence[Blob], size_px: 
     return min(rivals, key=cost) if len(rivals) > 1 and len(blobs) > 1 else rivals[0]
 
 
-def _sights(blobs: Sequence[Blob], frames: NDArray[np.uint8], path: CameraPath) -> list[_Sight]:
-    """Place each object in the world and say whether it moves."""
+def _sights(
+    blobs: Sequence[Blob], frames: NDArray[np.uint8], path: CameraPath, *, is_parted: bool = False
+) -> list[_Sight]:
+    """Place each object in the world and say whether it moves.
+
+    Of parted ones only the first may, which is in front of the others, so that its patch is whole.
+    """
     size_px = (frames.shape[1], frames.shape[2])
     lanes = lanes_of(VIEW_HEIGHT_M[min(max(len(blobs), 1), 4) - 1])
     # What moves does so in the subject's lane, nearest to the camera; of what stands, the lowest in the picture is.
     roughly = [_rough_stillness(blob, lanes, path, size_px) for blob in blobs]
     lowest = [float(np.nanmedian(blob.box[:, 3])) for blob in blobs]
     nearness = [size_px[0] + error if error > ROUGHLY_PX else low for error, low in zip(roughly, lowest, strict=True)]
+    if is_parted:
+        nearness[0] = max(nearness) + 1.0
     sights = []
-    for blob, outlines in zip(blobs, measure_outlines(blobs, nearness, frames), strict=True):
+    for index, (blob, outlines) in enumerate(zip(blobs, measure_outlines(blobs, nearness, frames), strict=True)):
         views = view_object(blob, outlines)
         is_sure = int(views.is_known.all(axis=1).sum()) >= LEAST_KNOWN
-        moves = stillness(path, views, lanes, size_px).residual_px > (MOVES_PX if is_sure else ROUGHLY_PX)
+        if is_parted:
+            moves = index == 0 and _rough_stillness(blob, lanes[:1], path, size_px) > MOVES_PX
+        else:
+            moves = stillness(path, views, lanes, size_px).residual_px > (MOVES_PX if is_sure else ROUGHLY_PX)
         track = on_plane(path, rays_through(path, views.middle, size_px), 1, 0.0)[:, [0, 2]]
         is_behind = int(outlines.is_covered.sum()) >= COVERED and [one.colour for one in blobs].count(blob.colour) == 1
         sights.append(_Sight(blob, outlines, views.whole, track, moves, is_behind))
     return sights
+
+
+def _part(blobs: list[Blob], seen: Segmentation, path: CameraPath, overlapping: frozenset[Colour]) -> list[Blob]:
+    """Cut objects apart by what is known of scenes in which all are alike; none if these are not, or do not overlap."""
+    colours = {blob.colour for blob in blobs}
+    if len(colours) != 1 or not (_overlap(blobs) or colours & overlapping):
+        return []
+    colour = blobs[0].colour
+    mask = clean_labels(seen.label, seen.is_pure, seen.is_vivid) == COLOURS.index(colour)
+    return [follow_mask(one, colour) for one in part_alike(mask, path) or []]
+
+
+def _overlap(blobs: Sequence[Blob]) -> bool:
+    """Whether any frame shows one of several objects close to another, or not at all."""
+    near = [ndimage.binary_dilation(blob.mask, np.ones((1, 3, 3), dtype=bool)) for blob in blobs]
+    return len(blobs) > 1 and (
+        any(not blob.mask.any(axis=(1, 2)).all() for blob in blobs)
+        or any((first & second).any() for first, second in itertools.combinations(near, 2))
+    )
 
 
 def _passing(sights: Sequence[_Sight]) -> tuple[int, int, int] | None:

@@ -149,6 +149,29 @@ def tumbling_poses(direction: Direction | None) -> Poses:
     return _poses(parts, tuple(sign * turn for turn in TUMBLES_DEG))
 
 
+@functools.cache
+def standing_pose(shape: Shape) -> Poses:
+    """One solid standing upright; a box is turned as it is on average."""
+    return _poses([_Pose(shape, _turn_z(22.5), (shape, 0.0, 0.0))], STEADY)
+
+
+@functools.cache
+def any_poses(shape: Shape) -> Poses:
+    """One solid in about all poses that an action can give it."""
+    turns: list[Floats]
+    if shape == "ball":
+        turns = [np.eye(3)]
+    elif shape == "box":
+        yaws = [_turn_z(yaw) for yaw in (22.5, 0.0, 45.0, 67.5)]
+        turns = yaws + [_turn_y(tilt) @ yaw for tilt in (-22.5, 22.5, 45.0) for yaw in yaws[:2]]
+    else:
+        tilts = range(20, 360 if shape == "cone" else 180, 20)
+        turns = [np.eye(3), *(_turn_y(float(tilt)) for tilt in tilts)]
+        if shape != "cone":
+            turns.append(_turn_x(-90.0))
+    return _poses([_Pose(shape, turn, (shape, 0.0, 0.0)) for turn in turns], ANY_TURN)
+
+
 def _poses(parts: list[_Pose], turns_deg: tuple[float, ...]) -> Poses:
     points, radii, phases, starts = [], [], [], []
     families = {key: number for number, key in enumerate(dict.fromkeys(part.family for part in parts))}
