@@ -15,16 +15,25 @@ def test_a_prompt_of_known_words_needs_no_warning():
     assert KNOWN.warning("The RED box, rolls!") is None
 
 
+def test_other_endings_of_a_known_word_need_no_warning():
+    assert KNOWN.warning("red balls roll, boxes moving") is None
+    assert KNOWN.unseen("a bored roller") == ("bored", "roller")
+
+
+def test_a_pictogram_is_named_and_punctuation_is_not():
+    assert KNOWN.unseen("the red ball \N{BALLOON} \u2013 \u201crolls\u201d\u2026") == ("\N{BALLOON}",)
+
+
 def test_a_word_that_is_like_no_other_gets_no_suggestion():
     warning = Vocabulary(words=("camera", "bumps")).warning("a zebra jumps")
     assert warning == "the model has never seen 'a', 'zebra', 'jumps' (did you mean 'bumps'?)"
 
 
 def test_a_warning_names_each_unseen_word_once_and_what_the_model_knows():
-    warning = KNOWN.warning("a dragon and a dragon on 2 balls")
+    warning = KNOWN.warning("a dragon and a dragon on 2 bals")
     assert warning is not None
     assert warning.count("'dragon'") == 1
-    assert "'balls' (did you mean 'ball'?)" in warning
+    assert "'bals' (did you mean 'ball'?)" in warning
     assert "shapes: ball, box; colours: red, blue" in warning
 
 

@@ -206,7 +206,7 @@ def test_an_output_that_could_not_be_written_is_refused_before_any_work(tmp_path
         ("clip", "no format for the ending ''"),
         ("missing/clip.mp4", "does not exist; make it first"),
         ("folder.mp4", "is a folder"),
-        ("old.mp4", "exists; choose another name, or overwrite it with --force"),
+        ("old.mp4", "exists; choose another name, or replace it with --force"),
     ]:
         with pytest.raises(MediaError, match=message):
             check_output(tmp_path / name)

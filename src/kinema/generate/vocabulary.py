@@ -12,6 +12,8 @@ FILE_NAME = "vocabulary.json"
 """Stands beside `model_index.json`; a model folder without it knows every word."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")  # noqa: RUF001 - prompts do contain the typographic apostrophe
+_SYMBOL = re.compile(r"[^\w\s\x00-\x7f\u2000-\u206f]")  # pictograms and the like, but no punctuation
+_ENDINGS = ("", "e", "s", "es", "d", "ed", "ing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +46,14 @@ class Vocabulary:
         save_json(self, Path(folder) / FILE_NAME)
 
     def unseen(self, prompt: str) -> tuple[str, ...]:
-        """The words of `prompt` that no caption had, in their order, each once."""
-        known = set(self.words)
-        return tuple(dict.fromkeys(word for word in split_words(prompt) if word not in known))
+        """The words and pictograms of `prompt` that no caption had, in their order, each once.
+
+        A word that a caption had with another ending (fall, falls, falling) is none of them.
+        """
+        known = {*self.words, *(word for words in self.topics.values() for word in words)}
+        stems = {stem for word in known for stem in _stems(word)}
+        found = (*split_words(prompt), *_SYMBOL.findall(prompt))
+        return tuple(dict.fromkeys(word for word in found if word not in known and not stems & _stems(word)))
 
     def warning(self, prompt: str) -> str | None:
         """One line that names the words never seen and what the model knows; None when it has seen them all."""
@@ -60,6 +67,11 @@ class Vocabulary:
     def _named(self, word: str) -> str:
         close = nearest(word, self.words, likeness=0.75) if len(word) > 3 else None
         return f"{word!r}" + (f" (did you mean {close!r}?)" if close else "")
+
+
+def _stems(word: str) -> set[str]:
+    """What is left of a word without each ending that it may have, of three letters or more."""
+    return {word.removesuffix(ending) for ending in _ENDINGS if len(word) - len(ending) >= 3 and word.endswith(ending)}
 
 
 def split_words(text: str) -> list[str]:

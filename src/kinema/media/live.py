@@ -31,7 +31,7 @@ def check_live(path: Path, *, overwrite: bool = False) -> None:
         raise MediaError(f"{path}: a stream is written as .mp4; use {path.with_suffix('.mp4').name}, or - for a pipe")
     partial = partial_of(path)
     if partial.exists() and not overwrite:
-        raise MediaError(f"{partial} is left of a stream that was stopped; move it away, or overwrite it with --force")
+        raise MediaError(f"{partial} is left of a stream that was stopped; move it away, or replace it with --force")
 
 
 def partial_of(path: Path) -> Path:

@@ -42,7 +42,7 @@ def _check_place(path: Path, *, overwrite: bool) -> None:
     if path.is_dir():
         raise MediaError(f"{path} is a folder; give the name of a file")
     if path.exists() and not overwrite:
-        raise MediaError(f"{path} exists; choose another name, or overwrite it with --force")
+        raise MediaError(f"{path} exists; choose another name, or replace it with --force (force=True in Python)")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise MediaError(f"{path} cannot be written: no permission")
     with contextlib.suppress(FileExistsError):  # left by a process that was killed; writing replaces it

@@ -20,9 +20,11 @@ from kinema.model.dit import DiT
 def read_lora(path: str | Path, dit: DiT) -> Lora:
     """Read a LoRA for a transformer: a file, or a folder as peft and diffusers save one.
 
-    Raises what `load_lora` raises.
+    Raises what `load_lora` raises, and CheckpointError where nothing is.
     """
     path = Path(path).expanduser()
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist; a LoRA is a file, or FILE:WEIGHT with a number, such as 0.8")
     config = path / "adapter_config.json" if path.is_dir() else path.with_name("adapter_config.json")
     if path.is_dir():
         path = _file_in(path)

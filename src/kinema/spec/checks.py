@@ -34,7 +34,8 @@ def require_number(name: str, value: object, *, zero: bool, most: float | None =
     accepted = "a number from 0" if zero else "a number above 0"
     accepted += " up" if most is None and zero else "" if most is None else f" to {most:g}"
     if not is_number(value):
-        raise SpecError(f"{name}={value!r} does not fit; it takes {accepted}")
+        finite = accepted.replace("number", "finite number") if isinstance(value, float) else accepted
+        raise SpecError(f"{name}={value!r} does not fit; it takes {finite}")
     if value < 0 or (value == 0 and not zero) or (most is not None and value > most):
         raise SpecError(f"{name}={value:g} does not fit; it takes {accepted}")
 
