@@ -48,14 +48,15 @@ demo: $(VENV)/.demo
 	@echo "  $(BIN)/kinema generate 'a green cone slides to the left' --seed 7 --out cone.gif"
 	@echo "  $(BIN)/kinema generate --help"
 
-# Every check runs, whatever the ones before it said; pytest comes last, so that its summary ends the output.
+# Every check runs, whatever the ones before it said; pytest comes last, so that its summary ends the output. It runs one
+# process per core, each of one thread: threads that wait for each other's processes take longer than one alone.
 test: $(VENV)/.dev
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(MAKE) --no-print-directory types || status=1; \
 	$(MAKE) --no-print-directory docs-check || status=1; \
 	if [ $$status -ne 0 ]; then echo "a check above failed; the tests still run"; fi; \
-	$(BIN)/python -m pytest $(PYTEST_ARGS) || status=1; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS) || status=1; \
 	exit $$status
 
 lint: $(VENV)/.dev
