@@ -12,11 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-EFFICIENCY = 0.3
+EFFICIENCY = 0.37
 """Share of the rate of one large matrix product that a whole generation reaches.
 
-Not calibrated on an idle machine. `kinema bench --alone` prints the measured share of each stage in its column
-"reached", and with `--json` the floors and the times that it is made of.
+`mini` in bfloat16 on two cores: 34, 38 and 39 % (lab notebook, 2026-11-26). `kinema bench --alone` prints the measured
+share of each stage in its column "reached", and with `--json` the floors and the times that it is made of.
 """
 
 _UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "s"))
