@@ -49,7 +49,7 @@ demo: $(VENV)/.demo
 	@echo "  $(BIN)/kinema generate --help"
 
 # Every check runs, whatever the ones before it said; pytest comes last, so that its summary ends the output. It runs one
-# process per core, each of one thread: threads that wait for each other's processes take longer than one alone.
+# process per core, each of one thread, so that they do not compete.
 test: $(VENV)/.dev
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \

@@ -21,6 +21,7 @@ import torch
 from cpu_ops import commit, cpu_name
 from memory import build
 
+from kinema.cli.flags import parse_size
 from kinema.evaluate.bench import SIDES, compare, outline_of
 from kinema.evaluate.roofline import floors
 from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name
@@ -51,7 +52,7 @@ def main() -> None:
 
 
 def _report(arguments: argparse.Namespace, load: float, folder: str) -> None:
-    width, height = map(int, arguments.size.split("x")) if arguments.size else (None, None)
+    width, height = parse_size(arguments.size) if arguments.size else (None, None)
     request = VideoSpec(
         prompt="a ball", model=folder, width=width, height=height, frames=arguments.frames, steps=arguments.steps
     )

@@ -42,7 +42,7 @@ def main() -> None:
         taken = [{name: _run(command) for name, command in commands.items()} for _ in range(1 + rounds)][1:]
     from cpu_ops import commit, cpu_name  # torch comes in only now: a child counts what its parent held when it forked
 
-    busy = " (busy: do not commit these figures)" if load > 0.8 else ""
+    busy = " (busy: do not commit these figures)" if load > 0.5 else ""
     print("# From a command to its result\n")
     print(f"- command: `python {shlex.join(sys.argv)}`, commit {commit()}, {time.strftime('%Y-%m')}")
     print(f"- {cpu_name()}, {os.cpu_count()} logical cores")

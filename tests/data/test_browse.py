@@ -1,6 +1,5 @@
 import json
 import shutil
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
+from tests.servers import serving
 
 from kinema.data import DataRecipe, Store, run_recipe
 from kinema.data.browse import Browser, make_server
@@ -32,12 +32,8 @@ def made(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(made: Path) -> Iterator[str]:
     server = make_server(Store(made), 0)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server) as address:
+        yield address
 
 
 def get(url: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:

@@ -1,7 +1,6 @@
 """The page of `kinema data browse` in a real browser, over a data set with clips kept, dropped and alike."""
 
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from tests.browser import needs_browser, serious_faults, start_browser
+from tests.servers import serving
 
 from kinema.data import Store
 from kinema.data.browse import make_server
@@ -37,12 +37,8 @@ def address(split_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     store.ensure("clips", columns)
     store.update("clips", found, columns)
     server = make_server(store, 0)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

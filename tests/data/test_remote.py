@@ -1,12 +1,12 @@
 """Footage that lies elsewhere: a bucket and a web server, both on this machine."""
 
 import functools
-import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.servers import serving
 
 from kinema.data import DataRecipe, Store, run_recipe
 from kinema.data.ingest import Source, list_inputs
@@ -25,12 +25,8 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def web(footage: Path) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(footage)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server) as address:
+        yield address
 
 
 @pytest.fixture

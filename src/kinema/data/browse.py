@@ -61,7 +61,7 @@ class Browser:
             for name in self._columns
             if pa.types.is_floating(schema.field(name).type) or pa.types.is_integer(schema.field(name).type)
         ]
-        rows = self._store.read("clips", [*numbers, *(each for each in ("camera",) if each in self._columns)])
+        rows = self._store.read("clips", [*numbers, *({"camera"} & set(self._columns))])
         values = {name: [row[name] for row in rows if row[name] is not None] for name in numbers}
         copies = self._copies()
         return {
@@ -101,10 +101,9 @@ class Browser:
     def clusters(self, question: dict[str, str]) -> dict[str, Any]:
         """A part of the clusters of clips that look alike, the largest first, the clip that was kept leading each."""
         where = self._condition({**question, "state": "all"})
-        matching = (
-            {row["cluster"] for row in self._store.read("clips", ["cluster"], where)} if self._copies() else set()
-        )
-        sizes = {name: size for name, size in self._copies().items() if name in matching}
+        copies = self._copies()
+        matching = {row["cluster"] for row in self._store.read("clips", ["cluster"], where)} if copies else set()
+        sizes = {name: size for name, size in copies.items() if name in matching}
         part = _part(sorted(sizes, key=lambda name: (-sizes[name], name)), question)
         listed = []
         for name in part:

@@ -89,8 +89,7 @@ def _half(
     if len(text.keys[0]) == 1:  # not guided
         return forward(latent, time, text, **more)
     mine = slice(dist.get_rank(group), dist.get_rank(group) + 1)
-    row = TextKV(*(tuple(part[mine] for part in parts) for parts in text))
-    return torch.cat(_gather(forward(latent, time, row, **more), group))
+    return torch.cat(_gather(forward(latent, time, text.texts(mine), **more), group))
 
 
 def _share_tokens(dit: DiT, group: dist.ProcessGroup) -> None:

@@ -251,7 +251,7 @@ class Pipeline:
     ) -> FrameVelocity:
         """One transformer under its text and guidance; `shown` goes beside every latent, `steps` may leave work out."""
         if guidance == 1 and len(text.keys[0]) > 1:
-            text = TextKV(*(tuple(part[:1] for part in parts) for parts in text))  # the prompt without the negative one
+            text = text.texts(slice(1))  # the prompt without the negative one
 
         def velocity(latent: Tensor, times: Tensor) -> Tensor:
             if shown is not None:

@@ -80,6 +80,10 @@ class TextKV(NamedTuple):
     image_keys: tuple[Float[Tensor, "b m a e"], ...] = ()
     image_values: tuple[Float[Tensor, "b m a e"], ...] = ()
 
+    def texts(self, which: slice) -> "TextKV":
+        """The same of some texts of the batch only."""
+        return TextKV(*(tuple(part[which] for part in parts) for parts in self))
+
 
 class Modulation(NamedTuple):
     """How a normalised activation is scaled and shifted, and how its result is weighed; per latent frame."""

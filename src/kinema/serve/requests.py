@@ -107,7 +107,7 @@ class Desk:
             planned = plan_edit(wish, source, model, lambda video: self.source(video, sees), keep)
         is_like_source = wish.kind in ("remix", "replace", "join")
         seed = source.spec.seed if asked.seed is None and is_like_source else _seed(asked.seed)
-        return self._change(source, planned, asked, name, seed, owner, "edit")
+        return self._change(source, planned, asked, (name, model), seed, owner, "edit")
 
     def extend(self, source: Job, asked: ExtendVideo, owner: str) -> NewJob:
         """The video with more at its end or before its beginning; `seconds` is its new length.
@@ -128,7 +128,7 @@ class Desk:
         name, model = self._model(asked.model or source.request.get("model", source.model))
         if model is not None and "extend" in model.edits:
             planned = plan_extension(source, total, asked.direction, model)
-            return self._change(source, planned, asked, name, _seed(asked.seed), owner, "extend")
+            return self._change(source, planned, asked, (name, model), _seed(asked.seed), owner, "extend")
         if asked.direction == "backward" or (model is not None and model.pictures != ("first",)):
             self._require_able("extend", name, model)
         open_length = {"frames": None, "seconds": round(total - before, 3), "image": None, "edit": None}
@@ -143,9 +143,17 @@ class Desk:
         return NewJob(owner=owner, kind="extend", spec=spec, request=request, parent=source.id, video_s=seconds or 0.0)
 
     def _change(
-        self, source: Job, planned: Planned, asked: ChangeVideo, name: str, seed: int, owner: str, kind: Kind
+        self,
+        source: Job,
+        planned: Planned,
+        asked: ChangeVideo,
+        by: tuple[str, Capabilities | None],
+        seed: int,
+        owner: str,
+        kind: Kind,
     ) -> NewJob:
         """The job of an edit: at the size and with the settings of its source, unless another model makes it."""
+        name, model = by
         for what, length, most in (
             ("the video would last", planned.total_s, self.settings.max_extended_s),
             ("it would make anew", planned.new_s, self.settings.max_seconds),
@@ -159,7 +167,7 @@ class Desk:
             spec = dataclasses.replace(spec, **{field: getattr(before, field) for field in kept})
         spec = dataclasses.replace(spec, edit=planned.edit)
         if planned.edit.kind != "join":
-            spec, _ = self._checked(spec, known_models(self.jobs.store).get(name))
+            spec, _ = self._checked(spec, model)
         request = {
             "model": asked.model or source.request.get("model", name),
             "seconds": _plain(planned.total_s),

@@ -224,5 +224,5 @@ def _shade_hits(
             near * view.pixel,
         )
         sun_share = sun_share * share
-    sun_at = sun_direction(scene)
-    return shade(scene.light, scene.floor, sun_at, body.material, colour, facing, toward, place[2], sun_share)
+    at = sun_direction(scene)
+    return shade(scene.light, scene.floor, at, body.material, colour, facing, toward, place[2], sun_share)
