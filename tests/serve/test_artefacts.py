@@ -49,7 +49,7 @@ def test_a_folder_into_which_somebody_still_writes_is_removed_in_the_end(tmp_pat
         for i in itertools.count():
             if stop.is_set():
                 return
-            with contextlib.suppress(FileNotFoundError, FileExistsError):  # its folder has just gone, or goes while made
+            with contextlib.suppress(FileNotFoundError, FileExistsError):  # its folder goes meanwhile
                 (tmp_path / "jobs/a/steps").mkdir(parents=True, exist_ok=True)
                 (tmp_path / f"jobs/a/steps/{i}").touch()
 
