@@ -35,7 +35,7 @@ from kinema.generate.pipeline import Pipeline
 from kinema.model import PRESETS, DiT, Model, TextEncoder, Tokenizer, VideoVAE
 from kinema.train.config import FlowStage, OptimConfig
 from kinema.train.corpus import Corpus
-from kinema.train.flow import FlowTask
+from kinema.train.flow import FlowTask, Lessons
 from kinema.train.folder import RunFolder
 from kinema.train.latents import Latents
 from kinema.train.precision import autocast
@@ -118,7 +118,9 @@ class Bench:
         )
 
     def _task(self, network: nn.Module, text: TextEncoder, stage: FlowStage, sample: Any) -> FlowTask:
-        return FlowTask(cast("DiT", network), text, self.tokenizer, self.latents, self.vae.stride, stage, sample)
+        return FlowTask(
+            cast("DiT", network), text, self.tokenizer, Lessons(self.latents), self.vae.stride, stage, sample
+        )
 
     def _arithmetic(self, network: nn.Module, text: TextEncoder, stage: FlowStage) -> int:
         """Operations of one step, forward and backward, counted on the first batch."""

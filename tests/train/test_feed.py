@@ -7,7 +7,7 @@ import torch
 
 from kinema.model import Tokenizer
 from kinema.train.config import FlowStage, OptimConfig, Phase
-from kinema.train.feed import Feed, Words
+from kinema.train.feed import Feed, Words, scene_at
 from kinema.train.tokenizer import train_tokenizer
 from kinema.world.describe import describe
 from kinema.world.scene import sample_scene
@@ -92,5 +92,14 @@ def test_the_generator_that_others_draw_from_is_left_alone(words):
 def test_mirrored_clips_are_worded_the_other_way_round(words):
     scene = next(scene for scene in words._scenes if scene.direction is not None)
     number = words._scenes.index(scene)
-    assert words._scene(number) == scene
-    assert {words._scene(number + 6).direction, scene.direction} == {"left", "right"}
+    assert scene_at(words._scenes, number) == scene
+    assert {scene_at(words._scenes, number + 6).direction, scene.direction} == {"left", "right"}
+
+
+def test_pictures_of_their_own_are_worded_in_their_own_steps(words):
+    config = dataclasses.replace(CONFIG, phases=(), pictures=12)
+    both = Words(FewClips(6), words._tokenizer, config, pictures=FewClips(3))
+    clips, pictures = both[16].indices, both[20].indices
+    assert (len(clips), len(pictures)) == (4, 12)
+    assert max(clips) >= 6
+    assert set(pictures.tolist()) == set(range(6))

@@ -12,7 +12,7 @@ from kinema.checkpoint.lock import only_run
 from kinema.errors import DataError, SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.spec import VideoSpec
-from kinema.train.config import Recipe
+from kinema.train.config import CorpusConfig, GroundingConfig, Recipe
 from kinema.train.corpus import Corpus
 from kinema.train.latents import Latents
 from kinema.train.recipes import RECIPES
@@ -105,6 +105,45 @@ def test_an_autoencoder_can_be_kept_as_it_is(folder, tmp_path):
     assert all(torch.equal(kept[name], old[name]) for name in old)
     with pytest.raises(SpecError, match="clips=0 is no run"):
         dataclasses.replace(recipe.flow, clips=0)
+
+
+PICTURES = CorpusConfig(clips=8, validation_clips=0, frames=1, height=32, width=32, first_seed=500, least_objects=2)
+
+
+def test_steps_of_single_frames_learn_from_pictures_of_their_own(folder, tmp_path):
+    tiny = RECIPES["tiny"]
+    flow = dataclasses.replace(tiny.flow, clips=24, pictures=4, grounding=GroundingConfig(block=0))
+    recipe = dataclasses.replace(tiny, vae=dataclasses.replace(tiny.vae, clips=0), flow=flow, pictures=PICTURES)
+    run = Run(recipe, tmp_path, score, init=str(folder / "model"))
+    run.run(STAGES[:-2])
+    pictures = Corpus(tmp_path / "pictures")
+    assert len(pictures.scenes) == 8
+    assert all(len(scene.objects) >= 2 for scene in pictures.scenes)
+    assert len({scene.seed for scene in pictures.scenes}) == 8
+    assert np.load(tmp_path / "pictures_coverage.npy").shape[:3] == (8, 4, 1)
+    latents = np.load(tmp_path / "pictures_latents.npy")
+    assert len(latents) == 16
+    np.save(tmp_path / "pictures_latents.npy", np.full_like(latents, np.nan))
+    with pytest.raises(DataError, match="gradient is nan after 8 clips"):
+        run.run(["flow"])
+    np.save(tmp_path / "pictures_latents.npy", latents)
+    assert (Run(recipe, tmp_path, score, init=str(folder / "model")).run() / "model_index.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "steps", "message"),
+    [
+        (dataclasses.replace(PICTURES, frames=5), 4, "pictures.frames=5; a picture is one frame"),
+        (dataclasses.replace(PICTURES, width=48), 4, "pictures of 48x32 do not go with clips of 32x32"),
+        (PICTURES, 0, "flow.pictures=0 leaves no step"),
+    ],
+)
+def test_pictures_that_do_not_go_with_the_clips_are_refused(pictures, steps, message):
+    tiny = RECIPES["tiny"]
+    with pytest.raises(SpecError, match=message):
+        dataclasses.replace(tiny, pictures=pictures, flow=dataclasses.replace(tiny.flow, pictures=steps))
+    with pytest.raises(SpecError, match="least_objects=5 leaves no scenes; they have 1 to 4"):
+        dataclasses.replace(PICTURES, least_objects=5)
 
 
 def test_a_stage_without_the_ones_before_it_says_which_is_missing(tmp_path):

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from kinema.diffusion.objective import TimeSampling
 from kinema.errors import SpecError
 from kinema.model.causal import CausalConfig
+from kinema.world.scene import MOST_OBJECTS
 
 Precision = Literal["bfloat16", "float32"]
 
@@ -31,6 +32,15 @@ class CorpusConfig:
     """Frames per second."""
     first_seed: int = 1_000_000
     """Seed of the first scene; the validation scenes follow the training scenes."""
+    least_objects: int = 1
+    """Scenes of fewer objects are passed over: to tell several things apart is the hard part of a prompt."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no scene has."""
+        if not 1 <= self.least_objects <= MOST_OBJECTS:
+            raise SpecError(
+                f"least_objects={self.least_objects} leaves no scenes; they have 1 to {MOST_OBJECTS} objects"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +118,10 @@ class StageConfig:
         """Clips of the step that starts after `clips_seen`."""
         return self.batch_size
 
+    def shows_pictures(self, clips_seen: int) -> bool:  # noqa: ARG002 - likewise
+        """Whether the step after `clips_seen` is one of single frames between those of whole clips."""
+        return False
+
     def __post_init__(self) -> None:
         """Refuse sizes that make no run."""
         for name in ("clips", "batch_size", "validate_every", "sample_every", "checkpoint_every"):
@@ -130,9 +144,15 @@ class PhasedStage(StageConfig):
         for phase in self.phases:
             if clips_seen < phase.until * self.clips:
                 return phase
-        if clips_seen % (self.batch_size + self.pictures) >= self.batch_size:
+        if self.shows_pictures(clips_seen):
             return Phase(until=1.0, frames=1, batch_size=self.pictures)
         return Phase(until=1.0, frames=frames, batch_size=self.batch_size)
+
+    def shows_pictures(self, clips_seen: int) -> bool:
+        """Whether the step after `clips_seen` is one of single frames between those of whole clips."""
+        if any(clips_seen < phase.until * self.clips for phase in self.phases):
+            return False
+        return clips_seen % (self.batch_size + self.pictures) >= self.batch_size
 
     def size_at(self, clips_seen: int) -> int:
         """Clips of the step that starts after `clips_seen`."""
@@ -209,6 +229,23 @@ class Recipe:
     """The autoencoder."""
     flow: FlowStage
     """The diffusion transformer and the text encoder."""
+    pictures: CorpusConfig | None = None
+    """Single frames for the steps of `flow.pictures`; None takes the first frames of the clips."""
+
+    def __post_init__(self) -> None:
+        """Refuse pictures that do not go with the clips."""
+        if self.pictures is None:
+            return
+        if self.pictures.frames != 1:
+            raise SpecError(f"pictures.frames={self.pictures.frames}; a picture is one frame, so give 1")
+        sizes = [(corpus.height, corpus.width) for corpus in (self.corpus, self.pictures)]
+        if sizes[0] != sizes[1]:
+            (height, width), (h, w) = sizes
+            raise SpecError(f"pictures of {w}x{h} do not go with clips of {width}x{height}; give both one size")
+        if self.flow.pictures == 0:
+            raise SpecError(
+                "pictures are given, but flow.pictures=0 leaves no step to learn from them; give 24 or more"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ A corpus folder holds shards `frames_00000.npy` (uint8 `clip f h w 3`) and `scen
 another name first, so that an interrupted rendering continues where it stopped.
 """
 
+import itertools
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from torch import Tensor
 from kinema import config as config_io
 from kinema.errors import DataError
 from kinema.train.config import CorpusConfig
-from kinema.world.dataset import iter_clips
+from kinema.world.dataset import ClipFormat, iter_clips
 from kinema.world.scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -33,11 +34,12 @@ def render_corpus(config: CorpusConfig, folder: Path) -> None:
         raise DataError(f"{folder} holds another corpus than this recipe asks for; remove it or choose another --out")
     config_io.save_json(config, config_path)
     total = config.clips + config.validation_clips
+    all_seeds = _seeds(config, total)
     for start in range(0, total, SHARD):
         frames_path, scenes_path = _shard_paths(folder, start // SHARD)
         if frames_path.exists():
             continue
-        seeds = range(config.first_seed + start, config.first_seed + min(start + SHARD, total))
+        seeds = all_seeds[start : start + SHARD]
         clips = list(
             iter_clips(seeds, num_frames=config.frames, fps=config.fps, height=config.height, width=config.width)
         )
@@ -92,6 +94,16 @@ class Corpus:
 def iter_batches(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     """Cut `indices` into runs of at most `size`."""
     return (indices[start : start + size] for start in range(0, len(indices), size))
+
+
+def _seeds(config: CorpusConfig, total: int) -> Sequence[int]:
+    """The first `total` seeds whose scenes have objects enough."""
+    seeds = itertools.count(config.first_seed)
+    if config.least_objects == 1:
+        return range(config.first_seed, config.first_seed + total)
+    form = ClipFormat(num_frames=config.frames, fps=config.fps, height=config.height, width=config.width)
+    fitting = (seed for seed in seeds if len(form.scene(seed).objects) >= config.least_objects)
+    return list(itertools.islice(fitting, total))
 
 
 def _shard_paths(folder: Path, index: int) -> tuple[Path, Path]:

@@ -1,6 +1,6 @@
 """Which clips each step sees, and in which words: made ahead by other processes where a GPU would wait for them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,24 +33,37 @@ class Batch(NamedTuple):
 class Words(Dataset[Batch]):
     """The batch of the step that starts after a number of clips: a pure function of that number and the seed."""
 
-    def __init__(self, latents: Latents, tokenizer: Tokenizer, config: StageConfig, drop: float = 0.0) -> None:
-        """`drop` is the share of the captions that are empty."""
-        self._scenes, self._clips = latents.scenes[: latents.num_training // 2], latents.num_training // 2
+    def __init__(
+        self,
+        latents: Latents,
+        tokenizer: Tokenizer,
+        config: StageConfig,
+        drop: float = 0.0,
+        pictures: Latents | None = None,
+    ) -> None:
+        """`drop` is the share of the captions that are empty; `pictures` is what steps of single frames learn from."""
+        self._scenes = latents.scenes[: latents.num_training // 2]
+        self._pictures = self._scenes if pictures is None else pictures.scenes[: pictures.num_training // 2]
         self._tokenizer, self._config, self._drop = tokenizer, config, drop
 
     def __getitem__(self, clips_seen: int) -> Batch:
-        """Choose the clips, each once per epoch, and word them."""
+        """Choose the clips, each once per epoch, and word them; clips and pictures of their own share their turns."""
         seed, size = self._config.seed, self._config.size_at(clips_seen)
-        indices = batch_indices(2 * self._clips, seed, clips_seen, size)
+        scenes = self._pictures if self._config.shows_pictures(clips_seen) else self._scenes
+        indices = batch_indices(2 * len(scenes), seed, clips_seen, size)
         captions = [
-            caption_of(self._scene(index), step_seed(seed, "caption", clips_seen + offset), self._drop, self._tokenizer)
+            caption_of(
+                scene_at(scenes, index), step_seed(seed, "caption", clips_seen + offset), self._drop, self._tokenizer
+            )
             for offset, index in enumerate(indices)
         ]
         return Batch(torch.tensor(indices), *self._tokenizer.encode([caption.text for caption in captions]))
 
-    def _scene(self, index: int) -> Scene | str:
-        scene = self._scenes[index % self._clips]
-        return scene if index < self._clips or isinstance(scene, str) else mirror(scene)
+
+def scene_at(scenes: Sequence[Scene], index: int) -> Scene | str:
+    """What the clip of a training index shows, mirrored in the second half; footage has captions instead."""
+    scene: Scene | str = scenes[index % len(scenes)]
+    return scene if index < len(scenes) or isinstance(scene, str) else mirror(scene)
 
 
 class Feed:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,14 @@ Sampler = Callable[[nn.ModuleDict, Path], dict[str, float]]
 """Generates with the averaged networks, draws a sheet, and scores it."""
 
 
+class Lessons(NamedTuple):
+    """What steps of one kind learn from."""
+
+    latents: Latents
+    truth: Truth | None = None
+    """What the clips show, for recipes with grounding."""
+
+
 class FlowTask:
     """Trains `networks["dit"]` and `networks["text"]` on latents and freshly worded captions."""
 
@@ -36,49 +45,50 @@ class FlowTask:
         dit: DiT,
         text: TextEncoder,
         tokenizer: Tokenizer,
-        latents: Latents,
+        clips: Lessons,
         stride: Stride,
         config: FlowStage,
         sampler: Sampler,
-        truth: Truth | None = None,
+        pictures: Lessons | None = None,
     ) -> None:
-        """`truth` is what the clips show, for recipes with grounding."""
+        """`pictures` are for steps of single frames, which show the first frames of the clips unless there are some."""
         self.networks = nn.ModuleDict({"dit": dit, "text": text})
         if config.grounding is not None:
             self.networks["grounding"] = GroundingHead(dit.config.width)
-        self._truth = truth
         self._tokenizer = tokenizer
-        self._latents = latents
+        self._clips, self._pictures = clips, pictures or clips
         self._stride = stride
         self._config = config
         self._sampler = sampler
-        self._feed = Feed(Words(latents, tokenizer, config, config.drop_text), config, config.workers)
+        words = Words(clips.latents, tokenizer, config, config.drop_text, pictures and pictures.latents)
+        self._feed = Feed(words, config, config.workers)
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of the velocity over the frames that are not given (Lipman et al. 2023), and grounding."""
-        phase = self._config.phase(clips_seen, self._latents.frames)
+        phase = self._config.phase(clips_seen, self._clips.latents.frames)
         batch = self._feed.at(clips_seen)
-        data = self._latents.training(batch.indices)[:, :, : (phase.frames - 1) // self._stride.time + 1]
+        latents, told = self._pictures if self._config.shows_pictures(clips_seen) else self._clips
+        data = latents.training(batch.indices)[:, :, : (phase.frames - 1) // self._stride.time + 1]
         clean = draw_clean(len(data), data.shape[2], self._config.conditioning, generator)
         times = frame_times(self._config.times.sample(len(data), generator), clean)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
         noisy, text = interpolate(data, noise, times), embed_tokens(self.networks["text"], batch.ids, batch.mask)
         grounding = self._config.grounding
-        if grounding is None or self._truth is None:
+        if grounding is None or told is None:
             return flow_matching_loss(self.networks["dit"](noisy, times, text), data, noise, clean), {}
         with listening(self.networks["dit"], grounding.block) as heard:  # type: ignore[arg-type]  # it is the DiT
             velocity = self.networks["dit"](noisy, times, text)
-        truth = self._truth.training(batch.indices)[:, :, : data.shape[2]]
+        truth = told.training(batch.indices)[:, :, : data.shape[2]]
         weight = emphasis(truth, times, (data.shape[3], data.shape[4]), grounding)
         flow = flow_matching_loss(velocity, data, noise, clean, weight)
-        told = grounding_loss(self.networks["grounding"](heard.tokens), truth)
-        return flow + grounding.weight * told, {"velocity_loss": flow, "grounding_loss": told}
+        grounded = grounding_loss(self.networks["grounding"](heard.tokens), truth)
+        return flow + grounding.weight * grounded, {"velocity_loss": flow, "grounding_loss": grounded}
 
     @torch.no_grad()
     def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:
         """Loss at each of `TIME_BINS`, on fixed clips, captions and noise."""
-        size = min(64, self._latents.num_validation)
-        data, scenes = self._latents.validation(list(range(size)))
+        size = min(64, self._clips.latents.num_validation)
+        data, scenes = self._clips.latents.validation(list(range(size)))
         captions = [caption_of(scene, index, 0.0, self._tokenizer).text for index, scene in enumerate(scenes)]
         noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0)).to(data.device)
         losses = {}

@@ -28,10 +28,9 @@ from kinema.train.config import CorpusConfig, GroundingConfig
 from kinema.train.corpus import Corpus
 from kinema.world.coverage import coverage
 from kinema.world.physics import simulate
-from kinema.world.scene import ACTIONS, COLOURS, MATERIALS, SHAPES, Scene
+from kinema.world.scene import ACTIONS, COLOURS, MATERIALS, MOST_OBJECTS, SHAPES, Scene
 
 NUM_ATTRIBUTES = len(SHAPES) + len(COLOURS) + len(MATERIALS) + len(ACTIONS)
-MOST_OBJECTS = 4
 CHUNK = 64
 """Clips that a process locates at a time."""
 RARE = -3.0

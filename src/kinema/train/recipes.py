@@ -43,20 +43,22 @@ RECIPES: dict[str, Recipe] = {
             checkpoint_every=9_000,
         ),
         flow=FlowStage(
-            clips=200_000,
+            clips=500_000,
             batch_size=24,
             optim=OptimConfig(
                 learning_rate=1e-3,
                 muon_learning_rate=2e-3,
                 schedule="stable_decay",
-                warmup_clips=4_000,
+                warmup_clips=10_000,
                 ema_decay=0.998,
             ),
             grounding=GroundingConfig(block=3, weight=0.1, object_weight=5.0),
-            validate_every=4_000,
-            sample_every=16_000,
-            checkpoint_every=2_000,
+            pictures=72,
+            validate_every=9_600,
+            sample_every=48_000,
+            checkpoint_every=4_800,
         ),
+        pictures=CorpusConfig(clips=32_512, validation_clips=0, frames=1, first_seed=3_000_000, least_objects=2),
     ),
     # The next size, on one GPU: kinema train mini-gpu --init mini goes on from the autoencoder.  # not measured
     "mini-gpu": Recipe(

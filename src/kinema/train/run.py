@@ -6,6 +6,7 @@ command again continues where the last one stopped.
 
 import copy
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,8 +24,8 @@ from kinema.model.text import TextEncoder
 from kinema.model.vae import VideoVAE
 from kinema.train.caption import caption_of
 from kinema.train.config import Recipe
-from kinema.train.corpus import Corpus
-from kinema.train.flow import FlowTask
+from kinema.train.corpus import Corpus, render_corpus
+from kinema.train.flow import FlowTask, Lessons
 from kinema.train.grounding import Truth, measure_truth
 from kinema.train.latents import Latents, encode_corpus, measure_statistics
 from kinema.train.staged import StagedRun
@@ -63,6 +64,12 @@ class Run(StagedRun):
         self._score = score
         self._init: Model | None = load_model(init, torch.device("cpu"), torch.float32) if init else None
 
+    def corpus(self) -> None:
+        """Render the clips, and the single frames of recipes that have them apart."""
+        super().corpus()
+        if self.recipe.pictures is not None:
+            render_corpus(self.recipe.pictures, self.folder / "pictures")
+
     def tokenizer(self) -> None:
         """Train the tokenizer on three captions of every scene, or take the one of the model to go on from."""
         target = self.folder / "tokenizer"
@@ -92,27 +99,31 @@ class Run(StagedRun):
 
     def latents(self) -> None:
         """Encode the clips with the trained autoencoder, normalised by what its channels measure."""
-        target = self.folder / "latents.npy"
-        if target.exists():
+        targets = {self.folder / f"{name}latents.npy": corpus for name, corpus in self._corpora.items()}
+        missing = {path: corpus for path, corpus in targets.items() if not path.exists()}
+        if not missing:
             return
-        corpus = self._corpus
         vae = VideoVAE(self.preset.vae)
         self._files.load_weights(vae, "vae")
         vae.eval().to(self.device, self._dtype)
         mean, std = (
             (self._init.vae.config.latents_mean, self._init.vae.config.latents_std)
             if self._init is not None
-            else measure_statistics(vae, corpus)
+            else measure_statistics(vae, self._corpus)
         )
         config = dataclasses.replace(self.preset.vae, latents_mean=mean, latents_std=std)
         config_io.save_json(config, self.folder / "vae.json")
-        encode_corpus(self._load_vae().to(self.device, self._dtype), corpus, target)
+        for path, corpus in missing.items():
+            encode_corpus(self._load_vae().to(self.device, self._dtype), corpus, path)
 
     def grounding(self) -> None:
         """Find what each part of each clip shows, for recipes that ask for it."""
-        target = self.folder / "coverage.npy"
-        if self.recipe.flow.grounding is not None and not target.exists():
-            measure_truth(self._corpus, self._load_vae().stride.with_patch(self.preset.dit.patch_size), target)
+        if self.recipe.flow.grounding is None:
+            return
+        for name, corpus in self._corpora.items():
+            target = self.folder / f"{name}coverage.npy"
+            if not target.exists():
+                measure_truth(corpus, self._load_vae().stride.with_patch(self.preset.dit.patch_size), target)
 
     def flow(self) -> None:
         """Train the diffusion transformer and the text encoder."""
@@ -124,17 +135,17 @@ class Run(StagedRun):
             _inherit(dit, self._init.dit, "transformer")
             _inherit(text, self._init.text, "text encoder")
         dit, text = dit.to(self.device), text.to(self.device)
-        latents = Latents(self._files.need("latents.npy", "latents"), self._corpus, self.device)
+        lessons = [
+            Lessons(Latents(self._files.need(f"{name}latents.npy", "latents"), corpus, self.device), self._truth(name))
+            for name, corpus in self._corpora.items()
+        ]
         vae, tokenizer = self._load_vae().to(self.device), self._load_tokenizer()
         prompts = scored_prompts(self._corpus, tokenizer)
 
         def sample(averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
             return self._score(Pipeline(self._model(averaged, vae), name=str(self.folder)), prompts, path)
 
-        truth = None
-        if self.recipe.flow.grounding is not None:
-            truth = Truth(self._files.need("coverage.npy", "grounding"), self._corpus, self.device)
-        task = FlowTask(dit, text, tokenizer, latents, vae.stride, self.recipe.flow, sample, truth)
+        task = FlowTask(dit, text, tokenizer, lessons[0], vae.stride, self.recipe.flow, sample, *lessons[1:])
         self._train(task, self.recipe.flow, "flow", keep=("dit", "text"))
 
     def export(self) -> None:
@@ -142,6 +153,18 @@ class Run(StagedRun):
         networks = nn.ModuleDict({"dit": DiT(self.preset.dit), "text": TextEncoder(self.preset.text)})
         self._files.load_weights(networks, "flow")
         self._files.save_model(self._model(networks.to(torch.bfloat16), self._load_vae().to(torch.bfloat16)))
+
+    @functools.cached_property
+    def _corpora(self) -> dict[str, Corpus]:
+        """The clips, and the single frames of recipes that have them apart, by how the names of their files begin."""
+        apart = {} if self.recipe.pictures is None else {"pictures_": Corpus(self.folder / "pictures")}
+        return {"": self._corpus, **apart}
+
+    def _truth(self, name: str) -> Truth | None:
+        """What one corpus shows, for recipes with grounding."""
+        if self.recipe.flow.grounding is None:
+            return None
+        return Truth(self._files.need(f"{name}coverage.npy", "grounding"), self._corpora[name], self.device)
 
     def _model(self, networks: nn.ModuleDict, vae: VideoVAE) -> Model:
         dit, text = networks["dit"], networks["text"]

@@ -97,6 +97,8 @@ HELD_OUT_MOTIONS: frozenset[tuple[Shape, Action]] = frozenset(
 COUNT_WEIGHTS: tuple[float, ...] = (0.55, 0.25, 0.12, 0.08)
 """Share of clips with one, two, three and four objects."""
 
+MOST_OBJECTS = len(COUNT_WEIGHTS)
+
 SAME_LOOK_SHARE = 0.25
 """Share of the clips with several objects in which all are alike ("three blue cones")."""
 
