@@ -7,6 +7,7 @@ from kinema.evaluate.adherence import observe_truth
 from kinema.evaluate.fidelity import Fidelity
 from kinema.evaluate.report import build_report, write_report
 from kinema.evaluate.suite import FIRST_SEED, Answer, free_cases, make_cases
+from kinema.evaluate.tables import tables_of
 from kinema.train.recipes import RECIPES
 from kinema.world.dataset import iter_clips
 from kinema.world.parse import parse
@@ -57,6 +58,9 @@ def test_a_report_says_what_was_measured_and_shows_the_clips(tmp_path, observed)
     assert report["parser"]["truth"] > 0.8 > 0.6 > report["parser"]["shuffled"]
     assert report["parser"]["decoded_by_axis"]["colour"]["count"] == 3
     assert report["parser"]["decoded"] > 0.8
+    by_objects = report["adherence"]["by_objects"]
+    assert sum(group["all"]["count"] for group in by_objects.values()) == 2
+    assert set(by_objects) == {str(case.caption.facts.count or len(case.caption.facts.objects)) for case in cases[:2]}
     page = write_report(report, answers, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text()) == report
     text = page.read_text()
@@ -64,6 +68,11 @@ def test_a_report_says_what_was_measured_and_shows_the_clips(tmp_path, observed)
     assert "not seen: " in text
     assert all((tmp_path / "clips" / f"{index:03d}.webp").exists() for index in range(8))
     assert "kinema evaluate x" in text
+    scores, by_number, measured = tables_of(report)
+    assert scores.rows[0][:1] + scores.rows[0][4:5] == ("colour", "100 (100-100)")
+    assert "<td>100 (100-100)</td>" in text
+    assert len(by_number.columns) == 1 + len(by_objects)
+    assert ("most memory", "3 MB", "") in measured.rows
 
 
 def test_true_clips_score_as_high_as_the_parser_can_see(observed):

@@ -17,15 +17,6 @@ import kinema
 from kinema.cli import flags
 from kinema.errors import SpecError
 
-GIVEN: dict[str, tuple[str, str | None]] = {
-    "first_frame_loss_db": ("given first frame, dB lost", None),
-    "last_frame_loss_db": ("given last frame, dB lost", None),
-    "action": ("action after a given first frame", None),
-    "seam_jump": ("jump after a given beginning", "seam_jump_true"),
-    "velocity_error": ("velocity error after it, heights/s", "velocity_error_decoded"),
-}
-"""What is shown of `given`: its label, and what stands beside it."""
-
 LEAST_FOR_WORKERS = 24
 """Fewer videos than this are made without workers, each of which loads the model."""
 
@@ -118,38 +109,10 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _show(report: dict[str, Any], console: Console) -> None:
-    adherence, parser, vae, video = (report[part] for part in ("adherence", "parser", "vae", "video"))
-    scores = Table("stated and seen, %", "seen", "held out", "free words", "true clips", "decoded", "shuffled")
-    for axis in parser["truth_by_axis"]:
-        columns = (
-            *(adherence[name] for name in ("seen", "held_out", "free")),
-            *(parser[name] for name in ("truth_by_axis", "decoded_by_axis", "shuffled_by_axis")),
-        )
-        scores.add_row(axis, *(_percent(column.get(axis)) for column in columns))
-    console.print(scores)
-    psnr, speed = vae["psnr_db_interval"], report["speed"]
-    table = Table("measured", "value", "of true clips")
-    table.add_row("autoencoder, PSNR", f"{psnr['mean']:.2f} dB ({psnr['low']:.2f} to {psnr['high']:.2f})", "")
-    table.add_row("steadiness of decoded clips", f"{vae['flicker_decoded']:.4f}", f"{vae['flicker_true']:.4f}")
-    table.add_row("steadiness of generated clips", f"{video['flicker']:.4f}", f"{vae['flicker_true']:.4f}")
-    table.add_row("speed of objects, heights/s", f"{video['mean_speed']:.3f}", f"{video['mean_speed_true']:.3f}")
-    table.add_row("share of moving clips", f"{video['dynamic_degree']:.3f}", f"{video['dynamic_degree_true']:.3f}")
-    table.add_row("clips whose objects last", _bounds(video["permanence"]), _bounds(video["permanence_true"]))
-    table.add_row("sharpness of generated clips", f"{video['sharpness']:.1f}", "")
-    table.add_row("time for one video", f"{speed['seconds_per_video']:.2f} s", "")
-    table.add_row("most memory", f"{speed['memory_mb']} MB", "")
-    for name, (label, reference) in GIVEN.items():
-        if report["given"] is not None:
-            table.add_row(label, _bounds(report["given"][name]), _bounds(report["given"].get(reference)))
-    console.print(table)
+    from kinema.evaluate.tables import tables_of
 
-
-def _bounds(interval: dict[str, float] | None) -> str:
-    return "" if interval is None else "{mean:.2f} ({low:.2f} to {high:.2f})".format(**interval)
-
-
-def _percent(interval: dict[str, float] | None) -> str:
-    if interval is None:
-        return ""
-    numbers = (100.0 * interval[name] for name in ("mean", "low", "high"))
-    return "{:.0f} ({:.0f}-{:.0f})".format(*numbers)
+    for numbers in tables_of(report):
+        table = Table(*numbers.columns)
+        for row in numbers.rows:
+            table.add_row(*row)
+        console.print(table)

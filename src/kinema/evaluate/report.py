@@ -1,6 +1,5 @@
 """The result of an evaluation: numbers with intervals, as JSON, and a page of clips to look at."""
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,12 +11,9 @@ from kinema.evaluate.adherence import Axis, Judged, Observed, parser_shuffled, p
 from kinema.evaluate.fidelity import Fidelity
 from kinema.evaluate.given import Given
 from kinema.evaluate.metrics import Interval, bootstrap_interval, is_permanent, motion_statistics
+from kinema.evaluate.page import write_page
 from kinema.evaluate.suite import Answer
-from kinema.media import write_video
 from kinema.world.parse import Observation
-
-SHOWN = 60
-"""Clips on the page, at most."""
 
 
 def build_report(
@@ -53,6 +49,7 @@ def build_report(
             "seen": _intervals(scores.seen),
             "held_out": _intervals(scores.held_out),
             "free": _intervals(free),
+            "by_objects": _by_objects(answers),
         },
         "parser": {
             "truth": _mean_of_axes(truth),
@@ -89,32 +86,25 @@ def build_report(
 
 def write_report(report: Mapping[str, Any], answers: Sequence[Answer], folder: Path) -> Path:
     """Write `report.json`, the shown clips and `index.html` into `folder`; returns the page."""
-    (folder / "clips").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    rows = []
-    for index, answer in enumerate(answers[:SHOWN]):
-        name = f"clips/{index:03d}.webp"
-        write_video(folder / name, [answer.frames], answer.fps)
-        rows.append(_figure(name, answer))
-    page = folder / "index.html"
-    table = html.escape(json.dumps(dict(report), indent=2))
-    page.write_text(_PAGE.format(figures="\n".join(rows), numbers=table), encoding="utf-8")
-    return page
+    return write_page(report, answers, folder)
+
+
+def _by_objects(answers: Sequence[Answer]) -> dict[str, dict[str, dict[str, float]]]:
+    """Scores of the training distribution by how many objects a prompt states."""
+    groups: dict[int, list[Judged]] = {}
+    for answer in answers:
+        if answer.case.source == "train":
+            stated = answer.case.caption.facts
+            groups.setdefault(stated.count or len(stated.objects), []).append(_judge(answer))
+    return {str(number): _intervals(summarise(group).seen) for number, group in sorted(groups.items())}
 
 
 def _permanence(observations: Sequence[Observation], aspect: float) -> Interval:
     """Share of the clips in which no object appears, vanishes or changes its colour."""
     tracks = [[thing.track for thing in one.objects] for one in observations]
     return bootstrap_interval([[float(is_permanent(clip, aspect=aspect))] for clip in tracks])
-
-
-def _figure(name: str, answer: Answer) -> str:
-    missed = [axis for axis, values in answer.verdicts.items() if axis != "all" and not all(values)]
-    verdict = f"not seen: {', '.join(missed)}" if missed else "all seen"
-    return (
-        f'<figure><img src="{name}" alt=""><figcaption>{html.escape(answer.case.caption.text)}<br>'
-        f"<small>{answer.case.source}, seed {answer.seed}; {verdict}</small></figcaption></figure>"
-    )
 
 
 def _judge(answer: Answer) -> Judged:
@@ -132,22 +122,3 @@ def _intervals(by_axis: Mapping[Axis, Interval]) -> dict[str, dict[str, float]]:
 def _mean_of_axes(by_axis: Mapping[Axis, Interval]) -> float:
     """Mean of the axes, each counted alike; "all", which is made of the others, left out."""
     return fmean(interval.mean for axis, interval in by_axis.items() if axis != "all")
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Kinema: evaluation</title>
-<meta name="viewport" content="width=device-width">
-<style>
-body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff }}
-main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: 1rem }}
-figure {{ margin: 0 }}
-img {{ width: 100%; image-rendering: pixelated }} figcaption {{ font-size: 12px }}
-pre {{ background: #f4f4f4; padding: 1rem; overflow: auto }}
-@media (prefers-color-scheme: dark) {{ body {{ color: #ddd; background: #181818 }} pre {{ background: #222 }} }}
-</style></head><body><h1>Evaluation</h1>
-<p>Intervals are 95 %.</p>
-<main>
-{figures}
-</main>
-<h2>Numbers</h2><pre>{numbers}</pre></body></html>
-"""
