@@ -42,6 +42,7 @@ def _scores(report: Mapping[str, Any]) -> NumberTable:
         "decoded": parser["decoded_by_axis"],
         "shuffled": parser["shuffled_by_axis"],
     }
+    columns = {name: column for name, column in columns.items() if column}
     rows = ((axis, *(_percent(column.get(axis)) for column in columns.values())) for axis in parser["truth_by_axis"])
     return NumberTable(("stated and seen, %", *columns), tuple(rows))
 
