@@ -6,6 +6,7 @@ from typing import Any
 
 import openai
 import pytest
+import sqlalchemy as sa
 import standardwebhooks
 from tests.serve.doubles import Place
 from tests.serve.receiver import Receiver
@@ -16,8 +17,8 @@ from kinema.serve.outbox import RETRY_S, claim_due, settle
 from kinema.serve.outward import Outward
 from kinema.serve.sender import Sender
 from kinema.serve.settings import ServeSettings
-from kinema.serve.store import Store
-from kinema.serve.webhooks import Webhooks
+from kinema.serve.store import VERSION, Store
+from kinema.serve.webhooks import Webhooks, callbacks_id
 from kinema.spec import VideoSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -93,6 +94,63 @@ def test_what_was_sent_is_listed_and_can_be_sent_again(place: Place, there: Rece
     assert place.http.post(f"{path}/{delivery['id']}/redeliver").json()["status"] == "waiting"
     _until(lambda: len(there.requests) == 2)
     assert there.requests[0][1]["webhook-id"] == there.requests[1][1]["webhook-id"]
+
+
+def test_one_video_calls_back_and_its_owner_verifies_that(place: Place, there: Receiver) -> None:
+    hooks, videos = place.client.webhooks, place.client.videos
+    made = videos.create(prompt="x", extra_body={"callback_url": f"{there.url}/job/7"})
+    shown: Any = made.model_dump()
+    assert shown["callback_url"] == f"{there.url}/job/7"
+    secret = hooks.rotate_secret(shown["webhook_endpoint_id"], keep_old_secret_active_for_24_hours=True).signing_secret
+    videos.poll(made.id, poll_interval_ms=20)
+    other = videos.create_and_poll(prompt="x", poll_interval_ms=20)  # brings no address, so nobody hears of it
+    _until(lambda: there.requests)
+    path, headers, body = there.requests[0]
+    event: Any = hooks.unwrap(body, headers, secret=secret)
+    assert (path, event.type, event.data.id) == ("/job/7", "video.completed", made.id)
+    assert other.model_dump()["webhook_endpoint_id"] is None
+    deliveries = f"/v1/webhook_endpoints/{shown['webhook_endpoint_id']}/deliveries"
+    _until(lambda: [each["status"] for each in place.http.get(deliveries).json()["data"]] == ["delivered"])
+    told = place.http.get(deliveries).json()["data"][0]
+    assert told["url"] == f"{there.url}/job/7"
+    place.http.post(f"{deliveries}/{told['id']}/redeliver")
+    _until(lambda: len(there.requests) == 2)
+    assert there.requests[1][1]["webhook-id"] == headers["webhook-id"]
+
+
+def test_every_verb_takes_a_callback_and_none_is_passed_on(place: Place, there: Receiver) -> None:
+    called = {"callback_url": there.url}
+    first = place.client.videos.create_and_poll(prompt="x", poll_interval_ms=20)
+    for path, more in (
+        (f"/v1/videos/{first.id}/remix", {}),
+        ("/v1/videos/edits", {"video": first.id}),
+        ("/v1/videos/extensions", {"video": first.id, "seconds": 3}),
+    ):
+        shown = place.http.post(path, json={"prompt": "x", **more, **called}).json()
+        assert shown["callback_url"] == there.url, shown
+        place.client.videos.poll(shown["id"], poll_interval_ms=20)
+        again = place.http.post(f"/v1/videos/{shown['id']}/remix", json={"prompt": "y"}).json()
+        assert again["callback_url"] is None
+    _until(lambda: len(there.requests) == 3)
+    endpoints = place.http.get("/v1/webhook_endpoints").json()["data"]
+    assert [(each["name"], each["url"]) for each in endpoints] == [("callback_url", "")]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://10.0.0.1/x", "http://169.254.169.254/latest", "http://[::1]/", "ftp://a.example", "x", ""]
+)
+def test_a_callback_that_must_not_be_reached_makes_no_video(place: Place, url: str) -> None:
+    answer = place.http.post("/v1/videos", json={"prompt": "x", "callback_url": url})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "callback_url")
+    assert place.jobs.page() == ([], False)
+
+
+def test_the_endpoint_of_callbacks_has_no_address_to_change(place: Place, there: Receiver) -> None:
+    made = place.http.post("/v1/videos", json={"prompt": "x", "callback_url": there.url}).json()
+    path = f"/v1/webhook_endpoints/{made['webhook_endpoint_id']}"
+    refused = place.http.post(path, json={"url": there.url})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "url")
+    assert place.http.post(path, json={"event_types": ["video.failed"]}).json()["event_types"] == ["video.failed"]
 
 
 @pytest.mark.parametrize(
@@ -193,6 +251,36 @@ def test_gone_disables_the_endpoint_until_it_is_changed(desk: Desk, there: Recei
     desk.hooks.update(desk.endpoint.id, "me", name="back")
     desk.end_a_job()
     assert desk.send() == 1
+
+
+def test_callbacks_are_tried_again_and_end_alone(desk: Desk, there: Receiver) -> None:
+    desk.hooks.delete(desk.endpoint.id, "me")
+    for _ in range(2):
+        desk.hooks.open_callbacks("me")
+    desk.endpoint = desk.hooks.get(callbacks_id("me"), "me")
+    for path in ("first", "second"):
+        request = {"callback_url": f"{there.url}/{path}"}
+        job = desk.jobs.submit(NewJob(owner="me", spec=VideoSpec(prompt="x"), request=request))[0]
+        desk.jobs.cancel(job.id)
+    desk.end_a_job()
+    there.answers = [410, 500]
+    assert desk.send() == 2
+    assert sorted(each["status"] for each in desk.told) == ["failed", "waiting"]
+    assert not desk.hooks.get(desk.endpoint.id, "me").is_disabled
+    desk.now += 10
+    assert desk.send() == 1
+    assert [path for path, _, _ in there.requests][2:] == ["/second"]
+    assert desk.told[0]["status"] == "delivered"
+
+
+def test_an_older_store_learns_where_each_message_goes(desk: Desk) -> None:
+    desk.end_a_job()
+    with desk.store.write() as db:
+        db.execute(sa.DDL("ALTER TABLE webhook_deliveries DROP COLUMN url"))
+        db.execute(VERSION.update().values(version=6))
+    again = Store.open(desk.store.url)
+    assert claim_due(again, desk.now)[0].url == desk.endpoint.url
+    again.close()
 
 
 def test_a_message_whose_sender_died_is_sent_again(desk: Desk, there: Receiver) -> None:

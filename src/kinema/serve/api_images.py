@@ -88,7 +88,7 @@ def _submit_all(
         spec = dataclasses.replace(first.spec, seed=(first.spec.seed + i) % 2**31)
         new = dataclasses.replace(first, kind="image", spec=spec)
         try:
-            jobs.append(submit(api, caller, request, body, new, i))
+            jobs.append(submit(api, caller, request, body, new, part=i))
         except Exception:
             _cancel(api, jobs)
             raise

@@ -16,6 +16,7 @@ from kinema.serve.job import Job
 from kinema.serve.links import MAX_LINK_S
 from kinema.serve.schema import ChangeVideo, CreateVideo, EditVideo, ExtendVideo
 from kinema.serve.submission import submit
+from kinema.serve.webhooks import callbacks_id
 from kinema.spec import Storyboard
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
@@ -43,8 +44,9 @@ async def create_video(request: Request, api: ApiIs, caller: CallerIs) -> Respon
     body = await read_body(request, api.settings.max_upload_bytes)
 
     def order() -> Job:
-        new = api.desk.create(CreateVideo.model_validate(body), caller.owner, caller.sees)
-        return submit(api, caller, request, body, new)
+        asked = CreateVideo.model_validate(body)
+        new = api.desk.create(asked, caller.owner, caller.sees)
+        return submit(api, caller, request, body, new, callback_url=asked.callback_url)
 
     return await _answer(api, order)
 
@@ -55,8 +57,9 @@ async def edit_video(request: Request, api: ApiIs, caller: CallerIs) -> Response
     body = await read_body(request, api.settings.max_upload_bytes)
 
     def order() -> Job:
-        new = api.desk.edit(EditVideo.model_validate(body), caller.owner, caller.sees)
-        return submit(api, caller, request, body, new)
+        asked = EditVideo.model_validate(body)
+        new = api.desk.edit(asked, caller.owner, caller.sees)
+        return submit(api, caller, request, body, new, callback_url=asked.callback_url)
 
     return await _answer(api, order)
 
@@ -69,7 +72,7 @@ async def extend_video(request: Request, api: ApiIs, caller: CallerIs) -> Respon
     def order() -> Job:
         asked = ExtendVideo.model_validate(body)
         new = api.desk.extend(api.desk.source(asked.video, caller.sees), asked, caller.owner)
-        return submit(api, caller, request, body, new)
+        return submit(api, caller, request, body, new, callback_url=asked.callback_url)
 
     return await _answer(api, order)
 
@@ -141,9 +144,9 @@ async def remix_video(video_id: str, request: Request, api: ApiIs, caller: Calle
     body = await read_body(request, api.settings.max_upload_bytes)
 
     def order() -> Job:
-        source = api.jobs.get(video_id, caller.sees)
-        new = api.desk.remix(source, ChangeVideo.model_validate(body), caller.owner)
-        return submit(api, caller, request, {**body, "remix": video_id}, new)
+        asked = ChangeVideo.model_validate(body)
+        new = api.desk.remix(api.jobs.get(video_id, caller.sees), asked, caller.owner)
+        return submit(api, caller, request, {**body, "remix": video_id}, new, callback_url=asked.callback_url)
 
     return await _answer(api, order)
 
@@ -208,6 +211,7 @@ def show_video(api: Api, job: Job, position: int | None = None) -> dict[str, Any
     seconds = job.request.get("seconds")
     if seconds is None and spec.frames is not None and spec.fps is not None:
         seconds = f"{(spec.frames - 1) / spec.fps:g}"
+    callback_url = job.request.get("callback_url")
     frames = spec.frames
     if result is not None and spec.fps is not None:
         frames = round(result.seconds * spec.fps) + 1  # an edit's own frames are those of the part that was made
@@ -245,6 +249,8 @@ def show_video(api: Api, job: Job, position: int | None = None) -> dict[str, Any
         "inference_time_s": job.run_s,
         "peak_memory_mb": result.peak_memory_mb if result else None,
         "stage_durations": result.stage_s if result else None,
+        "callback_url": callback_url,
+        "webhook_endpoint_id": callbacks_id(job.owner) if callback_url else None,
     }
 
 

@@ -33,19 +33,20 @@ class Message:
 
 def announce(db: sa.Connection, job_id: str, kind: str, at: float) -> None:
     """Put a message for every endpoint that wants it into the outbox, in the transaction that makes it true."""
-    owner = sa.select(JOBS.c.owner).where(JOBS.c.id == job_id).scalar_subquery()
-    wanted = sa.select(WEBHOOKS.c.id, WEBHOOKS.c.event_types)
-    for row in db.execute(wanted.where(WEBHOOKS.c.owner == owner, WEBHOOKS.c.is_disabled.is_(False))):
-        if kind in json.loads(row.event_types):
-            add(db, row.id, kind, {"id": job_id}, at)
+    job = db.execute(sa.select(JOBS.c.owner, JOBS.c.request).where(JOBS.c.id == job_id)).one()
+    callback_url = json.loads(job.request).get("callback_url")
+    wanted = sa.select(WEBHOOKS.c.id, WEBHOOKS.c.event_types, WEBHOOKS.c.url)
+    for row in db.execute(wanted.where(WEBHOOKS.c.owner == job.owner, WEBHOOKS.c.is_disabled.is_(False))).all():
+        is_for_callbacks = not row.url
+        if kind in json.loads(row.event_types) and (callback_url or not is_for_callbacks):
+            _add(db, row.id, kind, {"id": job_id}, at, callback_url if is_for_callbacks else None)
 
 
-def add(db: sa.Connection, endpoint_id: str, kind: str, data: dict[str, str], at: float) -> None:
-    """Put one message into the outbox."""
+def _add(db: sa.Connection, endpoint_id: str, kind: str, data: dict[str, str], at: float, url: str | None) -> None:
     db.execute(
         DELIVERIES.insert().values(
             id=f"whd_{uuid.uuid4().hex}", endpoint_id=endpoint_id, type=kind, body=message_body(kind, data, at),
-            status="waiting", created_at=at, next_at=at,
+            status="waiting", created_at=at, next_at=at, url=url,
         )
     )  # fmt: skip
 
@@ -62,8 +63,9 @@ def claim_due(store: Store, now: float, limit: int = 16) -> list[Message]:
     with store.read() as db:  # nothing is written while there is nothing to do
         if db.execute(sa.select(DELIVERIES.c.seq).where(due).limit(1)).first() is None:
             return []
+    secret = (WEBHOOKS.c.secret, WEBHOOKS.c.old_secret, WEBHOOKS.c.old_until)
     query = (
-        sa.select(DELIVERIES, WEBHOOKS.c.url, WEBHOOKS.c.secret, WEBHOOKS.c.old_secret, WEBHOOKS.c.old_until)
+        sa.select(DELIVERIES, WEBHOOKS.c.url.label("place"), *secret)
         .join(WEBHOOKS, WEBHOOKS.c.id == DELIVERIES.c.endpoint_id)
         .where(due)
         .order_by(DELIVERIES.c.next_at)
@@ -77,8 +79,8 @@ def claim_due(store: Store, now: float, limit: int = 16) -> list[Message]:
             db.execute(taken.values(next_at=now + CLAIM_S, attempt=row.attempt + 1))
     return [
         Message(
-            id=row.id, body=row.body, url=row.url, secrets=secrets_of(row.secret, row.old_secret, row.old_until, now),
-            attempt=row.attempt + 1,
+            id=row.id, body=row.body, url=row.url or row.place, attempt=row.attempt + 1,
+            secrets=secrets_of(row.secret, row.old_secret, row.old_until, now),
         )
         for row in rows
     ]  # fmt: skip
@@ -102,7 +104,9 @@ def settle(store: Store, message: Message, http_status: int | None, error: str |
     with store.write() as db:
         db.execute(DELIVERIES.update().where(mine, DELIVERIES.c.status == "waiting").values(**values))
         if http_status == 410:
-            of = sa.select(DELIVERIES.c.endpoint_id).where(DELIVERIES.c.id == message.id).scalar_subquery()
+            # the address of one job that is gone says nothing about those of others
+            gone_with_it = sa.and_(DELIVERIES.c.id == message.id, DELIVERIES.c.url.is_(None))
+            of = sa.select(DELIVERIES.c.endpoint_id).where(gone_with_it).scalar_subquery()
             db.execute(WEBHOOKS.update().where(WEBHOOKS.c.id == of).values(is_disabled=True))
             waiting = sa.and_(DELIVERIES.c.endpoint_id == of, DELIVERIES.c.status == "waiting")
             gone = {"status": "failed", "ended_at": now, "error": "the endpoint is gone"}

@@ -136,7 +136,7 @@ class Desk:
         spec = VideoSpec(**{**_fields(source.spec), **open_length, "prompt": asked.prompt, "seed": seed})
         spec, seconds = self._checked(spec, model)
         request = {
-            **{name: value for name, value in source.request.items() if name != "traceparent"},
+            **{name: value for name, value in source.request.items() if name not in ("traceparent", "callback_url")},
             "seconds": _plain(total),
             "source": video_of(source),
         }

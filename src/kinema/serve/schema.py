@@ -12,6 +12,10 @@ SORA_SIZES = ("1280x720", "720x1280", "1024x1792", "1792x1024", "1920x1080", "10
 IMAGE_SIZES = ("1024x1024", "1536x1024", "1024x1536", "512x512", "256x256")
 
 
+CallbackUrl = Annotated[str | None, Field(min_length=1, max_length=2000)]
+"""Where to tell how this one video ended."""
+
+
 class Reference(BaseModel):
     """A picture or video that is here already, or stands in the request."""
 
@@ -91,6 +95,7 @@ class CreateVideo(BaseModel):
     session_id: Any = None
     metadata: Any = None
     characters: Any = None
+    callback_url: CallbackUrl = None
 
 
 class ChangeVideo(BaseModel):
@@ -103,6 +108,7 @@ class ChangeVideo(BaseModel):
     model: str | None = None
     seed: int | None = None
     moderation: Literal["auto", "low"] = "auto"
+    callback_url: CallbackUrl = None
 
 
 class ExtendVideo(ChangeVideo):

@@ -153,6 +153,7 @@ DELIVERIES = Table(
     Column("ended_at", Float),
     Column("http_status", Integer),
     Column("error", Text),
+    Column("url", Text),  # where it goes; None: where its endpoint is
     Index("webhook_deliveries_by_turn", "status", "next_at"),
     Index("webhook_deliveries_by_endpoint", "endpoint_id", "seq"),
     sqlite_autoincrement=True,
@@ -242,8 +243,13 @@ def note_inputs(db: sa.Connection, job_id: str, files: Iterable[str], at: float,
         db.execute(INPUTS.insert().values(name=name, job_id=job_id, at=at))
 
 
+def _add_delivery_url(db: sa.Connection) -> None:
+    if "url" not in {column["name"] for column in sa.inspect(db).get_columns(DELIVERIES.name)}:
+        db.execute(sa.DDL(f"ALTER TABLE {DELIVERIES.name} ADD COLUMN url TEXT"))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
-    _add_webhooks_and_files, _add_secrets, _add_index_by_end, _add_figures, _add_inputs,
+    _add_webhooks_and_files, _add_secrets, _add_index_by_end, _add_figures, _add_inputs, _add_delivery_url,
 )  # fmt: skip
 """Step i takes a store from version i + 1 to i + 2; a new store is made whole, at the newest version."""
 

@@ -5,19 +5,32 @@ from typing import Any
 
 from fastapi import Request
 
+from kinema.errors import SpecError
 from kinema.serve.api import Api, Caller
 from kinema.serve.faults import Fault
 from kinema.serve.forms import Upload
 from kinema.serve.job import Job, NewJob
 from kinema.serve.jobs import Repeat, body_hash
+from kinema.serve.outward import Outward, Unreachable
 from kinema.serve.throttle import RATE
 from kinema.serve.tracing import current_traceparent
+from kinema.serve.webhooks import Webhooks
 
 
-def submit(api: Api, caller: Caller, request: Request, body: dict[str, Any], new: NewJob, part: int = 0) -> Job:
+def submit(
+    api: Api,
+    caller: Caller,
+    request: Request,
+    body: dict[str, Any],
+    new: NewJob,
+    *,
+    part: int = 0,
+    callback_url: str | None = None,
+) -> Job:
     """Queue a job for a request, or find the one that the same request made before.
 
-    `part` tells the jobs of one request apart. Raises Fault, QueueFull and KeyReused.
+    `part` tells the jobs of one request apart; `callback_url` is told how this one ended. Raises Fault, QueueFull and
+    KeyReused.
     """
     retry = request.headers.get("x-stainless-retry-count", "0")
     key = request.headers.get("idempotency-key")
@@ -31,6 +44,8 @@ def submit(api: Api, caller: Caller, request: Request, body: dict[str, Any], new
     traceparent = current_traceparent()
     if traceparent:
         new = dataclasses.replace(new, request={**new.request, "traceparent": traceparent})
+    if callback_url is not None:
+        new = _calling_back(api, new, callback_url)
     limits = caller.key.limits if caller.key else api.settings.limits
     if caller.key:
         new = dataclasses.replace(new, priority=new.priority + caller.key.priority)
@@ -39,6 +54,16 @@ def submit(api: Api, caller: Caller, request: Request, body: dict[str, Any], new
     finally:
         if limits.requests_per_minute is not None:
             request.scope[RATE] = api.jobs.rate(new.owner, limits.requests_per_minute)
+
+
+def _calling_back(api: Api, new: NewJob, url: str) -> NewJob:
+    """The job with an address that hears of it, which must be one that webhooks may reach. Raises Fault."""
+    try:
+        Outward(allowed=api.settings.allowed_networks).resolve(url)
+    except (SpecError, Unreachable) as error:
+        raise Fault(400, f"callback_url: {error}", code="invalid_url", param="callback_url") from None
+    Webhooks(api.store, api.jobs.clock).open_callbacks(new.owner)
+    return dataclasses.replace(new, request={**new.request, "callback_url": url})
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Webhook endpoints: who wants to be told what, where, and how each telling went."""
 
 import base64
+import hashlib
 import json
 import secrets
 import uuid
@@ -9,9 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kinema.errors import JobNotFound
+from kinema.errors import JobNotFound, SpecError
 from kinema.serve.jobs import Clock
-from kinema.serve.outbox import secrets_of
+from kinema.serve.outbox import EVENT_TYPES, secrets_of
 from kinema.serve.store import DELIVERIES, WEBHOOKS, Store
 
 KEEP_OLD_S = 86400.0
@@ -24,6 +25,7 @@ class Endpoint:
     id: str
     name: str
     url: str
+    """Where it is; empty for the one through which jobs call back, each to an address of its own."""
     event_types: tuple[str, ...]
     secret: str
     secrets: tuple[str, ...]
@@ -48,6 +50,19 @@ class Webhooks:
             db.execute(WEBHOOKS.insert().values(id=endpoint_id, owner=owner, secret=_secret(), **values, **times))
         return self.get(endpoint_id, owner)
 
+    def open_callbacks(self, owner: str) -> None:
+        """Add the endpoint through which the jobs of an owner call back, unless it is there: it holds their secret."""
+        now = self._clock()
+        values = {"name": "callback_url", "url": "", "event_types": json.dumps(EVENT_TYPES), "secret": _secret()}
+        times = {"created_at": now, "updated_at": now}
+        with self._store.read() as db:
+            mine = sa.select(WEBHOOKS.c.seq).where(WEBHOOKS.c.id == callbacks_id(owner))
+            if db.execute(mine).first() is not None:
+                return
+        row = self._store.insert(WEBHOOKS).values(id=callbacks_id(owner), owner=owner, **values, **times)
+        with self._store.write() as db:
+            db.execute(row.on_conflict_do_nothing(index_elements=["id"]))
+
     def get(self, endpoint_id: str, owner: str | None) -> Endpoint:
         """Look at an endpoint. Raises JobNotFound."""
         with self._store.read() as db:
@@ -65,7 +80,12 @@ class Webhooks:
         return found[:limit], len(found) > limit
 
     def update(self, endpoint_id: str, owner: str | None, **changes: Any) -> Endpoint:
-        """Change name, url or event types; one that answered "gone" is told things again. Raises JobNotFound."""
+        """Change name, url or event types; one that answered "gone" is told things again.
+
+        Raises JobNotFound, and SpecError for the url of the endpoint that has none.
+        """
+        if "url" in changes and not self.get(endpoint_id, owner).url:
+            raise SpecError("url cannot be changed here: each video brings its own as callback_url")
         if "event_types" in changes:
             changes["event_types"] = json.dumps(sorted(set(changes["event_types"])))
         self._change(endpoint_id, owner, is_disabled=False, **changes)
@@ -138,6 +158,11 @@ class Webhooks:
         )  # fmt: skip
 
 
+def callbacks_id(owner: str) -> str:
+    """The endpoint through which the jobs of an owner call back."""
+    return f"we_{hashlib.sha256(f'callbacks of {owner}'.encode()).hexdigest()[:32]}"
+
+
 def _secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
@@ -147,6 +172,7 @@ def _shown(row: Any) -> dict[str, Any]:
         "id": row.id,
         "object": "webhook_endpoint.delivery",
         "webhook_endpoint_id": row.endpoint_id,
+        "url": row.url,
         "event": json.loads(row.body),
         "status": row.status,
         "attempts": row.attempt,
