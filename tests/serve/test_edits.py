@@ -254,7 +254,7 @@ def test_an_older_store_learns_which_pictures_its_jobs_need(store: Store) -> Non
     assert rows == {("inputs/a.png", ""), ("inputs/a.png", job.id)}
 
 
-def test_an_uploaded_video_is_refused(place: Place) -> None:
-    with pytest.raises(openai.BadRequestError) as refused:
+def test_a_picture_is_no_video_to_edit(place: Place) -> None:
+    with pytest.raises(openai.BadRequestError, match="send mp4 or webm") as refused:
         place.client.videos.edit(prompt="x", video=PNG)
-    assert refused.value.code == "unsupported"
+    assert refused.value.code == "invalid_value"

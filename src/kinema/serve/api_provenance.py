@@ -17,7 +17,6 @@ from kinema.serve.provenance_check import check_provenance
 
 router = APIRouter(prefix="/v1", tags=["provenance"])
 
-_WEBM = b"\x1aE\xdf\xa3"
 _STATES = {"found": "valid", "not found": "not_present", "broken": "invalid", "not checked": "not_present"}
 
 
@@ -28,12 +27,11 @@ async def create_check(request: Request, api: ApiIs, caller: CallerIs) -> dict[s
     file = fields.get("file")
     if not isinstance(file, Upload):
         raise Fault(400, "send the file to check as a form with the field file", code="missing_file", param="file")
-    ending = "webm" if file.content.startswith(_WEBM) else file.ending
-    if ending is None:
+    if file.ending is None:
         message = "the file is no picture or video that is read here; send png, jpg, webp, gif, mp4 or webm"
         raise Fault(400, message, code="unsupported_file", param="file")
     try:
-        found = await run_in_threadpool(check_provenance, file.content, ending, api.settings.max_pixels)
+        found = await run_in_threadpool(check_provenance, file.content, file.ending, api.settings.max_pixels)
     except MediaError as error:
         raise Fault(400, str(error), code="invalid_value", param="file") from error
     return show_check(found)

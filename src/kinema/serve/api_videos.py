@@ -71,7 +71,7 @@ async def extend_video(request: Request, api: ApiIs, caller: CallerIs) -> Respon
 
     def order() -> Job:
         asked = ExtendVideo.model_validate(body)
-        new = api.desk.extend(api.desk.source(asked.video, caller.sees), asked, caller.owner)
+        new = api.desk.extend(asked, caller.owner, caller.sees)
         return submit(api, caller, request, body, new, callback_url=asked.callback_url)
 
     return await _answer(api, order)

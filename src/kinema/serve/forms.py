@@ -14,12 +14,14 @@ _SIGNS = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpg"),
     (b"GIF8", "gif"),
+    (b"\x1aE\xdf\xa3", "webm"),
 )
 
 _HALVES = re.compile("[\\ud800-\\udfff]")
 
 MEDIA_TYPES = {
     "png": "image/png", "jpg": "image/jpeg", "gif": "image/gif", "webp": "image/webp", "mp4": "video/mp4",
+    "webm": "video/webm",
 }  # fmt: skip
 
 
@@ -33,7 +35,7 @@ class Upload:
 
     @property
     def ending(self) -> str | None:
-        """What the content is, by its first bytes, whatever its name says: png, jpg, webp, gif, mp4; None if none."""
+        """What the content is, by its first bytes, not its name: png, jpg, webp, gif, mp4, webm; None if none."""
         head = self.content[:16]
         for sign, ending in _SIGNS:
             if head.startswith(sign):

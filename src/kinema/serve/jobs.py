@@ -103,7 +103,8 @@ class Jobs:
                         "video_s": new.video_s,
                     },
                 ).one()  # fmt: skip
-                note_inputs(db, job_id, new.spec.files(), now)
+                source = new.request.get("source")  # what comes before, for models that go on from a last frame
+                note_inputs(db, job_id, [*new.spec.files(), *([source] if source else ())], now)
                 note(db, job_id, "video.queued", now, status="queued")
                 if repeat:
                     self._remember(db, new.owner, repeat, job_id, now)

@@ -162,12 +162,8 @@ class Tools:
         wait_s: WaitS = WAIT_S,
     ) -> Annotated[CallToolResult, ShownVideo]:
         """Make a new video that holds a finished one and goes on from its last frames, or leads to its first ones."""
-        asked = ExtendVideo(prompt=prompt, seconds=seconds, seed=seed, direction=direction)
-
-        def new(caller: Caller) -> NewJob:
-            return self.api.desk.extend(self.api.jobs.get(video_id, caller.sees), asked, caller.owner)
-
-        return await self._ask(ctx, new, wait_s)
+        asked = ExtendVideo(prompt=prompt, video=video_id, seconds=seconds, seed=seed, direction=direction)
+        return await self._ask(ctx, lambda caller: self.api.desk.extend(asked, caller.owner, caller.sees), wait_s)
 
     async def _edit(self, ctx: Context[Any, Any], asked: EditVideo, wait_s: float) -> CallToolResult:
         return await self._ask(ctx, lambda caller: self.api.desk.edit(asked, caller.owner, caller.sees), wait_s)

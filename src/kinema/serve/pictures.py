@@ -1,4 +1,4 @@
-"""Pictures that requests bring, name or point at, stored as clean ones."""
+"""Pictures that requests bring, name or point at, stored as clean ones; the videos of `clips` stand beside them."""
 
 import base64
 import binascii
@@ -45,7 +45,11 @@ class Pictures:
         if upload.ending not in ("png", "jpg", "webp"):
             raise Fault(400, f"{name} is no picture; send png, jpg or webp", code="invalid_value", param=name)
         clean = decode_picture(upload.content, name, MAX_PIXELS)
-        stored = f"{INPUTS_FOLDER}{hashlib.sha256(clean).hexdigest()}.png"
+        return self.keep(clean, "png")
+
+    def keep(self, clean: bytes, ending: str) -> str:
+        """Store what was decoded and is clean, until no job needs it; returns its artefact."""
+        stored = f"{INPUTS_FOLDER}{hashlib.sha256(clean).hexdigest()}.{ending}"
         with self.database.write() as db:  # before the file is there: whoever removes it looks here in turn
             self.database.insert_or_replace(db, INPUTS, {"name": stored, "job_id": "", "at": self.files.clock()})
         self.artefacts.write(stored, clean)

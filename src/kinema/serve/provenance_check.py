@@ -6,22 +6,18 @@ started in and prints what it found as JSON; with exit code 3 a line says why it
 
 import dataclasses
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
 from kinema.errors import KinemaError, MediaError
+from kinema.serve.child import REFUSED, restrict, run_child
 
 MAX_FRAMES = 3000
 MEMORY_BYTES = 4 * 2**30
 CPU_S = 60
 TIMEOUT_S = 120.0
-
-_TURNS = threading.BoundedSemaphore(2)  # so many at once, however many ask
 
 
 def check_provenance(content: bytes, ending: str, max_pixels: int) -> dict[str, Any]:
@@ -29,49 +25,29 @@ def check_provenance(content: bytes, ending: str, max_pixels: int) -> dict[str, 
 
     Raises MediaError for one that cannot be read, is too large, or takes too long.
     """
-    with tempfile.TemporaryDirectory(prefix="kinema-check-") as folder, _TURNS:
+    with tempfile.TemporaryDirectory(prefix="kinema-check-") as folder:
         name = f"file.{ending}"
         Path(folder, name).write_bytes(content)
-        command = [sys.executable, "-m", "kinema.serve.provenance_check", name, str(max_pixels)]
-        kept = {
-            key: value for key, value in os.environ.items() if key in ("HOME", "XDG_CONFIG_HOME", "KINEMA_PROVENANCE")
-        }
-        environment = {**kept, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))}
-        try:
-            done = subprocess.run(
-                command, cwd=folder, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise MediaError("the file takes too long to look through; send a shorter one") from None
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip() if done.returncode == 3 else "the file cannot be decoded"
-        raise MediaError(" ".join(said.split())[:300])
-    found: dict[str, Any] = json.loads(done.stdout)
+        arguments = (name, str(max_pixels))
+        told = run_child("kinema.serve.provenance_check", folder, *arguments, what="the file", timeout_s=TIMEOUT_S)
+    found: dict[str, Any] = json.loads(told)
     return found
 
 
 def main(name: str, max_pixels: int) -> int:
     """Look through a file of this folder with little memory, time and rights."""
-    import resource
-
-    for what, most in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_CPU, CPU_S),
-        (resource.RLIMIT_FSIZE, 0),  # it may write to the pipe only
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (most, most))
+    restrict(MEMORY_BYTES, CPU_S)
     from kinema.media import probe
     from kinema.provenance.verify import verify
 
     try:
         info = probe(name)
         if info.width * info.height > max_pixels:
-            raise MediaError(f"the file has {info.width}x{info.height} pixels, more than {max_pixels}")
+            raise MediaError(f"has {info.width}x{info.height} pixels, more than {max_pixels}")
         found = verify(name, max_frames=MAX_FRAMES)
     except (KinemaError, MemoryError, OSError) as error:
-        sys.stderr.write(str(error) or "the file needs too much memory")
-        return 3
+        sys.stderr.write(str(error) or "needs too much memory")
+        return REFUSED
     marks = [dataclasses.asdict(mark) for mark in found.marks]
     answer = {"marks": marks, "contradictions": found.contradictions, "is_broken": found.is_broken}
     sys.stdout.write(json.dumps(answer, default=str))

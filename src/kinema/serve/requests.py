@@ -10,7 +10,8 @@ from typing import Any, Literal
 from kinema.config import unknown
 from kinema.generate.times import card_frames
 from kinema.serve.capabilities import Capabilities, known_models
-from kinema.serve.edits import Planned, plan_edit, plan_extension, plan_join, result_of, video_of
+from kinema.serve.clips import store_clip
+from kinema.serve.edits import Planned, Source, plan_edit, plan_extension, plan_join, source_of
 from kinema.serve.faults import Fault
 from kinema.serve.forms import Upload
 from kinema.serve.job import Job, Kind, NewJob
@@ -83,7 +84,7 @@ class Desk:
     def remix(self, source: Job, asked: ChangeVideo, owner: str) -> NewJob:
         """The same video with other words: same noise, size and length, unless another seed is asked for."""
         self._moderate(asked.moderation, asked.prompt)
-        seconds = result_of(source).seconds
+        seconds = source_of(source).seconds
         seed = source.spec.seed if asked.seed is None else _seed(asked.seed)
         spec = VideoSpec(**{**_fields(source.spec), "prompt": asked.prompt, "seed": seed})
         kept = ("model", "size", "source")
@@ -92,31 +93,35 @@ class Desk:
         return NewJob(owner=owner, kind="remix", spec=spec, request=request, parent=source.id, video_s=source.video_s)
 
     def edit(self, asked: EditVideo, owner: str, sees: str | None) -> NewJob:
-        """Something done to a finished video, or to several. Raises Fault, SpecError, MediaError and JobNotFound."""
+        """Something done to a finished video, or to several; uploaded ones too.
+
+        Raises Fault, SpecError, MediaError and JobNotFound.
+        """
         self._moderate(asked.moderation, asked.prompt)
         wish = asked.edit
+        find = functools.partial(self._source, sees=sees, model=asked.model)
         if isinstance(wish, WishJoin):
-            jobs = [self.source(asked.video if cut.video is None else cut.video, sees) for cut in wish.cuts]
-            source, planned = jobs[0], plan_join(wish.cuts, jobs)
-            name, model = source.spec.model, None
+            sources = [find(asked.video if cut.video is None else cut.video) for cut in wish.cuts]
+            source, planned = sources[0], plan_join(wish.cuts, sources)
+            name, model = self._model(asked.model)[0] if source.job is None else source.job.spec.model, None
         else:
-            source = self.source(asked.video, sees)
-            name, model = self._model(asked.model or source.request.get("model", source.model))
+            source = find(asked.video)
+            name, model = self._model(asked.model or source.model)
             self._require_able(wish.kind, name, model)
-            keep = functools.partial(self._keep, sees)
-            planned = plan_edit(wish, source, model, lambda video: self.source(video, sees), keep)
+            planned = plan_edit(wish, source, model, find, functools.partial(self._keep, sees))
         is_like_source = wish.kind in ("remix", "replace", "join")
-        seed = source.spec.seed if asked.seed is None and is_like_source else _seed(asked.seed)
+        seed = source.seed if asked.seed is None and is_like_source else None
         return self._change(source, planned, asked, (name, model), seed, owner, "edit")
 
-    def extend(self, source: Job, asked: ExtendVideo, owner: str) -> NewJob:
+    def extend(self, asked: ExtendVideo, owner: str, sees: str | None) -> NewJob:
         """The video with more at its end or before its beginning; `seconds` is its new length.
 
         It goes on from the last frames, or, with a model that knows no frames but a first one, from the last one.
-        Raises Fault and SpecError.
+        Raises Fault, SpecError, MediaError and JobNotFound.
         """
         self._moderate(asked.moderation, asked.prompt)
-        total, before = asked.seconds, result_of(source).seconds
+        source = self._source(asked.video, sees, asked.model)
+        total, before = asked.seconds, source.seconds
         if not before < total <= self.settings.max_extended_s:
             raise Fault(
                 400,
@@ -125,30 +130,33 @@ class Desk:
                 code="invalid_value",
                 param="seconds",
             )
-        name, model = self._model(asked.model or source.request.get("model", source.model))
+        name, model = self._model(asked.model or source.model)
         if model is not None and "extend" in model.edits:
             planned = plan_extension(source, total, asked.direction, model)
-            return self._change(source, planned, asked, (name, model), _seed(asked.seed), owner, "extend")
+            return self._change(source, planned, asked, (name, model), None, owner, "extend")
         if asked.direction == "backward" or (model is not None and model.pictures != ("first",)):
             self._require_able("extend", name, model)
+        kept = {"width": source.width, "height": source.height} if source.job is None else _fields(source.job.spec)
         open_length = {"frames": None, "seconds": round(total - before, 3), "image": None, "edit": None}
         seed = _seed(asked.seed)
-        spec = VideoSpec(**{**_fields(source.spec), **open_length, "prompt": asked.prompt, "seed": seed})
+        spec = VideoSpec(**{**kept, **open_length, "prompt": asked.prompt, "model": name, "seed": seed})
         spec, seconds = self._checked(spec, model)
         request = {
-            **{name: value for name, value in source.request.items() if name not in ("traceparent", "callback_url")},
+            "model": asked.model or source.model or name,
             "seconds": _plain(total),
-            "source": video_of(source),
+            "size": _size_of(spec),
+            "source": source.video,
         }
-        return NewJob(owner=owner, kind="extend", spec=spec, request=request, parent=source.id, video_s=seconds or 0.0)
+        parent = None if source.job is None else source.job.id
+        return NewJob(owner=owner, kind="extend", spec=spec, request=request, parent=parent, video_s=seconds or 0.0)
 
     def _change(
         self,
-        source: Job,
+        source: Source,
         planned: Planned,
         asked: ChangeVideo,
         by: tuple[str, Capabilities | None],
-        seed: int,
+        seed: int | None,
         owner: str,
         kind: Kind,
     ) -> NewJob:
@@ -160,20 +168,22 @@ class Desk:
         ):
             if length > most:
                 raise Fault(400, f"{what} {length:g} s, longer than {most:g}", code="too_long", param="seconds")
-        before = result_of(source).spec
-        spec = VideoSpec(prompt=asked.prompt, width=before.width, height=before.height, model=name, seed=seed)
-        if name == before.model:
+        seed = _seed(asked.seed) if seed is None else seed
+        spec = VideoSpec(prompt=asked.prompt, width=source.width, height=source.height, model=name, seed=seed)
+        before = source.spec
+        if before is not None and name == before.model:
             kept = ("negative", "steps", "guidance", "guidance_low", "solver", "shift", "step_cache")
             spec = dataclasses.replace(spec, **{field: getattr(before, field) for field in kept})
         spec = dataclasses.replace(spec, edit=planned.edit)
         if planned.edit.kind != "join":
             spec, _ = self._checked(spec, model)
         request = {
-            "model": asked.model or source.request.get("model", name),
+            "model": asked.model or source.model or name,
             "seconds": _plain(planned.total_s),
             "size": _size_of(spec),
         }
-        return NewJob(owner=owner, kind=kind, spec=spec, request=request, parent=source.id, video_s=planned.new_s)
+        parent = None if source.job is None else source.job.id
+        return NewJob(owner=owner, kind=kind, spec=spec, request=request, parent=parent, video_s=planned.new_s)
 
     def _story(self, asked: CreateVideo, sees: str | None) -> Storyboard | KeyFrames | None:
         if asked.storyboard and asked.key_frames:
@@ -243,19 +253,29 @@ class Desk:
         names = [name for name in self.settings.models if name in known and is_able(known[name])]
         return f"use {' or '.join(names)}" if names else "no model here can"
 
-    def source(self, video: Any, owner: str | None) -> Job:
-        """The video that an edit or an extension starts from. Raises Fault and JobNotFound."""
+    def _source(self, video: Any, sees: str | None, model: str | None) -> Source:
+        """The video that an edit or an extension starts from: one made here, or one that is sent or was uploaded.
+
+        Raises Fault, MediaError and JobNotFound.
+        """
         if isinstance(video, Upload):
-            raise Fault(
-                400,
-                'only videos made here can be changed: send {"video": {"id": "video_..."}}',
-                code="unsupported",
-                param="video",
+            return self._clip(video, model)
+        asked = Reference.model_validate(video) if isinstance(video, dict) else Reference(id=video or None)
+        if asked.file_id is not None:
+            return self._clip(Upload(content=self.pictures.files.read(asked.file_id, sees)), model)
+        if not asked.id:
+            message = (
+                'video is missing; send {"video": {"id": "video_..."}}, {"video": {"file_id": "file-..."}} or a file'
             )
-        video_id = Reference.model_validate(video).id if isinstance(video, dict) else video
-        if not isinstance(video_id, str) or not video_id:
-            raise Fault(400, 'video is missing; send {"video": {"id": "video_..."}}', code="missing", param="video")
-        return self.jobs.get(video_id, owner)
+            raise Fault(400, message, code="missing", param="video")
+        return source_of(self.jobs.get(asked.id, sees))
+
+    def _clip(self, upload: Upload, asked_model: str | None) -> Source:
+        name, model = self._model(asked_model)
+        if model is None:
+            message = f"no worker has said yet what {name} can make; start one, or try again soon"
+            raise Fault(503, message, code="model_not_ready", param="model", headers={"retry-after": "5"})
+        return store_clip(upload, self.pictures, model, self.settings.max_extended_s)
 
     def _moderate(self, level: Literal["auto", "low"], *prompts: str) -> None:
         """Refuse what the policy does, before anything else is done."""

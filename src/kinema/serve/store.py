@@ -23,7 +23,7 @@ DATABASE_NAME = "jobs.sqlite3"
 """The database of a store that is a folder; artefacts stand beside it."""
 
 INPUTS_FOLDER = "inputs/"
-"""Pictures that came with requests stand there among the artefacts."""
+"""Pictures and videos that came with requests stand there among the artefacts."""
 
 METADATA = MetaData()
 
@@ -180,12 +180,12 @@ FILES = Table(
 INPUTS = Table(
     "inputs",
     METADATA,
-    Column("name", String(255), primary_key=True),  # of the picture among the artefacts
+    Column("name", String(255), primary_key=True),  # among the artefacts
     Column("job_id", String(64), primary_key=True),  # who needs it; empty: it was stored, at `at`
     Column("at", Float, nullable=False),
     Index("inputs_by_job", "job_id"),
 )
-"""Which jobs need which pictures that came with requests, so that each goes with the last of them."""
+"""Which jobs need which pictures and videos that came with requests, so that each goes with the last of them."""
 
 SECRETS = Table(
     "secrets", METADATA, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
@@ -230,7 +230,7 @@ def _add_inputs(db: sa.Connection) -> None:
 
 
 def note_inputs(db: sa.Connection, job_id: str, files: Iterable[str], at: float, *, are_new: bool = False) -> None:
-    """Write down which pictures of requests a job needs; with `are_new` also that they were stored at all.
+    """Write down which pictures and videos of requests a job needs; with `are_new` also that they were stored at all.
 
     Raises JobError for one that has been removed meanwhile.
     """
@@ -238,7 +238,7 @@ def note_inputs(db: sa.Connection, job_id: str, files: Iterable[str], at: float,
         stored = sa.select(INPUTS.c.at).where(INPUTS.c.name == name, INPUTS.c.job_id == "")
         if db.execute(stored.with_for_update()).first() is None:
             if not are_new:
-                raise JobError(f"the picture {name} has been removed; send it again")
+                raise JobError(f"the file {name} has been removed; send it again")
             db.execute(INPUTS.insert().values(name=name, job_id="", at=at))
         db.execute(INPUTS.insert().values(name=name, job_id=job_id, at=at))
 
