@@ -40,7 +40,7 @@ _WORDS = {
     422: "The idempotency key was used for another request.",
     429: "Too many requests, or the queue or the owner's share is full; the headers say when to ask again.",
     500: "The server has a bug, or the work failed.",
-    503: "The store is away.",
+    503: "The store is away, or no worker has said yet what the model can make.",
 }
 _ERROR: dict[str, Any] = {
     "type": "object",
