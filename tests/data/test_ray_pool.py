@@ -5,14 +5,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 
-from kinema.data import DataRecipe, Store, run_recipe
+from kinema.data import DataRecipe, Store, ray_pool, run_recipe
 from kinema.data.ingest import Source
-from kinema.data.pool import Limits
+from kinema.data.pool import Limits, Outcome
 from kinema.data.split import SplitConfig
 from kinema.errors import DataError
 
@@ -74,6 +76,67 @@ def test_a_cluster_of_two_nodes_makes_the_data_set_that_this_machine_makes(foota
     run_recipe(recipe(footage, here, "local"), STAGES)
     for table in ("files", "clips", "videos"):
         assert Store(there).read(table) == Store(here).read(table)  # type: ignore[arg-type]
+
+
+class LostError(Exception):
+    """Stands for what Ray raises when an actor is gone or out of sight."""
+
+
+class FakeCluster:
+    """Ray's face over slots of this process; an item loses as many of them as `losses` says."""
+
+    exceptions = SimpleNamespace(RayError=LostError)
+
+    def __init__(self, losses: dict[str, int]) -> None:
+        self.losses = dict(losses)
+        self.started: list[object] = []
+        self.killed: list[object] = []
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 2.0}
+
+    def remote(self, **options: object) -> Callable[[type], SimpleNamespace]:
+        return lambda kind: SimpleNamespace(remote=self._start)
+
+    def _start(self, limits: Limits) -> SimpleNamespace:
+        slot = SimpleNamespace(run=SimpleNamespace(remote=self._run))
+        self.started.append(slot)
+        return slot
+
+    def _run(self, work: Callable[[str], object], item: str, attempt: int, seconds: float) -> tuple[str, Outcome]:
+        return item, Outcome("done", work(item), None, attempt)
+
+    def wait(self, references: list[Any], **options: object) -> tuple[list[Any], list[Any]]:
+        return references[:1], references[1:]
+
+    def get(self, reference: tuple[str, Outcome]) -> Outcome:
+        item, outcome = reference
+        if self.losses.get(item):
+            self.losses[item] -= 1
+            raise LostError("the actor is unavailable")
+        return outcome
+
+    def kill(self, slot: object) -> None:
+        self.killed.append(slot)
+
+
+@pytest.mark.parametrize(
+    ("losses", "ends"),
+    [
+        ({"1": 1, "2": 1}, [("done", 1), ("done", 1), ("done", 1)]),
+        ({"1": 3}, [("set apart", 3), ("done", 1), ("done", 1)]),
+    ],
+    ids=["both slots lost at once", "one item loses three"],
+)
+def test_a_slot_that_is_lost_is_no_attempt_at_its_item_and_ends(
+    losses: dict[str, int], ends: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = FakeCluster(losses)
+    monkeypatch.setattr(ray_pool, "connect", lambda: cluster)
+    found = dict(ray_pool.run_ray(eval, ["1", "2", "3"], Limits()))
+    assert [(found[item].status, found[item].attempts) for item in ("1", "2", "3")] == ends
+    assert len(cluster.started) == 2 + sum(losses.values())
+    assert all(slot in cluster.killed for slot in cluster.started)
 
 
 def test_without_ray_the_message_says_what_to_install(

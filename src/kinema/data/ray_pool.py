@@ -1,7 +1,9 @@
 """The same work on a Ray cluster: each slot of a node holds one child process, with the limits that it has here.
 
 Ray carries items and results; a slot runs its items as the pool of this machine does, so that an item ends the same
-way on both. When a node or a slot dies, its items are given to others, and count as tried.
+way on both. When a node or a slot dies, its item is given to another. That is no attempt at the item, since its own
+process is a child of the slot: the cluster failed, or Ray lost sight of the slot for a while. So rows do not tell
+whether it happened. An item that loses `TRIES` slots is set apart all the same: it may be what kills them.
 """
 
 import importlib.util
@@ -14,8 +16,8 @@ from typing import Any
 from kinema.data.pool import TRIES, Child, Item, Limits, Outcome
 from kinema.errors import DataError
 
-_LONGER_S = 30.0
-"""What a slot may take beyond the limit of its item: to start its child, and to send the result."""
+_LOOK_S = 30.0
+"""Longest wait for one answer."""
 
 
 def run_ray(
@@ -27,40 +29,45 @@ def run_ray(
     not installed, or when no slot can be kept alive.
     """
     ray = connect()
-    waiting: deque[tuple[Item, int]] = deque((item, 1) for item in items)
+    waiting: deque[tuple[Item, int, int]] = deque((item, 1, 0) for item in items)
     if not waiting:
         return
     slots = limits.workers if limits.workers > 1 else int(ray.cluster_resources().get("CPU", 1))
     remote = ray.remote(num_cpus=1, max_restarts=0)(Slot)
     idle = [remote.remote(limits) for _ in range(min(slots, len(waiting)))]
-    busy: dict[Any, tuple[Any, Item, int]] = {}
+    busy: dict[Any, tuple[Any, Item, int, int]] = {}
     deaths = 0
     try:
         while waiting or busy:
             while waiting and idle:
                 slot = idle.pop()
-                item, attempt = waiting.popleft()
+                item, attempt, lost = waiting.popleft()
                 seconds = limits.seconds + (limits.per_second * length_s(item) if length_s else 0.0)
-                busy[slot.run.remote(work, item, attempt, seconds)] = (slot, item, attempt)
-            ready, _ = ray.wait(list(busy), num_returns=1, timeout=_LONGER_S)
+                busy[slot.run.remote(work, item, attempt, seconds)] = (slot, item, attempt, lost)
+            ready, _ = ray.wait(list(busy), num_returns=1, timeout=_LOOK_S)
             for reference in ready:
-                slot, item, attempt = busy.pop(reference)
+                slot, item, attempt, lost = busy.pop(reference)
                 try:
                     outcome: Outcome = ray.get(reference)
-                    deaths = 0
                 except ray.exceptions.RayError as error:
+                    ray.kill(slot)  # one that Ray cannot reach may live, and hold its processor
                     deaths += 1
                     if deaths > TRIES * slots:
                         raise DataError(f"the cluster loses every worker it is given: {_short(error)}") from error
-                    outcome = Outcome("set apart", None, f"its worker died: {_short(error)}", attempt)
-                    slot = remote.remote(limits)
+                    idle.append(remote.remote(limits))
+                    if lost + 1 < TRIES:
+                        waiting.append((item, attempt, lost + 1))
+                    else:
+                        yield item, Outcome("set apart", None, f"its worker died: {_short(error)}", attempt + lost)
+                    continue
+                deaths = 0
                 idle.append(slot)
                 if outcome.status in ("set apart", "failed") and outcome.attempts < TRIES:
-                    waiting.append((item, outcome.attempts + 1))
+                    waiting.append((item, outcome.attempts + 1, lost))
                 else:
                     yield item, outcome
     finally:
-        for slot in [*idle, *(each for each, _, _ in busy.values())]:
+        for slot in [*idle, *(each for each, *_ in busy.values())]:
             ray.kill(slot)
 
 
