@@ -1,4 +1,4 @@
-"""Stage 5: what each clip shows, in words: from sidecar files, else from a model behind an OpenAI-style API."""
+"""Stage 5: what each clip shows, in words: from sidecar files, an OpenAI-style API, or a model of transformers."""
 
 import base64
 import io
@@ -7,16 +7,17 @@ import os
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from PIL import Image
 
 from kinema.data.frames import iter_pictures
 from kinema.errors import DataError, SpecError
+from kinema.media import Frame
 
 VERSION = 1
 """Raised when the same request would be asked differently."""
@@ -42,9 +43,10 @@ class CaptionConfig:
     """Who writes the captions."""
 
     endpoint: str | None = None
-    """Address of an OpenAI-compatible API, such as http://localhost:8000/v1; none takes sidecar captions only."""
+    """Address of an OpenAI-compatible API, such as http://localhost:8000/v1."""
     model: str = ""
-    """Name of the vision model there."""
+    """Name of the vision model there; without an endpoint, folder or hub id of one that transformers runs here.
+    Without either, captions come from sidecar files only."""
     prompts: tuple[str, ...] = ("detailed", "short")
     """Prompts to ask with, one caption each, the first being the main one: names, or paths of .md files."""
     pictures: int = 4
@@ -53,6 +55,12 @@ class CaptionConfig:
     """Environment variable that holds the key, if the endpoint wants one."""
     parallel: int = 4
     """Requests at a time."""
+    batch: int = 4
+    """Clips at a time that a model on this machine looks at."""
+    max_tokens: int = 256
+    """Longest caption of a model on this machine."""
+    device: str = "cpu"
+    """Where it runs."""
     tries: int = 4
     """Attempts for a request that the endpoint is too busy for."""
     timeout_s: float = 120.0
@@ -67,8 +75,14 @@ class CaptionConfig:
     def __post_init__(self) -> None:
         if self.endpoint is not None and not self.model:
             raise SpecError("caption.endpoint needs caption.model, the name of the model there")
-        if not self.prompts or self.pictures < 1 or self.parallel < 1 or self.tries < 1:
-            raise SpecError("caption takes one prompt, picture, parallel request and try, or more of each")
+        counts = (len(self.prompts), self.pictures, self.parallel, self.tries, self.batch, self.max_tokens)
+        if min(counts) < 1:
+            raise SpecError("caption takes one prompt, picture, parallel request, try, clip and token, or more of each")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a model on this machine is asked."""
+        return self.endpoint is None and bool(self.model)
 
 
 def prompt_text(name: str) -> str:
@@ -81,29 +95,42 @@ def prompt_text(name: str) -> str:
         raise SpecError(f"there is no prompt {name!r}; known: {known}, or the path of a .md file") from error
 
 
+def filled_prompts(facts: dict[str, Any], config: CaptionConfig) -> list[str]:
+    """The prompts of a clip: each `{fact}` in them is replaced by its value."""
+    texts = []
+    for text in map(prompt_text, config.prompts):
+        for key, value in facts.items():
+            text = text.replace("{" + key + "}", str(value))
+        texts.append(text)
+    return texts
+
+
 def caption_clip(video: bytes, facts: dict[str, Any], config: CaptionConfig) -> dict[str, Any]:
-    """Ask for every caption of a clip and give the values of `COLUMNS`; `facts` fill the places in the prompts.
+    """Ask the endpoint for every caption of a clip and give the values of `COLUMNS`; `facts` fill the prompts.
 
     Raises ConnectionError when the endpoint is down or stays too busy, and DataError when it refuses the clip.
     """
-    images = [{"type": "image_url", "image_url": {"url": url}} for url in _picture_urls(video, config.pictures)]
+    pictures = [_jpeg(picture) for picture in clip_pictures(video, config.pictures)]
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in pictures]
     captions, tokens_in, tokens_out = [], 0, 0
-    for name in config.prompts:
-        text = prompt_text(name)
-        for key, value in facts.items():
-            text = text.replace("{" + key + "}", str(value))
+    for text in filled_prompts(facts, config):
         content = [{"type": "text", "text": text}, *images]
         answer = _ask({"model": config.model, "messages": [{"role": "user", "content": content}]}, config)
         try:
-            written = str(answer["choices"][0]["message"]["content"]).strip()
+            captions.append(str(answer["choices"][0]["message"]["content"]))
             usage = answer.get("usage") or {}
         except (KeyError, IndexError, TypeError):
             raise DataError(f"the endpoint's answer holds no caption: {str(answer)[:200]}") from None
-        if not written:
-            raise DataError("the model gave an empty caption")
-        captions.append(written)
         tokens_in += int(usage.get("prompt_tokens") or 0)
         tokens_out += int(usage.get("completion_tokens") or 0)
+    return caption_row(captions, tokens_in, tokens_out, config)
+
+
+def caption_row(captions: Sequence[str], tokens_in: int, tokens_out: int, config: CaptionConfig) -> dict[str, Any]:
+    """The values of `COLUMNS` for captions that a model wrote; raises DataError for an empty one."""
+    captions = [caption.strip() for caption in captions]
+    if not all(captions):
+        raise DataError("the model gave an empty caption")
     return {
         "caption": captions[0],
         "captions": captions,
@@ -112,6 +139,13 @@ def caption_clip(video: bytes, facts: dict[str, Any], config: CaptionConfig) -> 
         "caption_tokens_out": tokens_out,
         "caption_cost": (tokens_in * config.price_in + tokens_out * config.price_out) / 1e6,
     }
+
+
+def clip_pictures(video: bytes, count: int) -> list[Frame]:
+    """Pictures "h w 3" from the middles of equal parts of a clip, of at most 512 pixels a side."""
+    total = sum(1 for _ in iter_pictures(video))
+    wanted = {int((k + 0.5) * total / count) for k in range(count)}
+    return [picture.rgb(_PICTURE_PX) for picture in iter_pictures(video) if picture.index in wanted]
 
 
 def sidecar_row(captions: list[str]) -> dict[str, Any]:
@@ -126,14 +160,8 @@ def sidecar_row(captions: list[str]) -> dict[str, Any]:
     }
 
 
-def _picture_urls(video: bytes, count: int) -> list[str]:
-    """Pictures from the middles of equal parts of the clip, as JPEG data."""
-    total = sum(1 for _ in iter_pictures(video))
-    wanted = {int((k + 0.5) * total / count) for k in range(count)}
-    return [_jpeg(picture.rgb(_PICTURE_PX)) for picture in iter_pictures(video) if picture.index in wanted]
-
-
-def _jpeg(picture: np.ndarray) -> str:
+def _jpeg(picture: Frame) -> str:
+    """A picture as the address of its own JPEG data."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

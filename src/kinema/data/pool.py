@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -102,6 +102,20 @@ def run_threads(work: Callable[[Item], Any], items: Iterable[Item], parallel: in
                 yield futures[future], future.result()
         finally:
             threads.shutdown(cancel_futures=True)
+
+
+def run_batches(
+    work: Callable[[Item], Any], items: Sequence[Item], many: Callable[[Sequence[Item]], Sequence[Any]], size: int
+) -> Iterator[tuple[Item, Outcome]]:
+    """The same in this process, `size` items at a time through `many`; a batch that fails goes through `work`."""
+    for start in range(0, len(items), size):
+        batch = items[start : start + size]
+        try:
+            outcomes = [Outcome("done", value) for value in many(batch)]
+        except Exception as error:
+            logger.debug("a batch failed", exc_info=error)
+            outcomes = [_attempt(work, item) for item in batch]
+        yield from zip(batch, outcomes, strict=True)
 
 
 class Child:

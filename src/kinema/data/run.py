@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +16,11 @@ from kinema.data import caption as captioning
 from kinema.data import dedup, ingest, publish, split
 from kinema.data import filter as scoring
 from kinema.data.buckets import Bucket
+from kinema.data.captioner import EndpointCaptioner, LocalCaptioner
 from kinema.data.engine import BATCH, Job, StageResult, outcome_row, pending, work_through
 from kinema.data.ingest import Found
 from kinema.data.lineage import fingerprint
-from kinema.data.pool import Outcome, check_failures, check_space, run_all, run_threads
+from kinema.data.pool import Outcome, check_failures, check_space, run_all, run_batches, run_threads
 from kinema.data.probe import COLUMNS as PROBED
 from kinema.data.recipe import STAGES, DataRecipe, check_stages
 from kinema.data.scratch import scratch_folder
@@ -255,40 +255,24 @@ def decide(store: Store, recipe: DataRecipe) -> None:
 def _caption(store: Store, recipe: DataRecipe) -> StageResult:
     config = recipe.caption
     store.ensure("clips", pa.schema([*captioning.COLUMNS, *outcome_columns("caption")]))
-    asked = [config.model, [captioning.prompt_text(name) for name in config.prompts], config.pictures]
+    asked: list[object] = [config.model, [captioning.prompt_text(name) for name in config.prompts], config.pictures]
+    if config.is_local:
+        from kinema.data.caption_model import model_stamp
+
+        asked += [config.max_tokens, model_stamp(config.model)]
     jobs = []
     for clip in store.read("clips", ["uri", "start_s", "end_s", "camera", "motion"], publish.KEPT):
         written = read_sidecars(Path(clip["uri"]), (clip["start_s"], clip["end_s"])) if "://" not in clip["uri"] else []
-        if written or config.endpoint:
+        if written or config.model:
             lineage = fingerprint("caption", captioning.VERSION, clip["clip_id"], written or asked)
             jobs.append(Job(clip["clip_id"], lineage, (clip, written)))
-    work = Captioner(store, config)
-    return work_through(
-        store, "clips", "caption", jobs, work, captioning.COLUMNS, partial(run_threads, parallel=config.parallel)
-    )
-
-
-class Captioner:
-    """Captions clips of a data set, from several threads at once, until they have cost what they may."""
-
-    def __init__(self, store: Store, config: captioning.CaptionConfig) -> None:
-        self._store, self._config = store, config
-        self._lock = threading.Lock()
-        self._spent = 0.0
-
-    def __call__(self, item: tuple[Row, list[str]]) -> Row:
-        """Give the captions of one clip: those that people wrote, else those of the endpoint."""
-        clip, written = item
-        if written:
-            return captioning.sidecar_row(written)
-        if self._config.max_cost is not None and self._spent >= self._config.max_cost:
-            raise ConnectionError(f"not asked: the captions of this run have cost {self._spent:.2f}")
-        seconds = clip["end_s"] - clip["start_s"]
-        facts = {"seconds": f"{seconds:.1f}", "camera": clip["camera"], "motion": f"{clip['motion']:.2f}"}
-        row = captioning.caption_clip(self._store.bytes_of(clip["clip_id"]), facts, self._config)
-        with self._lock:
-            self._spent += row["caption_cost"]
-        return row
+    work: EndpointCaptioner | LocalCaptioner = EndpointCaptioner(store, config)
+    run = partial(run_threads, parallel=config.parallel)
+    todo = pending(store, "clips", "caption", jobs)
+    if config.is_local and not all(job.item[1] for job in todo):
+        work = LocalCaptioner(store, config)
+        run = partial(run_batches, many=work.caption_jobs, size=config.batch)
+    return work_through(store, "clips", "caption", jobs, work, captioning.COLUMNS, run)
 
 
 def _encode(store: Store, recipe: DataRecipe) -> StageResult:
