@@ -71,7 +71,7 @@ def dissolve(film: Frame, part: Frame, length: int, truth: list[Transition]) -> 
 
 def ours(film: Frame) -> list[Transition]:
     """What Kinema finds."""
-    finder = ShotFinder(FPS)
+    finder = ShotFinder()
     for picture in film:
         finder.add(picture)
     return finder.finish()

@@ -8,7 +8,7 @@ from kinema.media import Frame
 
 
 def find(frames: Frame) -> list[Transition]:
-    finder = ShotFinder(24)
+    finder = ShotFinder()
     for frame in frames:
         finder.add(frame)
     return finder.finish()

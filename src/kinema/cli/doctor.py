@@ -27,7 +27,7 @@ _EXTRAS = {
     "serve": ("fastapi", "uvicorn", "sqlalchemy", "psycopg", "fsspec"),
     "train": ("tensorboard", "tokenizers"),
     "world": ("mujoco", "scipy"),
-    "data": ("lance", "pyarrow", "scenedetect", "cv2"),
+    "data": ("lance", "pyarrow", "cv2"),
 }
 
 

@@ -68,7 +68,7 @@ EXTRAS = {
     **dict.fromkeys(("fastapi", "uvicorn", "pydantic", "sqlalchemy", "psycopg", "mcp"), "serve"),
     **dict.fromkeys(("c2pa", "cryptography"), "provenance"),
     "opentelemetry": "otel",
-    **dict.fromkeys(("lance", "pyarrow", "fsspec", "scenedetect", "cv2"), "data"),
+    **dict.fromkeys(("lance", "pyarrow", "fsspec", "cv2"), "data"),
 }
 """The extra of the package that brings each module which a plain installation lacks."""
 

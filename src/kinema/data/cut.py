@@ -1,7 +1,9 @@
 """Clips out of files: the packets as they are where a clip begins and ends at key frames, else one transcode."""
 
+import contextlib
 import functools
 import itertools
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +17,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from kinema.data.frames import Picture, iter_pictures
+from kinema.data.key_frames import pictures_from, stands_alone
 from kinema.errors import MediaError
 
 Method = Literal["copied", "transcoded"]
@@ -22,6 +25,10 @@ _COPYABLE = {"h264": ".mp4", "hevc": ".mp4", "vp9": ".mp4", "av1": ".mp4", "vp8"
 _QUALITY = "16"
 """Constant rate factor of a transcode: no difference that an eye finds."""
 _TICK = Fraction(1, 90_000)
+_WORTH_A_JUMP = 48
+"""Pictures to pass over from which on a file is opened again, at the key frame before a span."""
+_EXACT_S = 1e-6
+"""Difference below which two times are the same."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,16 @@ class _Packets:
     times: NDArray[np.float64]
     keys: NDArray[np.bool_]
 
+    @functools.cached_property
+    def shown(self) -> NDArray[np.intp]:
+        """The packets in the order in which their pictures are shown."""
+        return np.argsort(self.times, kind="stable")
+
     def group(self, span: Span) -> tuple[int, int] | None:
         """The packets of a span, when they are whole groups: from a key frame to the next, and no others' pictures."""
-        order = np.argsort(self.times, kind="stable")
-        ends = np.searchsorted(self.times[order], [span.start_s - 1e-6, span.end_s - 1e-6])
-        inside = order[ends[0] : ends[1]]
+        edges = [span.start_s - _EXACT_S, span.end_s - _EXACT_S]
+        ends = np.searchsorted(self.times, edges, sorter=self.shown)
+        inside = self.shown[ends[0] : ends[1]]
         if not len(inside) or len(inside) != span.last - span.first:
             return None
         begin, end = int(inside.min()), int(inside.max()) + 1
@@ -76,20 +88,22 @@ def _copy_spans(path: Path, spans: Sequence[Span], folder: Path) -> dict[Span, P
         ending = _COPYABLE.get(stream.codec_context.name)
         if ending is None:
             return {}
-        stamps = [(packet.pts, packet.is_keyframe) for packet in _real_packets(source, stream)]
-        if not stamps or any(pts is None for pts, _ in stamps):
+        stamps, keys = array("d"), array("b")  # a byte or eight each: files are long
+        for packet in _real_packets(source, stream):
+            if packet.pts is None:
+                return {}
+            stamps.append(packet.pts)
+            keys.append(packet.is_keyframe)
+        if not stamps:
             return {}
-        base = float(stream.time_base or 0)
-    packets = _Packets(
-        np.array([pts for pts, _ in stamps], dtype=np.float64) * base, np.array([key for _, key in stamps])
-    )
+        packets = _Packets(np.array(stamps) * float(stream.time_base or 0), np.array(keys, dtype=np.bool_))
     groups = {span: group for span in spans if (group := packets.group(span)) is not None}
     targets = {span: folder / f"{span.first:08d}{ending}" for span in groups}
-    refused = _mux(path, [(targets[span], *groups[span]) for span in sorted(groups, key=groups.__getitem__)])
+    muxed = _mux(path, [(targets[span], *groups[span]) for span in sorted(groups, key=groups.__getitem__)])
     return {
         span: target
         for span, target in targets.items()
-        if target not in refused and _holds(target, *groups[span], packets.keys)
+        if target in muxed and _holds(target, *groups[span], packets.keys, alone=muxed[target])
     }
 
 
@@ -97,19 +111,24 @@ def _real_packets(source: InputContainer, stream: VideoStream) -> Iterator["av.P
     return (packet for packet in source.demux(stream) if packet.size and not packet.is_discard)
 
 
-def _mux(path: Path, wanted: Sequence[tuple[Path, int, int]]) -> set[Path]:
-    """Copy packets `begin` to `end` into each target; those that the container refuses, as stamps of broken files."""
-    refused: set[Path] = set()
+def _mux(path: Path, wanted: Sequence[tuple[Path, int, int]]) -> dict[Path, bool]:
+    """Copy packets `begin` to `end` into each target, and say of each whether its key frame stands alone.
+
+    Left out are those that the container refuses, as it does for the stamps of broken files.
+    """
+    muxed: dict[Path, bool] = {}
     with av.open(str(path), metadata_errors="replace") as source:
         stream = source.streams.video[0]
         packets = enumerate(_real_packets(source, stream))
+        codec, extradata = stream.codec_context.name, stream.codec_context.extradata or b""
         for target, begin, end in wanted:
             later = itertools.dropwhile(functools.partial(_stands_before, begin), packets)
-            try:
-                _mux_one(target, stream, [packet for _, packet in itertools.islice(later, end - begin)])
-            except (av.error.FFmpegError, ValueError):
-                refused.add(target)
-    return refused
+            taken = [packet for _, packet in itertools.islice(later, end - begin)]
+            alone = stands_alone(codec, extradata, bytes(taken[0]))
+            with contextlib.suppress(av.error.FFmpegError, ValueError):
+                _mux_one(target, stream, taken)
+                muxed[target] = alone
+    return muxed
 
 
 def _stands_before(begin: int, packet: tuple[int, "av.Packet[VideoStream]"]) -> bool:
@@ -128,15 +147,16 @@ def _mux_one(target: Path, stream: VideoStream, packets: Sequence["av.Packet[Vid
             sink.mux(packet)
 
 
-def _holds(path: Path, begin: int, end: int, keys: NDArray[np.bool_]) -> bool:
+def _holds(path: Path, begin: int, end: int, keys: NDArray[np.bool_], *, alone: bool) -> bool:
     """Whether a copy decodes to its pictures: some streams need what stands before their key frames.
 
-    The first group tells. A copy of all packets is the stream itself, which was decoded whole already.
+    Where its first one stands `alone`, the first picture tells; else the first group does. A copy of all packets
+    is the stream itself, which was decoded whole already.
     """
     if begin == 0 and end == len(keys):
         return True
     later = np.flatnonzero(keys[begin + 1 : end])
-    count = int(later[0]) + 1 if len(later) else end - begin
+    count = 1 if alone else int(later[0]) + 1 if len(later) else end - begin
     try:
         damaged = [picture.damaged for picture in itertools.islice(iter_pictures(path), count)]
     except MediaError:
@@ -145,18 +165,41 @@ def _holds(path: Path, begin: int, end: int, keys: NDArray[np.bool_]) -> bool:
 
 
 def _transcode(path: Path, spans: Sequence[Span], folder: Path) -> Iterator[tuple[Span, Path, Method]]:
-    pictures = iter_pictures(path)
+    pictures, at = iter_pictures(path), 0
     with av.open(str(path), metadata_errors="replace") as container:
         stream = container.streams.video[0]
         for span in spans:
             target = folder / f"{span.first:08d}.mp4"
-            wanted = itertools.dropwhile(functools.partial(_is_before, span.first), pictures)
-            _encode(target, stream, itertools.islice(wanted, span.last - span.first))
+            if span.first - at < _WORTH_A_JUMP or not _encode_from_key_frame(target, stream, path, span):
+                wanted = itertools.dropwhile(functools.partial(_is_before, span.first), pictures)
+                _encode(target, stream, itertools.islice(wanted, span.last - span.first))
+                at = span.last
             yield span, target, "transcoded"
 
 
 def _is_before(first: int, picture: Picture) -> bool:
     return picture.index < first
+
+
+def _encode_from_key_frame(target: Path, stream: VideoStream, path: Path, span: Span) -> bool:
+    """Encode a span without decoding all that stands before it; false where it does not read as it did in one pass."""
+    count = 0
+
+    def same() -> Iterator[Picture]:
+        nonlocal count
+        for picture in pictures_from(path, span.start_s):
+            if picture.time_s >= span.end_s - _EXACT_S:
+                return
+            if picture.damaged or (not count and picture.time_s > span.start_s + _EXACT_S):
+                return
+            count += 1
+            yield picture
+
+    try:
+        _encode(target, stream, same())
+    except (MediaError, av.error.FFmpegError):  # no picture at all, or no way to get there
+        return False
+    return count == span.last - span.first
 
 
 def _encode(target: Path, stream: VideoStream, pictures: Iterator[Picture]) -> None:
@@ -196,7 +239,9 @@ def _drain(
 
 
 def _stream(sink: av.container.OutputContainer, frame: av.VideoFrame, rate: Fraction) -> VideoStream:
-    stream = sink.add_stream("libx264", rate=rate, options={"crf": _QUALITY, "preset": "veryfast"})
+    # left to itself x264 takes routines of this processor that read memory never written: bytes then differ by chance
+    options = {"crf": _QUALITY, "preset": "veryfast", "x264-params": "cpu-independent=1"}
+    stream = sink.add_stream("libx264", rate=rate, options=options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
     stream.time_base = _TICK

@@ -29,6 +29,9 @@ COLUMNS = pa.schema([pa.field("video_hash", pa.list_(pa.uint64())), pa.field("ha
 CLUSTER_COLUMNS = pa.schema([pa.field("cluster", pa.string()), pa.field("drop_reason", pa.string())])
 """`cluster`: the clip that stands for all that look alike; `drop_reason`: why the clip is not in the data set."""
 
+READS = ("clip_id", "hash_detail", "start_s", "end_s", "width", "height", "sharpness", "num_bytes")
+"""The columns that `cluster` reads, beside `video_hash`."""
+
 INSETS = (0.0, 0.025, 0.05, 0.075)
 """Shares of each side that are cut before hashing."""
 PER_SECOND = 4.0
@@ -57,7 +60,7 @@ class DedupConfig:
 def hash_row(pictures: Sequence[Frame]) -> dict[str, Any]:
     """Give the values of `COLUMNS` for the moments of a clip."""
     hashes, detail = hash_pictures(pictures)
-    return {"video_hash": [int(each) for each in hashes.ravel()], "hash_detail": detail}
+    return {"video_hash": hashes.ravel(), "hash_detail": detail}
 
 
 def hash_pictures(pictures: Sequence[Frame]) -> tuple[Hashes, float]:
@@ -71,7 +74,7 @@ def hash_pictures(pictures: Sequence[Frame]) -> tuple[Hashes, float]:
     return np.array(rows, dtype=np.uint64), float(np.median(spreads))
 
 
-def unpack(flat: Sequence[int]) -> Hashes:
+def unpack(flat: Sequence[int] | Hashes) -> Hashes:
     """The column `video_hash` as "moment inset"."""
     return np.array(flat, dtype=np.uint64).reshape(-1, len(INSETS))
 

@@ -1,14 +1,14 @@
 """Decoded pictures of a file or of a clip in memory, with their true times, upright and as small as they are needed."""
 
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from kinema.errors import MediaError
@@ -31,6 +31,8 @@ class Picture:
     time_s: float
     frame: av.VideoFrame
     damaged: bool
+    scaler: VideoReformatter = field(default_factory=VideoReformatter, repr=False, compare=False)
+    """Prepared for pictures like this one; those of a file share it."""
 
     def rgb(self, longer_side: int | None = None) -> Frame:
         """The upright picture "h w 3", shrunk to `longer_side` where it is larger."""
@@ -41,7 +43,7 @@ class Picture:
         if longer_side and max(width, height) > longer_side:
             scale = longer_side / max(width, height)
             width, height = max(2, round(width * scale)), max(2, round(height * scale))
-        small = self.frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA)
+        small = self.scaler.reformat(self.frame, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1)
         image = np.asarray(small.to_ndarray(), dtype=np.uint8)
         turns = round(getattr(self.frame, "rotation", 0) / 90) % 4
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
@@ -60,7 +62,7 @@ def iter_pictures(video: str | Path | bytes) -> Iterator[Picture]:
         ) as file:
             if not file.streams.video:
                 raise MediaError(f"{name} holds no video")
-            yield from _decode(file, file.streams.video[0], name)
+            yield from decode_packets(file.demux(file.streams.video[0]), file.streams.video[0], name)
     except av.error.FFmpegError as error:
         raise MediaError(f"{name} cannot be decoded: {error.strerror}") from error
 
@@ -74,11 +76,13 @@ def sample_pictures(video: str | Path | bytes, per_second: float) -> Iterator[Pi
             due = picture.time_s + 1 / per_second - 1e-4
 
 
-def _decode(file: av.container.InputContainer, stream: VideoStream, name: str) -> Iterator[Picture]:
+def decode_packets(packets: Iterable["av.Packet[VideoStream]"], stream: VideoStream, name: str) -> Iterator[Picture]:
+    """The pictures of packets of one stream, on one thread; `name` is the file's, for errors as in `iter_pictures`."""
     stream.codec_context.thread_count = 1
+    scaler = VideoReformatter()
     rate = float(stream.average_rate or stream.guessed_rate or 25)
     index, errors_in_a_row, damaged, last = 0, 0, False, -float("inf")
-    for packet in file.demux(stream):
+    for packet in packets:
         try:
             frames = packet.decode()
             errors_in_a_row = 0
@@ -94,7 +98,7 @@ def _decode(file: av.container.InputContainer, stream: VideoStream, name: str) -
             time_s = index / rate if stamp is None else stamp
             if time_s < last + _SHORTEST_S:  # stamps that stand still or go back, as broken files have
                 time_s = last + 1 / rate
-            yield Picture(index, time_s, frame, damaged or frame.is_corrupt)
+            yield Picture(index, time_s, frame, damaged or frame.is_corrupt, scaler)
             index, damaged, last = index + 1, False, time_s
     if not index:
         raise MediaError(f"{name} holds no picture that can be decoded")

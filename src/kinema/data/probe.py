@@ -1,15 +1,17 @@
 """What a video file says of itself: container, codec, geometry, colour, rates, sound."""
 
-import itertools
+from array import array
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pyarrow as pa
 from av.container import InputContainer
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from kinema.errors import MediaError
 
@@ -55,7 +57,7 @@ def probe_file(path: str | Path) -> dict[str, Any]:
             stream = _video_stream(container, path)
             times = _packet_times(container, stream)
             if len(times) < 2:
-                raise MediaError(f"{_name(path)} holds {'a single' if times else 'no'} picture, no video")
+                raise MediaError(f"{_name(path)} holds {'a single' if len(times) else 'no'} picture, no video")
             return _describe(container, stream, times, path)
     except av.error.FFmpegError as error:
         raise MediaError(f"{_name(path)} cannot be read as a video: {error.strerror}") from error
@@ -73,24 +75,26 @@ def _video_stream(container: InputContainer, path: str | Path) -> VideoStream:
     return streams[0]
 
 
-def _packet_times(container: InputContainer, stream: VideoStream) -> list[float]:
+def _packet_times(container: InputContainer, stream: VideoStream) -> NDArray[np.float64]:
     """Presentation times in seconds, sorted; times in decoding order where the container has no others."""
     base = float(stream.time_base or 0)
-    stamps = [
-        packet.pts if packet.pts is not None else packet.dts
-        for packet in container.demux(stream)
-        if packet.size and not packet.is_discard
-    ]
-    if any(stamp is None for stamp in stamps):
-        rate = float(stream.average_rate or stream.guessed_rate or 25)
-        return [index / rate for index in range(len(stamps))]
-    return sorted(stamp * base for stamp in stamps if stamp is not None)
+    stamps, lacking = array("d"), False  # eight bytes each: files are long
+    for packet in container.demux(stream):
+        if packet.size and not packet.is_discard:
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            lacking |= stamp is None
+            stamps.append(stamp or 0)
+    if lacking:
+        return np.arange(len(stamps)) / float(stream.average_rate or stream.guessed_rate or 25)
+    return np.sort(np.array(stamps)) * base
 
 
-def _describe(container: InputContainer, stream: VideoStream, times: list[float], path: str | Path) -> dict[str, Any]:
+def _describe(
+    container: InputContainer, stream: VideoStream, times: NDArray[np.float64], path: str | Path
+) -> dict[str, Any]:
     frame = _first_frame(path, stream.index)
-    steps = sorted(after - before for before, after in itertools.pairwise(times))
-    median = steps[len(steps) // 2] or 1 / float(stream.average_rate or 25)
+    steps = np.sort(np.diff(times))
+    median = float(steps[len(steps) // 2]) or 1 / float(stream.average_rate or 25)
     rotation = int(getattr(frame, "rotation", 0)) % 360
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     width, height = max(1, round(frame.width * aspect)), frame.height
@@ -99,7 +103,7 @@ def _describe(container: InputContainer, stream: VideoStream, times: list[float]
     context = stream.codec_context
     transfer = _label(ColorTrc, frame.color_trc)
     audio = container.streams.audio[0].codec_context if container.streams.audio else None
-    span = times[-1] - times[0] + median
+    span = float(times[-1] - times[0]) + median
     return {
         "container": container.format.name.partition(",")[0],
         "codec": context.name,
@@ -118,7 +122,7 @@ def _describe(container: InputContainer, stream: VideoStream, times: list[float]
         "num_frames": len(times),
         "fps": len(times) / span,
         # stamps in whole milliseconds wobble by one or two; that is rounding, not a variable rate
-        "variable_rate": any(abs(step - median) > max(_STEADY * median, 0.0021) for step in steps),
+        "variable_rate": bool(np.any(np.abs(steps - median) > max(_STEADY * median, 0.0021))),
         "duration_s": span,
         "audio_codec": audio.name if audio else None,
         "audio_channels": getattr(audio, "channels", None) if audio else None,

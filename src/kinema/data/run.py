@@ -236,18 +236,22 @@ def decide(store: Store, recipe: DataRecipe) -> None:
     store.ensure("clips", pa.schema([*outcome_columns("filter"), *outcome_columns("dedup"), *dedup.CLUSTER_COLUMNS]))
     store.ensure("clips", pa.schema([*scoring.COLUMNS, *dedup.COLUMNS]))
     hdr = {row["uri"]: row["hdr"] for row in store.read("files", ["hdr"])}
-    clips = store.read("clips")
-    reasons = {
-        clip["clip_id"]: scoring.drop_reason({**clip, "hdr": hdr.get(clip["uri"])}, recipe.keep) for clip in clips
-    }
-    kept = [clip for clip in clips if reasons[clip["clip_id"]] is None and clip["dedup_status"] == "done"]
+    before: dict[str, tuple[str | None, str | None]] = {}
+    reasons: dict[str, str | None] = {}
+    kept: list[Row] = []
+    for clip in store.scan("clips"):
+        name = clip["clip_id"]
+        before[name] = clip["cluster"], clip["drop_reason"]
+        reasons[name] = scoring.drop_reason({**clip, "hdr": hdr.get(clip["uri"])}, recipe.keep)
+        if reasons[name] is None and clip["dedup_status"] == "done":
+            hashes = dedup.unpack(clip["video_hash"])
+            kept.append({**{column: clip[column] for column in dedup.READS}, "video_hash": hashes})
     clusters = dedup.cluster(kept, recipe.dedup)
     changed: list[Row] = []
-    for clip in clips:
-        name = clip["clip_id"]
+    for name in sorted(reasons):
         stands = clusters.get(name)
         reason = reasons[name] or (f"looks like {stands}" if stands not in (None, name) else None)
-        if (clip["cluster"], clip["drop_reason"]) != (stands, reason):
+        if before[name] != (stands, reason):
             changed.append({"clip_id": name, "cluster": stands, "drop_reason": reason})
     store.update("clips", changed, dedup.CLUSTER_COLUMNS)
 

@@ -1,5 +1,6 @@
 """Numbers that say whether a clip is worth learning from, computed from its pictures; nothing is decided here."""
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def measure(pictures: Sequence[Frame], times: Sequence[float]) -> dict[str, Any]
     inside = [crop.apply(picture) for picture in pictures]
     grays = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8) for picture in inside]
     levels = np.array([gray.mean() for gray in grays])
-    steps = np.array([np.abs(a.astype(np.int16) - b).mean() for a, b in itertools.pairwise(grays)] or [0.0])
+    steps = np.array([cv2.absdiff(a, b).mean() for a, b in itertools.pairwise(grays)] or [0.0])
     flows = [_flow(a, b) for a, b in itertools.pairwise(grays)]
     spans = np.diff(times) if len(times) > 1 else np.array([1.0])
     side = max(grays[0].shape)
@@ -91,7 +92,9 @@ def measure(pictures: Sequence[Frame], times: Sequence[float]) -> dict[str, Any]
     return {
         "motion": float(np.median(speeds)) if speeds else 0.0,
         "camera": camera_motion(flows, spans.tolist(), side),
-        "sharpness": float(np.median([cv2.Laplacian(gray, cv2.CV_64F).var() for gray in grays])),
+        "sharpness": float(
+            np.median([cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_16S))[1].item() ** 2 for gray in grays])
+        ),
         "brightness": float(levels.mean()) / 255,
         "contrast": float(np.mean([gray.std() for gray in grays])) / 255,
         "clipped_share": float(np.mean([((gray <= 2) | (gray >= 253)).mean() for gray in grays])),
@@ -112,8 +115,8 @@ def find_bars(pictures: Sequence[Frame]) -> Crop:
 
     A bar is cut with one line to spare, and counts only where bars stand on both sides of the picture.
     """
-    peak = np.max(np.stack(pictures), axis=(0, 3)).astype(np.float32)
-    low = np.min(np.stack(pictures), axis=(0, 3)).astype(np.float32)
+    peak = functools.reduce(np.maximum, pictures).max(axis=2).astype(np.float32)
+    low = functools.reduce(np.minimum, pictures).min(axis=2).astype(np.float32)
     if peak.max() < 2 * _BLACK:
         return Crop()  # all black: nothing stands between the bars
     dark = (np.percentile(peak, 95, axis=1), np.percentile(peak - low, 95, axis=1))
@@ -156,11 +159,15 @@ def text_share(gray: Gray) -> float:
     strokes = (np.maximum(bright, dark) > _STROKE).astype(np.float32)
     turns = np.abs(np.diff(strokes, axis=1, prepend=0)).astype(np.float32)
     covered = np.zeros(gray.shape, np.bool_)
+    if not strokes.any():
+        return 0.0
     for tall in _LETTERS:
         wide, edge = 4 * tall, max(2, tall // 3)
         if wide > gray.shape[1] or 3 * tall > gray.shape[0]:
             continue
         inside = cv2.boxFilter(turns, -1, (wide, tall), borderType=cv2.BORDER_CONSTANT) * tall
+        if inside.max() <= _TURNS:
+            continue
         beside = cv2.boxFilter(turns, -1, (wide, edge), borderType=cv2.BORDER_CONSTANT) * tall
         off = (tall + edge) // 2 + 1
         above, below = np.zeros_like(beside), np.zeros_like(beside)
@@ -180,13 +187,19 @@ def watermark_share(grays: Sequence[Gray]) -> float:
     if len(grays) < 4:
         return 0.0
     gradients = np.stack(
-        [np.stack([cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)]) for gray in grays]
+        [np.stack([cv2.Sobel(gray, cv2.CV_16S, 1, 0), cv2.Sobel(gray, cv2.CV_16S, 0, 1)]) for gray in grays]
     )
-    middle = np.median(gradients, axis=0)
+    strengths = np.square(gradients, dtype=np.int32).sum(axis=1, dtype=np.int32)
+    edges = (strengths > _EDGE**2).mean(axis=0)
+    # a median is strong in one direction only where half of the gradients are: the others are not looked at
+    often = (strengths > _EDGE**2 / 2).sum(axis=0) >= len(grays) // 2
+    lasting = gradients[:, :, often].astype(np.float32)
+    middle = np.zeros(gradients.shape[1:], np.float32)
+    middle[:, often] = np.median(lasting, axis=0)
     steady = np.linalg.norm(middle, axis=0)
-    spread = np.quantile(np.linalg.norm(gradients - middle, axis=1), 0.75, axis=0)
+    spread = np.full(often.shape, np.inf, np.float32)
+    spread[often] = np.quantile(np.linalg.norm(lasting - middle[:, often], axis=1), 0.75, axis=0)
     still = (steady > _EDGE) & (spread < 0.5 * steady)
-    edges = (np.linalg.norm(gradients, axis=1) > _EDGE).mean(axis=0)
     if still.mean() > _MOST_STILL * edges.mean():
         return 0.0
     marks = cv2.morphologyEx(still.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))

@@ -1,21 +1,19 @@
 """Where one shot ends and the next begins: hard cuts, and the fades and dissolves that a cut detector cannot see.
 
-Cuts come from PySceneDetect's adaptive detector and, in fast motion, from a change that stands out from those around
-it; flashes, which come back to what they left, are no cuts. A gradual transition is
-recognised by what it is: during a dissolve every picture is a blend x = (1 - a) A + a B of the picture before and the
-picture after, with `a` growing evenly; a fade is a dissolve from or to one flat colour.
+Cuts come from the rule of PySceneDetect's adaptive detector and, in fast motion, from a change that stands out from
+those around it; flashes, which come back to what they left, are no cuts. A gradual transition is recognised by what it
+is: during a dissolve every picture is a blend x = (1 - a) A + a B of the picture before and the picture after, with `a`
+growing evenly; a fade is a dissolve from or to one flat colour.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scenedetect import FrameTimecode
-from scenedetect.detectors import AdaptiveDetector
 
+from kinema.data.hard_cuts import HardCutFinder
 from kinema.media import Frame
 
 LENGTHS = (6, 8, 11, 15, 20, 27, 36, 48, 64)
@@ -42,6 +40,8 @@ _BACK = 0.45
 """Part of a cut's difference that may be left for the old picture to count as back."""
 _SPAN = LENGTHS[-1] + 2 * _CONTEXT
 """Frames that a gradual transition and its surroundings may take."""
+_LEEWAY = 0.01
+"""Share by which a quick look at a blend may be wrong: what it passes is looked at closely."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,9 @@ class ShotFinder:
     REACH = 3 * _SPAN
     """Pictures that lie at least so far back belong to no transition but those that were named."""
 
-    def __init__(self, fps: float) -> None:
-        self._fps = max(float(fps), 1.0)
-        self._detector = AdaptiveDetector(min_scene_len=1)
-        self._recent: deque[NDArray[np.float32]] = deque(maxlen=LENGTHS[-1] + 2 * _CONTEXT + 1)
+    def __init__(self) -> None:
+        self._hard_cuts = HardCutFinder()
+        self._recent = _Recent(_SPAN + 1)
         self._count = 0
         self._cuts: list[int] = []
         self._flashes: set[int] = set()
@@ -79,10 +78,10 @@ class ShotFinder:
 
     def add(self, picture: Frame) -> None:
         """Look at the next picture, "h w 3" RGB, all of one size."""
-        stamp = FrameTimecode(self._count, fps=self._fps)
-        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        self._cuts += [cut.frame_num for cut in self._detector.process_frame(stamp, bgr)]
-        self._recent.append(cv2.resize(picture, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32).ravel())
+        cut = self._hard_cuts.add(picture)
+        if cut is not None:
+            self._cuts.append(cut)
+        self._recent.add(cv2.resize(picture, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32).ravel())
         self._count += 1
         self._look_for_cut()
         self._look_for_blend()
@@ -113,10 +112,10 @@ class ShotFinder:
 
     def _look_for_cut(self) -> None:
         """Did the picture of a few frames ago begin something new, and is the old one back since?"""
-        center = len(self._recent) - 1 - _FLASH
+        frames = self._recent.frames
+        center = len(frames) - 1 - _FLASH
         if center < 1:
             return
-        frames = self._recent
         before, change = frames[center - 1], _distance(frames[center - 1], frames[center])
         if change < _FAR:
             return
@@ -130,11 +129,9 @@ class ShotFinder:
                 return
 
     def _look_for_blend(self) -> None:
-        frames = self._recent
-        for length in LENGTHS:
-            if len(frames) < length + 2 * _CONTEXT + 1:
-                return
-            end = len(frames) - 1 - _CONTEXT
+        frames = self._recent.frames
+        end = len(frames) - 1 - _CONTEXT
+        for length in self._recent.worth_a_look():
             misfit = _misfit(frames, end - length, end)
             if misfit is not None:
                 last = self._count - 1 - _CONTEXT
@@ -149,7 +146,54 @@ class ShotFinder:
         self._best.append(found)
 
 
-def _misfit(frames: deque[NDArray[np.float32]], start: int, end: int) -> float | None:
+class _Recent:
+    """The last pictures of a file as rows, and what a quick look at a blend needs of each."""
+
+    def __init__(self, most: int) -> None:
+        size = 3 * _THUMBNAIL[0] * _THUMBNAIL[1]
+        self._most = most
+        self._rows = np.empty((4 * most, size), np.float32)
+        self._facts = np.empty((4 * most, 3))  # mean, length as a vector, distance to the picture `_CONTEXT` before
+        self._end = 0
+
+    @property
+    def frames(self) -> NDArray[np.float32]:
+        """The pictures, oldest first."""
+        return self._rows[max(0, self._end - self._most) : self._end]
+
+    def add(self, row: NDArray[np.float32]) -> None:
+        """Take the next picture; the oldest one goes."""
+        if self._end == len(self._rows):
+            kept = self._most - 1
+            self._rows[:kept], self._facts[:kept] = self._rows[-kept:], self._facts[-kept:]
+            self._end = kept
+        before = self._rows[self._end - _CONTEXT] if self._end >= _CONTEXT else row
+        self._rows[self._end] = row
+        self._facts[self._end] = float(row.mean()), float(np.linalg.norm(row)), _distance(before, row)
+        self._end += 1
+
+    def worth_a_look(self) -> list[int]:
+        """The lengths of blends that may just have ended, by the conditions that are cheap to tell for all at once."""
+        begin = max(0, self._end - self._most)
+        end = self._end - 1 - _CONTEXT
+        lengths = np.array([length for length in LENGTHS if end - length - _CONTEXT >= begin])
+        if not len(lengths):
+            return []
+        new, (new_mean, new_size, _) = self._rows[end], self._facts[end]
+        calm_after = self._facts[end + _CONTEXT, 2]
+        old_mean, old_size, calm_before = self._facts[end - lengths].T
+        num = len(new)
+        products = (self._rows[end - lengths] @ new).astype(np.float64)
+        apart = np.sqrt(np.maximum(old_size**2 + new_size**2 - 2 * products, 0) / num)
+        calm = np.maximum(calm_before, calm_after) <= (0.5 + _LEEWAY) * apart
+        spreads = [np.sqrt(np.maximum(size**2 - num * mean**2, 0))
+                   for size, mean in ((old_size, old_mean), (new_size, new_mean))]  # fmt: skip
+        alike = products - num * old_mean * new_mean > (_ALIKE + _LEEWAY) * spreads[0] * spreads[1]
+        one_scene = alike & (np.minimum(*spreads) > (0.7 + _LEEWAY) * np.maximum(*spreads))
+        return [int(length) for length in lengths[(apart >= (1 - _LEEWAY) * _FAR) & calm & ~one_scene]]
+
+
+def _misfit(frames: NDArray[np.float32], start: int, end: int) -> float | None:
     """How badly the pictures between `start` and `end` are even blends of the two; None when they are none."""
     old, new = frames[start], frames[end]
     across = new - old
@@ -166,7 +210,7 @@ def _misfit(frames: deque[NDArray[np.float32]], start: int, end: int) -> float |
     share = float(middle @ across) / float(across @ across)
     if not 0.25 < share < 0.75:
         return None
-    between = np.stack([frames[index] for index in range(start + 1, end)]) - old
+    between = frames[start + 1 : end] - old
     shares = between @ across / float(across @ across)
     left = between - shares[:, None] * across
     off = float(np.sqrt(np.mean(left * left, axis=1)).max()) / size

@@ -20,7 +20,7 @@ from kinema.data.shots import ShotFinder
 from kinema.data.survey import Finder, KnownRuns, Piece, Run, ShotPlanner, survey_file
 from kinema.errors import MediaError, SpecError
 
-VERSION = 2
+VERSION = 3
 """Raised when the same file would give other clips."""
 
 COLUMNS = pa.schema(
@@ -106,7 +106,7 @@ def split_file(
     try:
         with local_copy(uri) as path:
             facts = probe_file(path)
-            planner = ShotPlanner(make_finder(config, facts["fps"]), config.max_s)
+            planner = ShotPlanner(make_finder(config), config.max_s)
             pieces = [*survey_file(path, planner, facts["fps"], min_s=config.min_s, per_second=filtered.per_second)]
             cuts = {span.first: (cut, method) for span, cut, method in _cut(path, pieces, facts, folder)}
             return [
@@ -120,7 +120,7 @@ def split_file(
         raise
 
 
-def make_finder(config: SplitConfig, fps: float) -> Finder | None:
+def make_finder(config: SplitConfig) -> Finder | None:
     """What names the transitions of a file; raises DataError for one whose package is missing."""
     if config.detector == "none":
         return None
@@ -128,7 +128,7 @@ def make_finder(config: SplitConfig, fps: float) -> Finder | None:
         from kinema.data.transnet import TransNetFinder
 
         return TransNetFinder()
-    return ShotFinder(fps)
+    return ShotFinder()
 
 
 def survey_again(

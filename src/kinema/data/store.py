@@ -28,6 +28,10 @@ KEYS: dict[Table, str] = {"files": "uri", "clips": "clip_id", "videos": "clip_id
 """The column that names a row of each table."""
 
 _MARK = "kinema.json"
+_ROWS = 1024
+"""Rows that are read at a time."""
+_ROWS_AT_ONCE: dict[Table, int] = {"files": _ROWS, "clips": _ROWS, "videos": 16, "latents": 64}
+"""Rows that are held while small pieces are joined: those of `videos` are whole clips."""
 
 
 class Store:
@@ -83,17 +87,21 @@ class Store:
 
         Raises DataError for a condition or a column that does not fit the table.
         """
+        return sorted(self.scan(table, columns, where), key=lambda row: str(row[KEYS[table]]))
+
+    def scan(self, table: Table, columns: Sequence[str] | None = None, where: str | None = None) -> Iterator[Row]:
+        """The same rows in the order in which they lie, some at a time: for what need not hold them all."""
         if not self.has(table):
-            return []
+            return
         key = KEYS[table]
         dataset = self._open(table)
         wanted = None if columns is None else [key, *(name for name in columns if name != key)]
         try:
-            found = dataset.to_table(columns=wanted, filter=where)
+            for batch in dataset.to_batches(columns=wanted, filter=where, batch_size=_ROWS):
+                yield from batch.to_pylist()
         except (ValueError, OSError, pa.ArrowInvalid) as error:
             names = ", ".join(dataset.schema.names)
             raise DataError(f"cannot read {table} where {where!r}: {_short(error)}; columns: {names}") from None
-        return sorted(found.to_pylist(), key=lambda row: str(row[key]))
 
     def count(self, table: Table, where: str | None = None) -> int:
         """Number of rows."""
@@ -130,7 +138,7 @@ class Store:
         for table in KEYS:
             if self.has(table):
                 dataset = self._open(table)
-                dataset.optimize.compact_files()
+                dataset.optimize.compact_files(batch_size=_ROWS_AT_ONCE[table])
                 dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
                 for half_written in self._path(table).rglob(".tmp*"):  # Lance leaves them
                     half_written.unlink()

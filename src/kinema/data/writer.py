@@ -13,7 +13,7 @@ from kinema.data.pool import Outcome
 from kinema.data.recipe import DataRecipe
 from kinema.data.store import Row, Store, outcome_columns, quoted
 
-_MOST_BYTES = 64 * 2**20
+_MOST_BYTES = 16 * 2**20
 """Bytes of clips that are held before they are written."""
 
 
