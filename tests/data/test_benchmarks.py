@@ -1,0 +1,37 @@
+"""The films that the benchmarks of speed and memory are about."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kinema.data.frames import iter_pictures
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def data_memory() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))  # benchmarks import each other
+        spec = importlib.util.spec_from_file_location("data_memory", FOLDER / "data_memory.py")
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return module
+
+
+def test_a_film_of_parts_repeats_without_a_gap(data_memory: Any, footage: Path, tmp_path: Path) -> None:
+    part, film = tmp_path / "part.mp4", tmp_path / "film.mp4"
+    data_memory.make_film(footage, part, 8.0, (64, 36), 5)
+    pictures = [picture.rgb().tobytes() for picture in iter_pictures(part)]
+    assert len(pictures) >= 40
+    data_memory.repeat(part, film, minutes=3 * len(pictures) / 5 / 60)
+    found = list(iter_pictures(film))
+    assert [picture.rgb().tobytes() for picture in found] == 3 * pictures
+    np.testing.assert_allclose(np.diff([picture.time_s for picture in found]), 0.2)
+    with pytest.raises(SystemExit, match="not 60; name another"):
+        data_memory.make_film(footage, part, 60.0, (64, 36), 5)
