@@ -12,7 +12,8 @@ a process of its own, on one core, all in turn, N times:
 - kinema: all stages of a recipe, without captions, encoded for `mini`;
 - PySceneDetect's command: `detect-adaptive list-scenes`, and with ffmpeg in `--ffmpeg` (a folder) also `split-video`;
 - Data-Juicer's operators, in the environment of the interpreter `--juicer`: split by scene (adaptive detector; it needs
-  ffmpeg too), motion score with its own settings and with pictures made as small as ours, resolution, aspect, duration.
+  ffmpeg too), motion score with its own settings and with pictures made as small as ours, resolution, aspect (its
+  filter of durations wants ffprobe too, and is left out).
 
 What is counted is processor time of the process and its children, from after the imports to the end, so other work on
 the machine bears little on it. The unit is hours of video per day of one core.
@@ -50,7 +51,6 @@ from data_juicer.ops.mapper.video_split_by_scene_mapper import VideoSplitByScene
 from data_juicer.ops.filter.video_motion_score_filter import VideoMotionScoreFilter
 from data_juicer.ops.filter.video_resolution_filter import VideoResolutionFilter
 from data_juicer.ops.filter.video_aspect_ratio_filter import VideoAspectRatioFilter
-from data_juicer.ops.filter.video_duration_filter import VideoDurationFilter
 from data_juicer.utils.constant import Fields
 import av, cv2, scenedetect
 cv2.setNumThreads(1)
@@ -72,9 +72,9 @@ score(VideoMotionScoreFilter())
 lap("motion")
 score(VideoMotionScoreFilter(size=144))
 lap("motion of small pictures")
-for filter in (VideoResolutionFilter(), VideoAspectRatioFilter(), VideoDurationFilter()):
+for filter in (VideoResolutionFilter(), VideoAspectRatioFilter()):
     score(filter)
-lap("resolution, aspect, duration")
+lap("resolution, aspect")
 print(json.dumps({"took": took, "clips": len(clips)}))
 """
 
@@ -214,10 +214,10 @@ def report(rounds: list[dict[str, dict[str, float]]], seconds: float) -> None:
         "Data-Juicer: split by scene": ("juicer", ("split",)),
         "Data-Juicer: motion score": ("juicer", ("motion",)),
         "Data-Juicer: motion score of small pictures": ("juicer", ("motion of small pictures",)),
-        "Data-Juicer: resolution, aspect, duration": ("juicer", ("resolution, aspect, duration",)),
-        "**Data-Juicer: split and filters**": ("juicer", ("split", "motion", "resolution, aspect, duration")),
+        "Data-Juicer: resolution, aspect": ("juicer", ("resolution, aspect",)),
+        "**Data-Juicer: split and filters**": ("juicer", ("split", "motion", "resolution, aspect")),
         "**Data-Juicer: the same, motion of small pictures**": (
-            "juicer", ("split", "motion of small pictures", "resolution, aspect, duration")),
+            "juicer", ("split", "motion of small pictures", "resolution, aspect")),
     }  # fmt: skip
     rivals = {what: (name, parts) for what, (name, parts) in rivals.items() if name in rounds[0]}
     rows += [(what, middle(name, *parts)) for what, (name, parts) in rivals.items()]
