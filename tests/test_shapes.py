@@ -38,6 +38,7 @@ def test_the_numbers_of_wan() -> None:
     ("shape", "message"),
     [
         (VideoShape(100, 64, 64), "frames=100 does not fit: a clip has a multiple of 4 frames plus 1; use 97 or 101"),
+        (VideoShape(1_000_000, 64, 64), "plus 1; use 999997$"),
         (VideoShape(17, 70, 64), "height=70 does not fit: it must be a multiple of 8; use 64 or 72"),
         (VideoShape(17, 64, 5), "width=5 does not fit: it must be a multiple of 8; use 8$"),
     ],

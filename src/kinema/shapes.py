@@ -13,6 +13,11 @@ from dataclasses import dataclass
 
 from kinema.errors import SpecError
 
+MAX_FRAMES = 1_000_000
+"""Eleven hours at 24 frames per second; more is a slip of the finger."""
+MAX_SIDE = 65_536
+"""Pixels, for the same reason."""
+
 
 @dataclass(frozen=True)
 class Stride:
@@ -61,7 +66,7 @@ class VideoShape:
             raise SpecError(f"frames={self.frames} does not fit: {rule}; use {valid}")
         for name, value, step in (("height", self.height, stride.height), ("width", self.width, stride.width)):
             if value % step:
-                valid = _either(_neighbours(value, step, smallest=step))
+                valid = _either(_neighbours(value, step, smallest=step, largest=MAX_SIDE))
                 raise SpecError(f"{name}={value} does not fit: it must be a multiple of {step}; use {valid}")
         return LatentShape(
             (self.frames - 1) // stride.time + 1, self.height // stride.height, self.width // stride.width
@@ -96,8 +101,9 @@ class LatentShape:
 
 
 def nearest_frames(frames: int, stride: Stride) -> tuple[int, ...]:
-    """The valid numbers of frames nearest to the one given: itself, or the one below and the one above."""
-    return tuple(value + 1 for value in _neighbours(max(frames, 1) - 1, stride.time, smallest=0))
+    """The valid numbers of frames nearest to the one given: itself, or the one below and, up to MAX_FRAMES, above."""
+    near = _neighbours(max(frames, 1) - 1, stride.time, smallest=0, largest=MAX_FRAMES - 1)
+    return tuple(value + 1 for value in near)
 
 
 def nearest_size(height: int, width: int, stride: Stride) -> tuple[int, int]:
@@ -109,11 +115,11 @@ def _nearest_multiple(value: int, step: int) -> int:
     return max(step, (2 * value + step) // (2 * step) * step)
 
 
-def _neighbours(value: int, step: int, *, smallest: int) -> tuple[int, ...]:
-    below = value // step * step
-    if below == value:
-        return (value,)
-    return (below, below + step) if below >= smallest else (below + step,)
+def _neighbours(value: int, step: int, *, smallest: int, largest: int) -> tuple[int, ...]:
+    """The multiples of `step` next to a value, as far as they lie between the bounds."""
+    below = min(value, largest) // step * step
+    near = (below,) if below == value else (below, below + step)
+    return tuple(each for each in near if smallest <= each <= largest)
 
 
 def _either(values: tuple[int, ...]) -> str:

@@ -21,6 +21,14 @@ class Options:
     """A file."""
     title: Annotated[str | None, tyro.conf.Positional, flags.text("TITLE"), flags.hint()] = None
     """What to call it."""
+    at: Annotated[
+        tuple[tuple[Annotated[float, flags.number("S")], Annotated[str, flags.text("TEXT")]], ...],
+        tyro.conf.UseAppendAction,
+        flags.hint(),
+    ] = ()
+    """Two words."""
+    force: Annotated[bool, flags.hint()] = False
+    """A switch."""
 
 
 def test_values_are_read_as_their_kind():
@@ -41,11 +49,37 @@ def test_a_value_of_the_wrong_kind_is_refused_in_one_line(words, flag):
     assert "\n" not in str(refusal.value)
 
 
-def test_an_unknown_flag_is_answered_with_the_nearest(capsys):
-    with pytest.raises(SystemExit) as ended:
-        flags.parse(Options, ["--frame", "3"], "make")
-    assert ended.value.code == 2
-    assert "--frames" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--frame", "3"], "unknown flag --frame; did you mean --frames? see kinema make --help"),
+        (["--secnods=3"], "unknown flag --secnods; did you mean --seconds? see kinema make --help"),
+        (["--prompt-text", "a"], "unknown flag --prompt-text; did you mean --prompt? see kinema make --help"),
+        (["--title", "a"], "--title is no flag; the title stands by itself: kinema make TITLE"),
+        (["-x"], "unknown flag -x; see kinema make --help"),
+        (["a", "--at", "2"], "--at lacks its value; it takes S TEXT; see kinema make --help"),
+        (["--frames"], "--frames lacks its value; it takes a whole number, such as 17; see kinema make --help"),
+        (["--frames", "--force"], "--frames lacks its value; it takes a whole number, such as 17; see"),
+        (["--seconds=", "a"], "--seconds is ''; it takes a number, such as 2.5"),
+        (["--from", ""], "--from is ''; it takes the name of a file or folder, which is not empty"),
+    ],
+)
+def test_a_line_that_does_not_fit_is_refused_in_one_line_with_the_nearest(words, line, capsys):
+    with pytest.raises(SpecError) as refusal:
+        flags.parse(Options, words, "make")
+    assert str(refusal.value).startswith(line)
+    assert "\n" not in str(refusal.value)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_missing_is_named():
+    @dataclass(frozen=True, kw_only=True)
+    class Fetch:
+        model: Annotated[str, tyro.conf.Positional, flags.text("NAME")]
+        """What to fetch."""
+
+    with pytest.raises(SpecError, match=r"^kinema fetch takes NAME, which is missing; see kinema fetch --help$"):
+        flags.parse(Fetch, [], "fetch")
 
 
 def test_words_without_quotes_are_answered_with_the_quotes(capsys):

@@ -52,7 +52,9 @@ def test_seconds_count_from_the_first_frame_to_the_last(seconds: float, fps: flo
     [
         ({"seconds": 1.3}, r"use 1 \(9 frames\) or 1.5 \(13 frames\)"),
         ({"seconds": 1.05}, r"use 1 \(9 frames\) or 1.5 \(13 frames\)"),
+        ({"seconds": 124_999.9}, r"^seconds=124999.9 .* use 124999.5 \(999997 frames\)$"),
         ({"frames": 18}, "use 17 or 21"),
+        ({"frames": 1_000_000}, "use 999997$"),
         ({"width": 70}, "use 64 or 80"),
         ({"height": 8}, "use 16"),
     ],

@@ -1,19 +1,24 @@
 """Flags that a person may mistype: parsed by tyro, refused in one line."""
 
+import dataclasses
 import functools
 import itertools
 import re
 import shlex
-from collections.abc import Callable, Sequence
+import typing
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
+from kinema.config import nearest
 from kinema.errors import SpecError
 
 T = TypeVar("T")
+
+_HELP = ("--help", "-h")
 
 
 class _Mistyped(Exception):  # noqa: N818 - never seen outside; tyro would wrap any ValueError into a page of its own
@@ -23,23 +28,29 @@ class _Mistyped(Exception):  # noqa: N818 - never seen outside; tyro would wrap 
 def parse(options: type[T], argv: Sequence[str], command: str) -> T:
     """Read the arguments of `kinema COMMAND` into the dataclass `options`.
 
-    `--help` prints the help and ends the process; so does an unknown flag, which is answered with similar ones. Raises
-    SpecError for a value that does not fit its flag, and for several words where one text is wanted.
+    `--help` prints the help and ends the process. Raises SpecError for an unknown flag, naming the nearest; for a value
+    that is missing or does not fit its flag; and for several words where one text is wanted.
     """
     read = functools.partial(
         tyro.cli, options, args=list(argv), prog=f"kinema {command}", config=(tyro.conf.FlagCreatePairsOff,)
     )
     try:
-        found, left = read(return_unknown_args=True)
-        if any(word.startswith("-") for word in left):
-            read()  # says which flags there are, and ends
+        found, left = read(return_unknown_args=True, console_outputs=any(word in _HELP for word in argv))
+        for word in left:
+            if word.startswith("-"):
+                raise SpecError(_unknown_flag(options, word, command))
         if left:
             raise SpecError(_too_many(argv, left, command))
         return cast(T, found)
     except _Mistyped as error:
         word, accepted = error.args
-        flag = next((before for before, after in itertools.pairwise(argv) if after == word), "a flag")
+        joined = (each.removesuffix(f"={word}") for each in argv if each.startswith("-") and each.endswith(f"={word}"))
+        flag = next((before for before, after in itertools.pairwise(argv) if after == word), next(joined, "a value"))
         raise SpecError(f"{flag} is {word!r}; it takes {accepted}") from None
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise SpecError(_missing(options, argv, command)) from None
 
 
 def text(metavar: str) -> Any:
@@ -49,7 +60,7 @@ def text(metavar: str) -> Any:
 
 def path(metavar: str = "FILE") -> Any:
     """A flag that takes the name of a file or folder."""
-    return _value(metavar, Path, "a path")
+    return _value(metavar, _path, "the name of a file or folder, which is not empty")
 
 
 def whole(metavar: str = "N") -> Any:
@@ -82,6 +93,78 @@ def _too_many(argv: Sequence[str], left: Sequence[str], command: str) -> str:
     return f"{' '.join(left)!r} is too much; {advice}"
 
 
+def _unknown_flag(options: type[Any], word: str, command: str) -> str:
+    """What to say of a flag that does not exist."""
+    given = word.partition("=")[0]
+    name = given.lstrip("-").replace("_", "-")
+    known = list(_flags_of(options))
+    if name in (flag.name for flag in known if flag.is_positional):
+        return f"--{name} is no flag; the {name} stands by itself: kinema {command} {name.upper()}"
+    names = [flag.name for flag in known if not flag.is_positional]
+    longer = (each for each in names if len(name) > 1 and (each.startswith(name) or name.startswith(each)))
+    close = nearest(name, names, likeness=0.65) or next(longer, None)
+    return f"unknown flag {given};{f' did you mean --{close}?' if close else ''} see kinema {command} --help"
+
+
+def _missing(options: type[Any], argv: Sequence[str], command: str) -> str:
+    """What to say of a command line that ends too early."""
+    known = {f"--{flag.name}": flag for flag in _flags_of(options) if not flag.is_positional}
+    for place, word in enumerate(argv):
+        if word in known:
+            after = itertools.takewhile(lambda each: each not in known, argv[place + 1 :])
+            if len(list(after)) < len(known[word].kinds):
+                return f"{word} lacks its value; it takes {known[word].accepted}; see kinema {command} --help"
+    wanted = " ".join(flag.accepted for flag in _flags_of(options) if flag.is_positional and flag.is_required)
+    return f"kinema {command} takes {wanted}, which is missing; see kinema {command} --help"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Flag:
+    name: str
+    kinds: tuple["_Kind", ...]
+    """What its words are; none for a switch."""
+    is_positional: bool
+    is_required: bool
+
+    @property
+    def accepted(self) -> str:
+        if len(self.kinds) == 1 and not self.is_positional:
+            return self.kinds[0].accepted
+        return " ".join(kind.metavar for kind in self.kinds)
+
+
+def _flags_of(options: type[Any]) -> Iterator[_Flag]:
+    hints = typing.get_type_hints(options, include_extras=True)
+    for field in dataclasses.fields(options):
+        marks = getattr(hints[field.name], "__metadata__", ())
+        yield _Flag(
+            name=next((mark.name for mark in marks if getattr(mark, "name", None)), field.name).replace("_", "-"),
+            kinds=tuple(_kinds(hints[field.name])),
+            is_positional=tyro.conf.Positional in marks,
+            is_required=field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
+        )
+
+
+def _kinds(hint: Any) -> Iterator["_Kind"]:
+    """The kinds that a type of a field names, also inside of tuples."""
+    yield from (mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, _Kind))
+    for inner in typing.get_args(hint):
+        yield from _kinds(inner)
+
+
+def _path(word: str) -> Path:
+    if not word:
+        raise ValueError
+    return Path(word)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind(PrimitiveConstructorSpec[Any]):
+    """How the words of a flag are read, and what to say of those that cannot be."""
+
+    accepted: str = ""
+
+
 def _value(metavar: str, convert: Callable[[str], Any], accepted: str) -> Any:
     def read(words: list[str]) -> Any:
         try:
@@ -89,10 +172,11 @@ def _value(metavar: str, convert: Callable[[str], Any], accepted: str) -> Any:
         except ValueError:
             raise _Mistyped(words[0], accepted) from None
 
-    return PrimitiveConstructorSpec(
+    return _Kind(
         nargs=1,
         metavar=metavar,
         instance_from_str=read,
         is_instance=lambda _: True,
         str_from_instance=lambda value: [str(value)],
+        accepted=accepted,
     )

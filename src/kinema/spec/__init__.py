@@ -1,5 +1,6 @@
 """What a person can ask for, as plain data that JSON, the command line and the server share."""
 
+from kinema.shapes import MAX_FRAMES, MAX_SIDE
 from kinema.spec.edits import (
     Blend,
     Card,
@@ -19,7 +20,7 @@ from kinema.spec.edits import (
     with_files,
 )
 from kinema.spec.memory import parse_memory, show_memory
-from kinema.spec.request import MAX_FRAMES, MAX_SEED, MAX_SIDE, MAX_STEPS, ModelDefaults, VideoSpec
+from kinema.spec.request import MAX_SEED, MAX_STEPS, ModelDefaults, VideoSpec
 
 __all__ = [
     "MAX_FRAMES",

@@ -8,16 +8,12 @@ from dataclasses import dataclass
 
 from kinema.config import from_json, to_dict
 from kinema.errors import SpecError
-from kinema.shapes import Stride, VideoShape
+from kinema.shapes import MAX_FRAMES, MAX_SIDE, Stride, VideoShape
 from kinema.spec.checks import is_number, require_integer, require_number, require_text
 from kinema.spec.edits import Edit, Fit, Join, KeyFrames, Storyboard, edit_files, with_files
 
 MAX_SEED = 2**63 - 1
 MAX_STEPS = 1000
-MAX_FRAMES = 1_000_000
-"""Eleven hours at 24 frames per second; more is a slip of the finger."""
-MAX_SIDE = 65_536
-"""Pixels, for the same reason."""
 
 _HALF_MILLISECOND = 0.0005 + 1e-9  # and room for the rounding of floats
 
@@ -223,7 +219,7 @@ def frames_of(seconds: float, fps: float, stride: Stride) -> int:
     """How many frames last so long, to the millisecond, or a SpecError with the lengths nearby that clips can have."""
     if seconds * fps >= MAX_FRAMES:
         raise SpecError(
-            f"seconds={seconds:g} does not fit at {fps:g} frames per second: a clip has up to {MAX_FRAMES} frames"
+            f"seconds={seconds:.10g} does not fit at {fps:g} frames per second: a clip has up to {MAX_FRAMES} frames"
         )
     intervals = round(seconds * fps)
     if intervals % stride.time == 0 and abs(intervals / fps - seconds) <= _HALF_MILLISECOND:
@@ -232,10 +228,11 @@ def frames_of(seconds: float, fps: float, stride: Stride) -> int:
     lengths = " or ".join(
         f"{(frames - 1) / fps:.3f}".rstrip("0").rstrip(".") + f" ({frames} frames)"
         for frames in (below, below + stride.time)
+        if frames <= MAX_FRAMES
     )
     raise SpecError(
-        f"seconds={seconds:g} does not fit at {fps:g} frames per second: a clip has a multiple of {stride.time} frames "
-        f"plus 1; use {lengths}"
+        f"seconds={seconds:.10g} does not fit at {fps:g} frames per second: a clip has a multiple of {stride.time} "
+        f"frames plus 1; use {lengths}"
     )
 
 
