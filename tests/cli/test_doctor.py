@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kinema.cli import main as cli
+from kinema.extras import how_to_install
 from kinema.serve.leases import Leases
 from kinema.serve.store import Store
 
@@ -44,7 +45,7 @@ def test_what_is_wrong_is_said_with_its_remedy(
     assert found["disk"][0] == found["store"][0] == found["model"][0] == "fault"
     assert "make room" in found["disk"][1]
     assert "mini" in found["model"][1]
-    assert found["extras"] == ("warning", "data is not installed; pip install 'kinema[data]' if you need it")
+    assert found["extras"] == ("warning", f"data is not installed; {how_to_install('data')} if you need it")
 
 
 def test_a_store_that_is_not_there_yet_is_no_fault(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import os
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kinema
 from kinema import media
 from kinema.cli.main import main
+from kinema.extras import how_to_install
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.record import METADATA_KEY, Record
 from kinema.generate.vocabulary import Vocabulary
@@ -74,11 +77,12 @@ def test_a_second_video_of_a_prompt_takes_another_name(make: Any) -> None:
     assert Path("a-red-ball-rolls-2.mp4").read_bytes() != first
 
 
-@pytest.mark.parametrize("ending", ["mp4", "webm", "gif", "webp"])
+@pytest.mark.parametrize("ending", ["mp4", "webm", "gif", "webp", "png"])
 def test_the_same_command_makes_the_same_bytes_and_from_makes_them_again(make: Any, ending: str) -> None:
     """Without a signature, the file to the byte."""
-    assert make(*FAST, "--seed", "3", "--no-marks", "--out", f"one.{ending}")[0] == 0
-    assert make(*FAST, "--seed", "3", "--no-marks", "--out", f"two.{ending}")[0] == 0
+    fast = (*FAST, "--frames", "1") if ending == "png" else FAST
+    assert make(*fast, "--seed", "3", "--no-marks", "--out", f"one.{ending}")[0] == 0
+    assert make(*fast, "--seed", "3", "--no-marks", "--out", f"two.{ending}")[0] == 0
     again = ("--from", f"one.{ending}", "--out", f"again.{ending}", "--device", "cpu", "--no-marks")
     code, _, err = make(*again, prompt=None)
     assert code == 0
@@ -102,6 +106,26 @@ def test_marked_files_are_the_same_but_for_their_signatures(
     assert is_signed == (ending != "webm")
 
 
+@pytest.mark.usefixtures("no_work")
+def test_a_file_made_again_has_the_format_that_it_had(make: Any, tiny_model: Path) -> None:
+    spec = kinema.VideoSpec(prompt=PROMPT, model=str(tiny_model), frames=5, width=32, height=32)
+    clip, picture = (np.zeros((count, 32, 32, 3), np.uint8) for count in (5, 1))
+    for name, frames in (("one.gif", clip), ("one.webm", clip), ("one.png", picture)):
+        spec = dataclasses.replace(spec, frames=len(frames))
+        record = Record.of(spec, folder=None, device="cpu", dtype="float32")
+        media.write_video(name, frames, 8, record.to_metadata())
+
+    def outputs(*words: str) -> Any:
+        return json.loads(make(*words, "--dry-run", "--json", prompt=None)[1])["outputs"]
+
+    assert outputs("--from", "one.gif") == ["a-red-ball-rolls.gif"]
+    assert outputs("--from", "one.webm", "--count", "2") == ["a-red-ball-rolls.webm", "a-red-ball-rolls-2.webm"]
+    assert outputs("--from", "one.png") == ["a-red-ball-rolls.png"]
+    assert outputs("--from", "one.gif", "--frames", "1") == ["a-red-ball-rolls.png"]
+    assert outputs("--from", "one.png", "--frames", "5") == ["a-red-ball-rolls.mp4"]
+    assert outputs("--from", "one.gif", "--out", "x.webp") == ["x.webp"]
+
+
 def test_from_says_that_a_file_without_marks_will_get_them(make: Any) -> None:
     make(*FAST, "--no-marks", "--out", "one.mp4")
     _, _, err = make("--from", "one.mp4", "--dry-run", prompt=None)
@@ -121,7 +145,7 @@ def test_what_cannot_be_signed_is_said_in_one_line(make: Any, monkeypatch: pytes
     assert "one.webm will not be signed: its format has no place for it; .mp4 has\n" in err
     monkeypatch.setattr("kinema.provenance.c2pa.is_available", lambda: False)
     _, _, err = make(*FAST, "--out", "one.mp4")
-    assert "one.mp4 will not be signed: c2pa is not installed; pip install 'kinema[provenance]'\n" in err
+    assert f"one.mp4 will not be signed: c2pa is not installed; {how_to_install('provenance')}\n" in err
     assert media.probe("one.mp4").frames == 5
     assert "will not be signed" not in make(*FAST, "--out", "two.mp4", "--no-marks")[2]
 
@@ -189,6 +213,7 @@ def test_a_dry_run_shows_the_request_and_its_cost_and_makes_nothing(make: Any, t
     shown = make(*FAST, "--dry-run")[1]
     assert "cost" in shown
     assert "[]" not in shown
+    assert len(make(*FAST, "--dry-run", prompt="a ball\n\x1b[31mrolls")[1].splitlines()) == len(shown.splitlines())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -250,6 +275,10 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
     (("--device", "gpu"), 2, "cuda"),
     (("--image", "missing.png"), 4, "missing.png does not exist"),
     (("--image", "notes.txt"), 4, "notes.txt"),
+    (("--image", "."), 4, r"\. is a folder; give the name of a file$"),
+    (("--from", "."), 4, r"\. is a folder; give the name of a file$"),
+    (("--out", "."), 4, r"\. is a folder; give the name of a file$"),
+    (("--negative", "red " * 60), 2, "the negative prompt has [0-9]+ tokens"),
     (("--image", "wide.png"), 2, "other proportions.*use size"),
     (("--image", "square.png", "--frames", "1"), 2, "nothing to generate"),
     (("--out", "x.avi"), 4, "no format for the ending '.avi'.*mp4"),

@@ -11,6 +11,7 @@ import pytest
 import kinema
 from kinema import errors
 from kinema.cli import main as cli
+from kinema.extras import how_to_install
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | int) -> list[list[str]]:
@@ -92,7 +93,7 @@ def test_a_prompt_without_a_command_is_told_where_to_go(capsys: pytest.CaptureFi
         (
             ModuleNotFoundError("no mujoco", name="mujoco.viewer"),
             1,
-            "this command needs mujoco, which is not installed; pip install 'kinema[world]'",
+            f"this command needs mujoco, which is not installed; {how_to_install('world')}",
         ),
     ],
 )

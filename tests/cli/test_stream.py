@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -172,3 +173,18 @@ def test_a_model_that_makes_all_frames_at_once_is_refused(make: Any, tiny_model:
     code, _, err = make("--out", "x.mp4", model=str(tiny_model))
     assert code == 2
     assert "makes all frames at once; stream a causal model" in err
+
+
+def test_without_a_model_it_is_the_causal_one_that_ships_or_a_word_on_how_to_get_one(
+    tiny_causal_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kinema.model.folder.SHIPPED", tmp_path / "none")
+    assert main(["stream", PROMPT, "--dry-run"]) == 2
+    assert (
+        "a stream needs a causal model (none ships yet; kinema train mini-causal makes one" in capsys.readouterr().err
+    )
+    shutil.copytree(tiny_causal_model, tmp_path / "shipped" / "small-causal")
+    monkeypatch.setattr("kinema.model.folder.SHIPPED", tmp_path / "shipped")
+    assert main(["stream", PROMPT, "--dry-run", "--json", "--seconds", "2", *FAST]) == 0
+    assert json.loads(capsys.readouterr().out)["spec"]["model"] == "small-causal"

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kinema.errors import CheckpointError, SpecError
-from kinema.model import PRESETS, DiT, load_model, save_model
+from kinema.model import PRESETS, DiT, load_model, save_model, shipped_models
 from kinema.model import folder as folder_module
 
 from .conftest import scramble
@@ -144,8 +144,25 @@ def test_parts_of_different_models_are_refused(tiny, saved, tmp_path):
 def test_a_shipped_model_is_found_by_its_name(saved, monkeypatch):
     monkeypatch.setattr(folder_module, "SHIPPED", saved.parent)
     assert load_model("model").folder == saved
-    with pytest.raises(SpecError, match="unknown model 'modle'; did you mean 'model'"):
+    with pytest.raises(SpecError, match=r"^unknown model 'modle'; did you mean 'model'\? Kinema ships model; "):
         load_model("modle")
+
+
+def test_what_is_no_name_is_refused_as_the_path_that_it_is(saved, monkeypatch):
+    monkeypatch.setattr(folder_module, "SHIPPED", saved.parent)
+    (saved.parent / "notes.txt").write_text("mine")
+    with pytest.raises(SpecError, match=r"notes.txt is no file of weights \(.safetensors, .*; give one"):
+        load_model(saved.parent / "notes.txt")
+    with pytest.raises(SpecError, match=r"^\./modle does not exist; .* or the name of a model: model$"):
+        load_model("./modle")
+
+
+def test_the_causal_ones_of_the_shipped_models_are_found(saved, monkeypatch):
+    monkeypatch.setattr(folder_module, "SHIPPED", saved.parent)
+    assert shipped_models() == ("model",)
+    assert shipped_models(is_causal=True) == ()
+    (saved / "causal.json").write_text("{}")
+    assert shipped_models(is_causal=True) == ("model",)
 
 
 def test_a_preset_without_weights_says_where_to_get_them():
@@ -166,6 +183,9 @@ def test_a_mistyped_folder_is_not_asked_of_the_hub(saved, monkeypatch):
     [
         ("transformer/config.json", {"num_layers": "six"}, "six"),
         ("vae/config.json", {"z_dim": [4]}, "config.json"),
+        ("text_encoder/config.json", {"d_ff": -1}, "no network has these sizes"),
+        ("transformer/config.json", {"num_attention_heads": 0}, "config.json"),
+        ("scheduler/scheduler_config.json", {"_class_name": "DDIMScheduler"}, "scheduler"),
         ("model_index.json", {"transformer": "WanTransformer3DModel"}, "takes a library and a class"),
     ],
 )

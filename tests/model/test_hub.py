@@ -4,14 +4,17 @@ import hashlib
 import http.server
 import json
 import threading
+import types
 
 import pytest
 import torch
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from kinema.errors import CheckpointError, SpecError
 from kinema.model import hub
 
 COMMIT = "a" * 40
+NOT_FOUND = types.SimpleNamespace(status_code=404, headers={}, request=None)
 LARGE = "transformer/diffusion_pytorch_model.safetensors"
 
 
@@ -149,8 +152,31 @@ def test_a_damaged_file_is_named_removed_and_fetched_anew(server, tmp_path):
 
 
 def test_a_model_that_the_hub_does_not_have_is_named(server, tmp_path):
-    with pytest.raises(SpecError, match="some/other is neither a folder here nor a model"):
+    says = r"^some/other is neither a folder here nor a model that could be fetched: the hub answers 404; "
+    with pytest.raises(SpecError, match=says):
         hub.fetch("some/other", endpoint=server.endpoint, cache=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (
+            RepositoryNotFoundError("404. Repository Not Found.", response=NOT_FOUND),
+            "the hub has none of that",
+        ),
+        (LocalEntryNotFoundError("No entry.\nPlease check your internet connection."), "the hub cannot be reached"),
+        (HFValidationError("Repo id must use alphanumeric chars."), "the hub has no such names"),
+        (OSError("Disk quota exceeded. See 3.5.\nTry again."), "Disk quota exceeded"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_what_the_client_says_in_sentences_is_said_in_words(monkeypatch, error, why):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(SpecError, match=rf"could be fetched: {why}.*; check the spelling and the network$"):
+        hub.fetch("some/model")
 
 
 def test_a_folder_of_ones_own_has_no_hashes_to_check(tmp_path):

@@ -87,3 +87,22 @@ def test_a_tokenizer_comes_back_as_it_was_saved(tmp_path, quiet):
 def test_a_folder_without_a_tokenizer_is_named(tmp_path, quiet):
     with pytest.raises(CheckpointError, match=str(tmp_path)):
         Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("text", ["", '{"a":', "[]", "null"])
+def test_a_damaged_tokenizer_is_an_error_that_names_its_file(tmp_path, name, text):
+    Tokenizer(word_tokenizer(9)).save(tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CheckpointError, match=rf"{name} (cannot be read as JSON|holds a).*fetch the file again$"):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_tokenizer_that_is_missing_or_holds_nothing_is_named(tmp_path):
+    Tokenizer(word_tokenizer(9)).save(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"holds no tokenizer that can be read .*; fetch it again$"):
+        Tokenizer.load(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"tokenizer.json is missing; a model folder needs it$"):
+        Tokenizer.load(tmp_path)

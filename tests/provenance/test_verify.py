@@ -10,6 +10,7 @@ import pytest
 
 from kinema.cli.main import main
 from kinema.errors import MediaError, SpecError
+from kinema.extras import how_to_install
 from kinema.generate.record import METADATA_KEY
 from kinema.media import Frame, iter_frames, read_metadata, write_video
 from kinema.provenance import c2pa
@@ -246,7 +247,7 @@ def test_without_the_package_the_signature_is_not_checked(
     monkeypatch.setattr(c2pa, "is_available", lambda: False)
     code, out, _ = run(capsys, str(path))
     assert code == 0
-    assert "not checked: c2pa is not installed; pip install 'kinema[provenance]'" in out
+    assert f"not checked: c2pa is not installed; {how_to_install('provenance')}" in out
 
 
 def test_a_file_that_breaks_off_is_judged_by_what_can_be_read(

@@ -92,7 +92,7 @@ def schedule_from_config(config: Mapping[str, Any]) -> ScheduleConfig:
                     raise _unsupported("stochastic_sampling", True, "leave it out")
                 solver = "consistency"
             return ScheduleConfig(solver=solver, shift=_shift_from(config, "shift"))
-    accepted = ", ".join(["UniPCMultistepScheduler", *_EULER_CLASSES.values()])
+    accepted = ", ".join(dict.fromkeys(["UniPCMultistepScheduler", *_EULER_CLASSES.values()]))
     raise _unsupported("_class_name", name, f"use one of {accepted}")
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from kinema.cli import flags
 from kinema.errors import KinemaError
+from kinema.extras import how_to_install
 
 Verdict = Literal["ok", "warning", "fault"]
 
@@ -156,7 +157,8 @@ def _codecs() -> Iterator[Finding]:
 def _model(name: str) -> Iterator[Finding]:
     from kinema.model import load_model
 
-    model = load_model(name, "meta")  # every file is there and fits; no number is read
+    model = load_model(name, "meta")
+    model.check_files()
     made = model.defaults
     yield Finding("model", "ok", f"{name}: {made.width}x{made.height}, {made.frames} frames at {made.fps:g} per second")
 
@@ -169,7 +171,7 @@ def _extras() -> Iterator[Finding]:
     if there:
         yield Finding("extras", "ok", f"installed: {', '.join(there)}")
     for extra in lacking:
-        yield Finding("extras", "warning", f"{extra} is not installed; pip install 'kinema[{extra}]' if you need it")
+        yield Finding("extras", "warning", f"{extra} is not installed; {how_to_install(extra)} if you need it")
 
 
 def _store(store: str, artefacts: str | None) -> Iterator[Finding]:

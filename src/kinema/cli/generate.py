@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from kinema.cli import flags, making
-from kinema.media import read_metadata
+from kinema.media import ENDINGS, read_metadata
 from kinema.spec import VideoSpec
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def run(argv: Sequence[str]) -> int:
     plan = make_plan(request, device=options.device, dtype=dtype, memory=options.memory)
     dataclasses.replace(plan.spec, seed=plan.spec.seed + options.count - 1)  # refuses a last seed that is too large
     name = making.slug(plan.spec.prompt)
-    paths = making.outputs(options.out, options.count, plan.spec, name=name, force=options.force)
+    ending = _ending(options.from_, before, plan.spec)
+    paths = making.outputs(options.out, options.count, plan.spec, name=name, force=options.force, ending=ending)
     warnings = [*plan.warnings(), *(_changes(before, plan.record()) if before else []), *_unmarked(marks, old, before)]
     for warning in [*warnings, *making.check_marks(marks, plan.spec, paths, is_dry=options.dry_run)]:
         logger.warning(warning)
@@ -139,6 +140,13 @@ def _read_record(metadata: dict[str, str], path: Path) -> "Record":
     from kinema.generate.record import Record
 
     return Record.from_metadata(metadata, path)
+
+
+def _ending(old: Path | None, before: "Record | None", spec: VideoSpec) -> str | None:
+    """The format of a file made again: that of the file, unless a picture became a video, or a video a picture."""
+    if old is None or before is None or (before.spec.frames == 1) != (spec.frames == 1):
+        return None
+    return old.suffix.lower() if old.suffix.lower() in ENDINGS else None
 
 
 def _unmarked(marks: "Marks", old: dict[str, str], before: "Record | None") -> Iterator[str]:

@@ -26,6 +26,7 @@ from kinema.errors import (
     MediaError,
     SpecError,
 )
+from kinema.extras import how_to_install
 from kinema.log import configure
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -159,7 +160,7 @@ def _message(error: BaseException) -> str:
         return str(error) or "stopped; no unfinished file is left under its final name"
     if isinstance(error, ModuleNotFoundError):
         missing = (error.name or "").partition(".")[0]
-        return f"this command needs {missing}, which is not installed; pip install 'kinema[{EXTRAS[missing]}]'"
+        return f"this command needs {missing}, which is not installed; {how_to_install(EXTRAS[missing])}"
     if isinstance(error, MemoryError):
         return "out of memory; ask for fewer frames or a smaller size"
     if isinstance(error, OSError):

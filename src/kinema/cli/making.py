@@ -45,15 +45,21 @@ def check_outputs(out: Path | None, count: int, *, force: bool) -> None:
         check_output(path, overwrite=force)
 
 
-def outputs(out: Path | None, count: int, spec: VideoSpec, *, name: str, force: bool) -> list[Path]:
-    """The files to write: the one asked for, or new ones called `name`; checked, so that no work is lost."""
+def outputs(
+    out: Path | None, count: int, spec: VideoSpec, *, name: str, force: bool, ending: str | None = None
+) -> list[Path]:
+    """The files to write: the one asked for, or new ones called `name`; checked, so that no work is lost.
+
+    `ending` is that of new ones; None = .png for a picture and .mp4 for a video.
+    """
     assert spec.fps is not None
     if out is not None:
         if out.suffix.lower() == ".png" and spec.frames != 1:
             raise SpecError(f"{out}: a png holds one frame, not {spec.frames}; use --frames 1, or .mp4")
         paths = _numbered(out, count)
     else:
-        paths = list(itertools.islice(_new_names(name, ".png" if spec.frames == 1 else ".mp4"), count))
+        ending = ending or (".png" if spec.frames == 1 else ".mp4")
+        paths = list(itertools.islice(_new_names(name, ending), count))
     for path in paths:
         check_output(path, overwrite=force)
         VideoWriter(path, spec.fps)  # refuses a rate that the format cannot hold
@@ -238,12 +244,17 @@ def show_plan(plan: "Plan", paths: list[Path], as_json: bool) -> None:
         return
     for name, value in [*to_dict(plan.spec).items(), ("device", plan.device), ("dtype", plan.dtype)]:
         if value not in (None, "", []):
-            print(f"{name:>10}  {value}")
+            print(f"{name:>10}  {one_line(value)}")
     for path in paths:
         print(f"{'output':>10}  {path}")
     for line in memory_lines(plan):
         print(f"{'memory':>10}  {line}")
     print(f"{'cost':>10}  {plan.estimate.describe()}")
+
+
+def one_line(value: object) -> str:
+    """A value on one line, with what would end the line or steer the terminal written out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(value))
 
 
 def memory_of(plan: "Plan") -> dict[str, Any]:

@@ -54,7 +54,7 @@ class StreamOptions:
 
     prompt: Annotated[str | None, tyro.conf.Positional, flags.text("PROMPT"), flags.hint()] = None
     """What to show first."""
-    model: Annotated[str | None, flags.text("NAME|FOLDER|HUB_ID"), flags.hint("mini-causal")] = None
+    model: Annotated[str | None, flags.text("NAME|FOLDER|HUB_ID"), flags.hint("the causal one that ships")] = None
     """The model: its name, its folder, or its hub id."""
     preset: Annotated[str | None, flags.text("NAME"), _MODELS] = None
     """How the model looks back: self-forcing or longlive."""
@@ -107,6 +107,8 @@ def run(argv: Sequence[str]) -> int:
     options = flags.parse(StreamOptions, argv, "stream")
     _check_output(options)
     request = _request(options)
+    if options.model is None:
+        request = dataclasses.replace(request, model=_default_model())
 
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
@@ -142,7 +144,17 @@ def _request(options: StreamOptions) -> VideoSpec:
     if options.size is not None:
         given["width"], given["height"] = flags.parse_size(options.size)
     given = {name: value for name, value in given.items() if value is not None}
-    return VideoSpec(**{"prompt": options.prompt or "", "model": "mini-causal", **given})
+    return VideoSpec(**{"prompt": options.prompt or "", **given})
+
+
+def _default_model() -> str:
+    from kinema.generate.experts import NO_CAUSAL_MODEL
+    from kinema.model import shipped_models
+
+    ships = shipped_models(is_causal=True)
+    if not ships:
+        raise SpecError(f"a stream needs a causal model ({NO_CAUSAL_MODEL}); give its folder or hub id with --model")
+    return ships[0]
 
 
 def _stream(plan: "Plan", request: VideoSpec, options: StreamOptions) -> int:
@@ -344,7 +356,7 @@ def _show_plan(plan: "Plan", options: StreamOptions) -> None:
     rows = [*spec.items(), *to_dict(causal).items(), ("output", options.out), ("device", plan.device)]
     for name, value in [*rows, ("dtype", plan.dtype)]:
         if value not in (None, "", []):
-            print(f"{name:>13}  {value}")
+            print(f"{name:>13}  {making.one_line(value)}")
     for line in making.memory_lines(plan):
         print(f"{'memory':>13}  {line}")
     print(f"{'cost':>13}  {plan.estimate.describe()} for {plan.spec.frames} frames")

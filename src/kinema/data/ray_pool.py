@@ -15,6 +15,7 @@ from typing import Any
 
 from kinema.data.pool import TRIES, Child, Item, Limits, Outcome
 from kinema.errors import DataError
+from kinema.extras import how_to_install
 
 _LOOK_S = 30.0
 """Longest wait for one answer."""
@@ -88,7 +89,7 @@ def connect() -> Any:
     Raises DataError when it is not installed.
     """
     if importlib.util.find_spec("ray") is None:
-        raise DataError("the engine ray needs the package ray: pip install 'kinema[cluster]', or use --engine local")
+        raise DataError(f"the engine ray needs the package ray: {how_to_install('cluster')}, or use --engine local")
     import ray
 
     if not ray.is_initialized():

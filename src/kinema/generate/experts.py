@@ -8,7 +8,15 @@ from kinema.checkpoint.sampler import TRAIN_STEPS
 from kinema.config import unknown
 from kinema.errors import SpecError
 from kinema.generate.state import FrameVelocity
-from kinema.model import CAUSAL_PRESETS, Model
+from kinema.model import CAUSAL_PRESETS, Model, shipped_models
+
+NO_CAUSAL_MODEL = "none ships yet; kinema train mini-causal makes one, docs/train.md tells how"
+
+
+def causal_model() -> str:
+    """What to call for where a model has to make video block by block: one that ships, or how to come by one."""
+    ships = shipped_models(is_causal=True)
+    return f"a causal model, such as {ships[0]}" if ships else f"a causal model ({NO_CAUSAL_MODEL})"
 
 
 def looking_back(model: Model, preset: str) -> Model:

@@ -18,7 +18,7 @@ from kinema.generate.canvas import Canvas
 from kinema.generate.condition import check_edit, check_pictures, condition_channels, image_tokens, read_pictures
 from kinema.generate.device import choose_device, choose_dtype, dtype_name, explained
 from kinema.generate.edit import play, settle
-from kinema.generate.experts import hand_over, looking_back
+from kinema.generate.experts import causal_model, hand_over, looking_back
 from kinema.generate.fit import Fitter
 from kinema.generate.image import read_first_frame
 from kinema.generate.join import join_frames, settle_join
@@ -125,12 +125,13 @@ class Pipeline:
         if resolved.changes and self.model.causal is None:
             raise SpecError(
                 f"{self.name} makes all frames at once, so its prompt cannot change on the way; "
-                "use a causal model, such as mini-causal, or one prompt"
+                f"use {causal_model()}, or one prompt"
             )
         prompts = [resolved.prompt, *(prompt for _, prompt in resolved.changes)]
         if isinstance(resolved.edit, Storyboard):
             prompts += [card.prompt for card in resolved.edit.cards if card.prompt is not None]
-        self.model.tokenizer.encode([*prompts, resolved.negative or ""])
+        self.model.tokenizer.encode(prompts)
+        self.model.tokenizer.encode([resolved.negative or ""], "negative prompt")
         if resolved.step_cache is not None and self.model.causal is not None:
             raise SpecError(f"{self.name} makes blocks in few steps, of which none can be left out; drop step_cache")
         if resolved.guidance_low is not None and self.model.dit_low is None:
@@ -352,7 +353,7 @@ class Pipeline:
         """
         causal = self.model.causal
         if causal is None:
-            raise SpecError(f"{self.name} makes all frames at once; stream a causal model, or use kinema generate")
+            raise SpecError(f"{self.name} makes all frames at once; stream {causal_model()}, or use kinema generate")
         if spec.frames is not None or spec.seconds is not None:
             return self._open_stream(self.resolve(spec), causal, Tracker(on_progress, is_cancelled))
         if causal.window is None:

@@ -94,15 +94,16 @@ def make_plan(
     causal: str | None = None,
     memory: str | int | None = None,
 ) -> Plan:
-    """Check a request against its model and resolve it, reading the model's configuration and tokenizer only.
+    """Check a request against its model and resolve it; of the weights no number is read, only what files hold them.
 
-    Raises what `Pipeline.load` and `Pipeline.resolve` raise, but for damaged weights, and DeviceMemoryError where the
+    Raises what `Pipeline.load` and `Pipeline.resolve` raise, but for damaged numbers, and DeviceMemoryError where the
     request does not fit into `memory`, such as "8GB".
     """
     amount = None if memory is None else parse_memory(memory)
     chosen = choose_device(device)
     number_type = choose_dtype(dtype, chosen)
     model = load_model(request.model, _META, number_type)
+    model.check_files()
     vocabulary = Vocabulary.load(model.folder) if model.folder else None
     if causal is not None:
         model = looking_back(model, causal)

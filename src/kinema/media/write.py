@@ -29,8 +29,10 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     `overwrite`, a file that exists.
     """
     path = Path(path)
-    _ending(path)
     try:
+        if path.is_dir():
+            raise MediaError(f"{path} is a folder; give the name of a file")
+        _ending(path)
         _check_place(path, overwrite=overwrite)
     except (OSError, ValueError) as error:  # a name that is too long, or holds a null byte; a file system that refuses
         raise MediaError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
@@ -39,8 +41,6 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
 def _check_place(path: Path, *, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise MediaError(f"{path}: the folder {path.parent} does not exist; make it first")
-    if path.is_dir():
-        raise MediaError(f"{path} is a folder; give the name of a file")
     if path.exists() and not overwrite:
         raise MediaError(f"{path} exists; choose another name, or replace it with --force (force=True in Python)")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):

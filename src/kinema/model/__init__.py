@@ -4,7 +4,7 @@ from kinema.model.causal import CAUSAL_PRESETS, CausalConfig
 from kinema.model.causal_conv import TimeCache
 from kinema.model.clip import ImageEncoder, ImageEncoderConfig
 from kinema.model.dit import DiT, DiTConfig, TextKV
-from kinema.model.folder import Model, load_model, save_model
+from kinema.model.folder import Model, load_model, save_model, shipped_models
 from kinema.model.kv_cache import CacheState
 from kinema.model.presets import PRESETS, ModelPreset
 from kinema.model.text import TextEncoder, TextEncoderConfig, Tokenizer
@@ -35,4 +35,5 @@ __all__ = [
     "encode_clip",
     "load_model",
     "save_model",
+    "shipped_models",
 ]

@@ -90,6 +90,14 @@ class Model:
         """Channels beside the latent in which the transformer is shown given frames; 0 = it is shown none there."""
         return self.dit.config.in_channels - self.vae.config.z_dim
 
+    def check_files(self) -> None:
+        """Look whether the files that the weights come from are there, whole and of these networks; reads no number.
+
+        Raises CheckpointError, naming file and tensor.
+        """
+        for open_files in self.sources.values():
+            open_files()
+
 
 def load_model(name: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Model:
     """Load a model that ships with Kinema by its name, or any other by its folder, file or hub id (`owner/name`).
@@ -124,7 +132,10 @@ def _load_pipeline(folder: Path, device: torch.device | str, dtype: torch.dtype)
     vae = _load_part(folder / "vae", VideoVAE, vae_config, device, dtype, sources)
     text = _load_part(folder / "text_encoder", TextEncoder, text_config, device, dtype, sources)
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
-    sampler = schedule_from_config(scheduler)
+    try:
+        sampler = schedule_from_config(scheduler)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder / 'scheduler'}: {error}") from error
     low = image = None
     if has("transformer_2"):
         low = _load_part(folder / "transformer_2", DiT, dit_config, device, dtype, sources)
@@ -294,17 +305,37 @@ def _find(name: str) -> Path:
     preset = PRESETS.get(name)
     if preset is not None and preset.hub_id is not None and (here := installed(preset.hub_id)) is not None:
         return here
-    shipped = {path.parent.name for path in SHIPPED.glob("*/model_index.json")}
+    raise SpecError(_not_found(name))
+
+
+def _not_found(name: str) -> str:
+    """What to say of a name that nothing answers to."""
+    shipped = shipped_models()
+    has = ", ".join(shipped) or "no model"
     if name in PRESETS:
-        has = f"Kinema ships weights for {', '.join(sorted(shipped)) or 'no model'}"
         get = f"; or fetch it: kinema models get {name}" if PRESETS[name].hub_id else ""
-        raise SpecError(f"{name} is an architecture without weights here; {has}; give a folder or a hub id of it{get}")
+        return (
+            f"{name} is an architecture without weights here; Kinema ships weights for {has}; "
+            f"give a folder or a hub id of it{get}"
+        )
+    path = Path(name).expanduser()
+    if path.is_file():
+        return (
+            f"{name} is no file of weights ({', '.join(WEIGHT_ENDINGS)}); give one, a model folder, or a model's name"
+        )
+    if len(path.parts) > 1 or name.startswith("."):
+        return f"{name} does not exist; give a model folder, a hub id such as owner/name, or the name of a model: {has}"
     close = nearest(name, [*shipped, *PRESETS])
-    raise SpecError(
-        f"unknown model {name!r}{f'; did you mean {close!r}?' if close else ''}; Kinema ships "
-        f"{', '.join(sorted(shipped)) or 'no model'}; `kinema models` lists those that can be fetched; "
-        "or give a folder, or a hub id such as owner/name"
+    return (
+        f"unknown model {name!r};{f' did you mean {close!r}?' if close else ''} Kinema ships {has}; `kinema models` "
+        "lists those that can be fetched; or give a folder, or a hub id such as owner/name"
     )
+
+
+def shipped_models(*, is_causal: bool = False) -> tuple[str, ...]:
+    """Names of the models that come with Kinema; with `is_causal` only of those that make video block by block."""
+    folders = sorted(path.parent for path in SHIPPED.glob("*/model_index.json"))
+    return tuple(folder.name for folder in folders if not is_causal or (folder / CAUSAL_FILE).exists())
 
 
 def _folders(parent: Path) -> list[str]:
@@ -326,8 +357,11 @@ def _load_part(
         config = from_dict(type(config), to_dict(config))  # which says what has the wrong type
     except (SpecError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    with torch.device("meta"):
-        module = network(config)
+    try:
+        with torch.device("meta"):
+            module = network(config)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:  # a size of -1, say
+        raise CheckpointError(f"{path}: no network has these sizes ({error}); fetch the file again") from error
     module = module.to(dtype).to_empty(device=device)
     sources[module] = lambda: open_source(module, folder, _stem(module), _layout(module))
     if torch.device(device).type != "meta":

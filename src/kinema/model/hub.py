@@ -36,9 +36,34 @@ def fetch(hub_id: str, *, endpoint: str | None = None, cache: Path | None = None
         return Path(snapshot_download(hub_id, allow_patterns=list(FILES), **more))
     except Exception as error:  # the hub's client raises many kinds; each means that there is no such folder here
         raise SpecError(
-            f"{hub_id} is neither a folder here nor a model that could be fetched ({error}); "
+            f"{hub_id} is neither a folder here nor a model that could be fetched: {_why(error)}; "
             "check the spelling and the network"
         ) from error
+
+
+def _why(error: Exception) -> str:
+    """What the hub's client says in many words, in few."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, HfHubHTTPError):
+        return f"the hub answers {error.__cause__.response.status_code}"
+    for kind, words in (
+        (GatedRepoError, "its owner wants to be asked on the hub's page of it first"),
+        (RepositoryNotFoundError, "the hub has none of that name, or does not show it to you"),
+        (HFValidationError, "the hub has no such names"),
+        (OfflineModeIsEnabled, "the hub's client is told to stay offline (HF_HUB_OFFLINE)"),
+        (LocalEntryNotFoundError, "the hub cannot be reached"),
+    ):
+        if isinstance(error, kind):
+            return words
+    return re.split(r"(?<=[^.])\.?(?:\s*\n|\.\s|$)", str(error).strip(), maxsplit=1)[0] or type(error).__name__
 
 
 def installed(hub_id: str, *, cache: Path | None = None) -> Path | None:

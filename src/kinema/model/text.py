@@ -11,12 +11,15 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from kinema.checkpoint.weights import read_json
 from kinema.errors import CheckpointError, SpecError
 from kinema.model.attention import attend
 from kinema.model.norm import RMSNorm
 
 DEFAULT_MAX_TOKENS = 512
 """What the published models read, for tokenizers that name no limit."""
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,18 +165,27 @@ class Tokenizer:
         self.tokenizer = tokenizer
         limit = int(tokenizer.model_max_length)
         self.max_tokens = limit if limit < 10**6 else DEFAULT_MAX_TOKENS  # transformers' "no limit" is 10^30
-        if tokenizer.pad_token_id is None:
-            raise CheckpointError("the tokenizer has no pad_token; add one to tokenizer_config.json")
 
     @classmethod
     def load(cls, folder: str | Path) -> "Tokenizer":
-        """Read a tokenizer folder. Raises CheckpointError where it cannot be read."""
+        """Read a tokenizer folder. Raises CheckpointError, naming the file, where it cannot be read."""
         from transformers import AutoTokenizer
 
         try:
-            return cls(AutoTokenizer.from_pretrained(str(folder), local_files_only=True))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{folder}: no tokenizer can be read there ({error})") from error
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        except Exception as error:  # transformers raises many kinds, AttributeError among them, for a damaged file
+            for name in TOKENIZER_FILES:
+                if (Path(folder) / name).exists():
+                    read_json(Path(folder) / name)  # says what is wrong with it
+            if not any((Path(folder) / name).exists() for name in (TOKENIZER_FILES[0], "spiece.model")):
+                raise CheckpointError(
+                    f"{Path(folder) / TOKENIZER_FILES[0]} is missing; a model folder needs it"
+                ) from None
+            words = " ".join(str(error).split())
+            raise CheckpointError(f"{folder} holds no tokenizer that can be read ({words}); fetch it again") from error
+        if tokenizer.pad_token_id is None:
+            raise CheckpointError(f"{folder}: the tokenizer has no pad_token; add one to tokenizer_config.json")
+        return cls(tokenizer)
 
     def save(self, folder: str | Path) -> None:
         """Write the tokenizer as transformers does."""
@@ -183,17 +195,18 @@ class Tokenizer:
         """How many tokens the prompt takes, its end mark included."""
         return len(self._tokens([prompt])[0])
 
-    def encode(self, prompts: Sequence[str]) -> tuple[Int[Tensor, "b k"], Int[Tensor, "b k"]]:
+    def encode(self, prompts: Sequence[str], kind: str = "prompt") -> tuple[Int[Tensor, "b k"], Int[Tensor, "b k"]]:
         """Give token ids and a mask of 1 on tokens, both padded to `max_tokens`.
 
-        Runs of white space count as one space. Raises SpecError, with the count, for a prompt of more tokens.
+        Runs of white space count as one space. Raises SpecError, with the count, for a prompt of more tokens;
+        `kind` is what it calls one.
         """
         ids = torch.full((len(prompts), self.max_tokens), self.tokenizer.pad_token_id, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for row, tokens in enumerate(self._tokens(prompts)):
             if len(tokens) > self.max_tokens:
                 raise SpecError(
-                    f"the prompt has {len(tokens)} tokens, but this model reads at most {self.max_tokens}; "
+                    f"the {kind} has {len(tokens)} tokens, but this model reads at most {self.max_tokens}; "
                     f"shorten it by about {math.ceil(100 * (1 - self.max_tokens / len(tokens)))} %"
                 )
             ids[row, : len(tokens)] = torch.tensor(tokens)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kinema.errors import SpecError
+from kinema.extras import how_to_install
 from kinema.media import Frame, write_video
 from kinema.provenance import c2pa, label, watermark
 from kinema.provenance.authority import Authority, open_authority
@@ -97,7 +98,7 @@ class Marker:
         if Path(name).suffix.lower() not in c2pa.SIGNED_ENDINGS:
             return f"{name} will not be signed: its format has no place for it; .mp4 has"
         if not c2pa.is_available():
-            return f"{name} will not be signed: c2pa is not installed; pip install 'kinema[provenance]'"
+            return f"{name} will not be signed: c2pa is not installed; {how_to_install('provenance')}"
         try:
             self._authority = open_authority()
         except OSError as error:

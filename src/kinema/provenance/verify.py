@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kinema.errors import MediaError
+from kinema.extras import how_to_install
 from kinema.media import Frame, iter_frames, read_metadata
 from kinema.provenance import c2pa, watermark
 from kinema.provenance.mark import AIGC_KEY, LABEL_KEY, RECORD_KEY, record_digest, watermark_id
@@ -70,7 +71,7 @@ def verify(path: str | Path, anchors: str | None = None, max_frames: int | None 
 
 def _signature(path: Path, anchors: str | None) -> Mark:
     if not c2pa.is_available():
-        says = "not checked: c2pa is not installed; pip install 'kinema[provenance]'"
+        says = f"not checked: c2pa is not installed; {how_to_install('provenance')}"
         return Mark(kind="signature", outcome="not checked", says=says, rests_on="", details={})
     found = c2pa.read(path, anchors)
     if found is None:

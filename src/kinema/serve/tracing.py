@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kinema.errors import SpecError
+from kinema.extras import how_to_install
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -40,7 +41,7 @@ def install_tracing(service: str, exporter: Any = None) -> None:
         else:
             processor = SimpleSpanProcessor(exporter)
     except ImportError as error:
-        raise SpecError(f"{_ENDPOINTS[0]} is set, but {error.name} is missing: pip install 'kinema[otel]'") from None
+        raise SpecError(f"{_ENDPOINTS[0]} is set, but {error.name} is missing: {how_to_install('otel')}") from None
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     provider.add_span_processor(processor)
     _Tracing.tracer, _Tracing.context = provider.get_tracer("kinema"), TraceContextTextMapPropagator()
