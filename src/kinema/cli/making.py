@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from kinema.config import to_dict
 from kinema.errors import SpecError
@@ -35,6 +36,10 @@ MOST = 10_000
 """Videos of one command."""
 
 _SLUG_CHARACTERS = 40
+_COUNT_CHARACTERS = 19
+"""What steps and time left take beside a bar: 1000/1000 1:02:03, and the spaces between."""
+_BAR_CHARACTERS = 48
+"""The width of a terminal from which on there is room for a bar."""
 
 
 def check_outputs(out: Path | None, count: int, *, force: bool) -> None:
@@ -171,10 +176,14 @@ def _write(pipeline: "Pipeline", spec: VideoSpec, path: Path, marks: "Marks", sh
 
 
 def _bars(console: Console) -> Bars:
-    """Bars on standard error: stage, steps and time left; nothing of them stays, and a file or pipe sees none."""
+    """Bars on standard error: stage, steps and time left; nothing of them stays, and a file or pipe sees none.
+
+    In a narrow terminal steps and time left stay readable: first the bar goes, then the end of the stage's name.
+    """
+    name = Column(no_wrap=True, overflow="ellipsis", max_width=max(4, console.width - _COUNT_CHARACTERS))
     return Bars(
-        TextColumn("{task.description}"),
-        BarColumn(),
+        TextColumn("{task.description}", table_column=name),
+        *([BarColumn()] if console.width >= _BAR_CHARACTERS else []),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
         console=console,
