@@ -52,17 +52,21 @@ def run(argv: Sequence[str]) -> int:
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise SpecError(f"{name}={number} measures nothing; use 1 or more")
+    if options.given < 0:
+        raise SpecError(f"given={options.given} does not fit; use 0 to leave that out, or more")
+    folder = options.out or Path("runs") / f"evaluate-{Path(options.model).name}"
 
     from kinema.evaluate.adherence import observe_truth
     from kinema.evaluate.fidelity import measure_fidelity
     from kinema.evaluate.given import measure_given
     from kinema.evaluate.memory import peak_memory_bytes
-    from kinema.evaluate.report import build_report, write_report
+    from kinema.evaluate.report import build_report, make_place, write_report
     from kinema.evaluate.suite import FIRST_SEED, answer_cases, free_cases, make_cases, time_one_video
     from kinema.generate.pipeline import Pipeline
 
     console = Console(stderr=True)
     pipeline = Pipeline.load(options.model)
+    make_place(folder)
     defaults = pipeline.model.defaults
     seconds = (defaults.frames - 1) / defaults.fps
     cases = make_cases(options.prompts, "train", seconds)
@@ -78,6 +82,7 @@ def run(argv: Sequence[str]) -> int:
             "generating",
             total=len(cases) * options.seeds,
             console=console,
+            disable=not console.is_terminal,
         )
     )
     provenance = {
@@ -98,7 +103,6 @@ def run(argv: Sequence[str]) -> int:
     takes_frames = pipeline.model.reads_frames and pipeline.model.causal is None
     given = measure_given(pipeline, FIRST_SEED, options.given) if options.given and takes_frames else None
     report = build_report(answers, fidelity, observed, seconds_per_video, memory, provenance, given)
-    folder = options.out or Path("runs") / f"evaluate-{Path(options.model).name}"
     page = write_report(report, answers, folder)
     if options.as_json:
         print(json.dumps(report))

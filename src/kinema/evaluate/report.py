@@ -84,9 +84,17 @@ def build_report(
     }
 
 
+def make_place(folder: Path) -> None:
+    """Make the folder of a report before there is one. Raises OSError, with its name, where nothing can be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / "report.json.partial"
+    probe.touch()
+    probe.unlink()
+
+
 def write_report(report: Mapping[str, Any], answers: Sequence[Answer], folder: Path) -> Path:
     """Write `report.json`, the shown clips and `index.html` into `folder`; returns the page."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_place(folder)
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     return write_page(report, answers, folder)
 
