@@ -15,6 +15,11 @@ A message says what was given, what is accepted, and what to type instead. `kine
 the class to an exit code; a traceback is shown with `--debug` only.
 """
 
+from pathlib import Path
+
+CLONE = Path(__file__).parents[2]
+"""The clone of Kinema that is installed in place; where Kinema was installed otherwise, some folder."""
+
 
 class KinemaError(Exception):
     """Anything that Kinema refuses or fails to do, with a message for the person who asked."""
@@ -54,3 +59,10 @@ class DeviceMemoryError(KinemaError):
 
 class DirectorError(KinemaError):
     """The language model gave no usable answer."""
+
+
+def how_to_install(extra: str) -> str:
+    """The command that brings an extra, such as "serve": it works from any folder where Kinema runs from its clone."""
+    if (CLONE / "constraints.txt").exists():
+        return f"pip install -e '{'.' if Path.cwd() == CLONE else CLONE}[{extra}]'"
+    return f"pip install '.[{extra}]' in a clone of Kinema"

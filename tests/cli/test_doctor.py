@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kinema.cli import main as cli
-from kinema.extras import how_to_install
+from kinema.errors import how_to_install
 from kinema.serve.leases import Leases
 from kinema.serve.store import Store
 

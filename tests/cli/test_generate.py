@@ -13,7 +13,7 @@ import pytest
 import kinema
 from kinema import media
 from kinema.cli.main import main
-from kinema.extras import how_to_install
+from kinema.errors import how_to_install
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.record import METADATA_KEY, Record
 from kinema.generate.vocabulary import Vocabulary

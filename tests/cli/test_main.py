@@ -11,7 +11,7 @@ import pytest
 import kinema
 from kinema import errors
 from kinema.cli import main as cli
-from kinema.extras import how_to_install
+from kinema.errors import how_to_install
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | int) -> list[list[str]]:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from kinema.cli.main import main
-from kinema.errors import MediaError, SpecError
-from kinema.extras import how_to_install
+from kinema.errors import MediaError, SpecError, how_to_install
 from kinema.generate.record import METADATA_KEY
 from kinema.media import Frame, iter_frames, read_metadata, write_video
 from kinema.provenance import c2pa

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from kinema.cli import flags
-from kinema.errors import KinemaError
-from kinema.extras import how_to_install
+from kinema.errors import KinemaError, how_to_install
 
 Verdict = Literal["ok", "warning", "fault"]
 

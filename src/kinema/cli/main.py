@@ -25,8 +25,8 @@ from kinema.errors import (
     KinemaError,
     MediaError,
     SpecError,
+    how_to_install,
 )
-from kinema.extras import how_to_install
 from kinema.log import configure
 
 COMMANDS: dict[str, tuple[str, str]] = {

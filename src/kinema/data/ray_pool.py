@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kinema.data.pool import TRIES, Child, Item, Limits, Outcome
-from kinema.errors import DataError
-from kinema.extras import how_to_install
+from kinema.errors import DataError, how_to_install
 
 _LOOK_S = 30.0
 """Longest wait for one answer."""

@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinema.data.shots import Transition
-from kinema.errors import DataError
-from kinema.extras import how_to_install
+from kinema.errors import DataError, how_to_install
 from kinema.media import Frame
 
 WINDOW, STEP = 100, 50

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinema.errors import SpecError
-from kinema.extras import how_to_install
+from kinema.errors import SpecError, how_to_install
 from kinema.media import Frame, write_video
 from kinema.provenance import c2pa, label, watermark
 from kinema.provenance.authority import Authority, open_authority

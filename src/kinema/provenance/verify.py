@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kinema.errors import MediaError
-from kinema.extras import how_to_install
+from kinema.errors import MediaError, how_to_install
 from kinema.media import Frame, iter_frames, read_metadata
 from kinema.provenance import c2pa, watermark
 from kinema.provenance.mark import AIGC_KEY, LABEL_KEY, RECORD_KEY, record_digest, watermark_id

@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from kinema.errors import SpecError
-from kinema.extras import how_to_install
+from kinema.errors import SpecError, how_to_install
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
