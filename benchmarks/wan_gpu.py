@@ -53,7 +53,7 @@ def time_base(pipe: Pipeline, spec: VideoSpec) -> tuple[dict[str, float], float]
     list(pipe.stream(replace(spec, steps=1)))
     watch = Stopwatch(pipe.device)
     watch.wrap(pipe, "network", "text")
-    pipe.forget_text()
+    pipe.words.forget()
     resolved = pipe.resolve(spec)
     began = time.perf_counter()
     with watch.measure("denoise", without=("text",)):

@@ -12,7 +12,6 @@ import kinema
 from kinema.errors import MediaError, SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.media import read_video, write_video
-from kinema.model import CausalConfig
 from kinema.spec import Cut, Edit, VideoSpec
 
 PROMPT = "a red ball rolls"
@@ -291,9 +290,6 @@ def test_a_model_that_cannot_make_an_edit_says_which_can(tiny_model: Path, folde
     with pytest.raises(SpecError, match=r"cannot extend a video; use mini or wan2\.2-5b"):
         pipe.resolve(VideoSpec(prompt=PROMPT, edit=kinema.Extend(video=str(folder / "a.mp4"), seconds=1.0)))
     pipe.resolve(VideoSpec(prompt=PROMPT, edit=kinema.Remix(video=str(folder / "b.mp4"))))
-    pipe.model.causal = CausalConfig(block=1)
-    with pytest.raises(SpecError, match="block by block and cannot remix a video"):
-        pipe.resolve(VideoSpec(prompt=PROMPT, edit=kinema.Remix(video=str(folder / "b.mp4"))))
 
 
 def test_a_model_that_never_saw_clean_frames_is_shown_what_is_known_on_its_way(

@@ -77,13 +77,21 @@ def test_a_first_image_is_the_first_latent_frame(pipe: Pipeline, tmp_path: Path)
     assert not torch.equal(latents[:, :, 1:], pipe.latents(pipe.resolve(SPEC))[:, :, 1:])
 
 
-def test_a_causal_model_of_longer_blocks_cannot_start_amid_one(folder: Path, tmp_path: Path) -> None:
-    pixels = np.zeros((32, 32, 3), dtype=np.uint8)
+@pytest.mark.parametrize("reads_frames", [True, False], ids=["clean", "on its way"])
+def test_a_first_image_stands_amid_a_longer_block(folder: Path, tmp_path: Path, reads_frames: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     write_video(tmp_path / "first.png", [pixels], 1)
     pipe = Pipeline.load(str(folder), "cpu", "float32")
     pipe.model.causal = CausalConfig(block=3)
-    with pytest.raises(SpecError, match="whole blocks of 3"):
-        pipe(dataclasses.replace(SPEC, image=str(tmp_path / "first.png")))
+    pipe.model.reads_frames = reads_frames
+    seen = []
+    pipe.model.dit.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1][0].tolist()))
+    made = pipe.latents(pipe.resolve(dataclasses.replace(SPEC, image=str(tmp_path / "first.png"))))
+    frame = torch.from_numpy(pixels)[None, None].float() / 127.5 - 1
+    torch.testing.assert_close(made[:, :, :1], pipe.model.vae.encode(frame).float(), rtol=0, atol=1e-5)
+    assert not torch.equal(made[:, :, 1:], pipe.latents(pipe.resolve(SPEC))[:, :, 1:])
+    first, second = seen[:2]
+    assert (first, second[0]) == (([0.0, 1.0, 1.0], 0.0) if reads_frames else ([1.0, 1.0, 1.0], second[1]))
 
 
 def test_a_stream_is_cancelled_between_two_steps(pipe: Pipeline) -> None:

@@ -59,7 +59,7 @@ def time_stream(pipe: Pipeline, spec: VideoSpec, blocks: int) -> StreamTimes:
     pipe.model.vae.decode_chunk(warm_up.generate(draw), TimeCache())
     warm_up.finalize(draw)
     del warm_up
-    pipe.forget_text()
+    pipe.words.forget()
     began = time.perf_counter()
     with watch.measure("text"):
         rollout = pipe.rollout(resolved, causal)

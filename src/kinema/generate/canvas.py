@@ -45,6 +45,15 @@ class Canvas:
         mask = cells(self.is_made, vae.stride, clean.shape[3:]).to(weight.device)
         return LatentState.edited(noise.to(weight.device), clean, mask, strength=self.strength, shows_clean=shows_clean)
 
+    def goes_forward(self, time: int) -> bool:
+        """Whether no latent frame that is given whole comes after one of which something is to be made.
+
+        `time` is how many frames a latent one stands for.
+        """
+        made = np.asarray(self.is_made.any(axis=(1, 2)))
+        groups = np.append(made[:1], made[1:].reshape(-1, time).any(axis=1))
+        return not (groups[:-1] & ~groups[1:]).any()
+
     def joined(self, made: UInt8[np.ndarray, "f h w 3"], time: int) -> UInt8[np.ndarray, "f h w 3"]:
         """Put what is known back into all the frames, and lead those that were made up to it.
 

@@ -1,18 +1,19 @@
 """How given pictures reach a model: at time 0 among its frames, in channels beside the latent, or as image tokens."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from kinema.errors import SpecError
+from kinema.generate.canvas import Canvas
 from kinema.generate.image import read_first_frame
-from kinema.media import read_image
 from kinema.model import ImageEncoder, Model, Tiles, VideoVAE, encode_clip
 from kinema.shapes import Stride, VideoShape
-from kinema.spec import Edit, VideoSpec
-from kinema.spec.edits import VERBS
+from kinema.spec import KeyFrames, Storyboard, VideoSpec
 
 
 def check_pictures(model: Model, spec: VideoSpec, name: str) -> None:
@@ -20,8 +21,9 @@ def check_pictures(model: Model, spec: VideoSpec, name: str) -> None:
 
     Raises SpecError, which says which models can, and MediaError for a file that is no picture.
     """
-    needs_last = needs_last_picture(model)
-    if model.condition_channels and spec.image is None:
+    is_new = spec.edit is None or isinstance(spec.edit, KeyFrames | Storyboard)  # else its video brings them
+    needs_last = is_new and needs_last_picture(model)
+    if is_new and model.condition_channels and spec.image is None:
         what = "a first and a last picture" if needs_last else "a picture"
         raise SpecError(f"{name} starts from {what}; give image, or use a text-to-video model such as wan2.1-1.3b")
     if needs_last and spec.last_image is None:
@@ -42,7 +44,7 @@ def check_pictures(model: Model, spec: VideoSpec, name: str) -> None:
 
 def takes_picture(model: Model) -> bool:
     """Whether a model can start from a picture."""
-    return bool(model.condition_channels) or model.reads_frames
+    return bool(model.condition_channels) or model.reads_frames or model.causal is not None
 
 
 def takes_last_picture(model: Model) -> bool:
@@ -57,26 +59,14 @@ def needs_last_picture(model: Model) -> bool:
     return model.dit.config.image_positions is not None
 
 
-def edit_kinds(model: Model) -> tuple[str, ...]:
-    """The edits that a model can make, by their `kind`; joining needs none, so every model has it."""
-    if model.causal is not None or model.condition_channels:
-        return ("join",)
-    return (*(kind for kind in VERBS if model.reads_frames or kind not in _WHOLE_FRAMES), "join")
+def shown_frames(model: Model, canvas: Canvas) -> dict[int, UInt8[np.ndarray, "h w 3"]]:
+    """What a model that reads pictures is shown of an edit, by place: the first frame, the last, or both, as it reads.
 
-
-def check_edit(model: Model, edit: Edit, name: str) -> None:
-    """Refuse an edit that the model cannot make. Raises SpecError, which says which models can."""
-    if model.causal is not None:
-        raise SpecError(f"{name} makes video block by block and cannot {VERBS[edit.kind]}; use mini or wan2.2-5b")
-    if model.condition_channels:
-        raise SpecError(f"{name} starts from a picture and cannot {VERBS[edit.kind]}; use mini, or wan2.2-5b")
-    if edit.kind in _WHOLE_FRAMES and not model.reads_frames:
-        raise SpecError(
-            f"{name} was never shown frames that are given whole and cannot {VERBS[edit.kind]}; use mini or wan2.2-5b"
-        )
-
-
-_WHOLE_FRAMES = ("key_frames", "extend", "loop", "storyboard")  # these show the model frames that are given whole
+    Of frames of which something is to be made it is shown none, unless all of them are made anew from what they show.
+    """
+    places = (0, len(canvas.frames) - 1) if takes_last_picture(model) else (0,)
+    is_remix = bool(canvas.is_made.all())
+    return {place: canvas.frames[place] for place in places if is_remix or not canvas.is_made[place].any()}
 
 
 def read_pictures(spec: VideoSpec, stride: Stride) -> dict[int, Float[Tensor, "1 1 h w 3"]]:
@@ -116,16 +106,18 @@ def condition_channels(
 
 
 @torch.no_grad()
-def image_tokens(encoder: ImageEncoder, paths: list[str], device: torch.device) -> Float[Tensor, "1 m d"]:
+def image_tokens(
+    encoder: ImageEncoder, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], device: torch.device
+) -> Float[Tensor, "1 m d"]:
     """See pictures: the tokens of one after the other, each cut to its middle square."""
-    pictures = torch.stack([_middle_square(path, encoder.config.image_size) for path in paths])
-    tokens: Tensor = encoder(pictures.to(device))
+    squares = torch.stack([_middle_square(picture, encoder.config.image_size) for picture in pictures])
+    tokens: Tensor = encoder(squares.to(device))
     return tokens.flatten(0, 1)[None]
 
 
-def _middle_square(path: str, side: int) -> Float[Tensor, "h w 3"]:
+def _middle_square(picture: UInt8[np.ndarray, "_ _ 3"], side: int) -> Float[Tensor, "h w 3"]:
     """Shrink or grow a picture until its short side is `side`, and cut the middle out, as CLIP's processor does."""
-    image = Image.fromarray(np.ascontiguousarray(read_image(path)))
+    image = Image.fromarray(np.ascontiguousarray(picture))
     width, height = image.size
     short = min(width, height)
     image = image.resize((int(side * width / short), int(side * height / short)), Image.Resampling.BICUBIC)

@@ -12,6 +12,7 @@ from kinema.generate.region import read_region
 from kinema.generate.source import Clip, read_clip
 from kinema.generate.times import frame_at, new_frames
 from kinema.media import probe
+from kinema.model import CausalConfig
 from kinema.shapes import Stride
 from kinema.spec import Blend, Edit, Extend, Loop, ModelDefaults, Remix, Replace, Vary, VideoSpec
 
@@ -34,10 +35,17 @@ class Pass:
     after: UInt8[np.ndarray, "after h w 3"]
 
 
-def settle(spec: VideoSpec, defaults: ModelDefaults, stride: Stride) -> VideoSpec:
+def settle(
+    spec: VideoSpec,
+    defaults: ModelDefaults,
+    stride: Stride,
+    causal: CausalConfig | None,
+    check: Callable[[Canvas], None],
+) -> VideoSpec:
     """Fill in what an edit's own files decide, rate and length; both are checked against what is given.
 
-    `frames` becomes the length of the run of the model. Raises SpecError and MediaError.
+    `frames` becomes the length of the run of the model. `check` refuses what the model cannot make. Raises SpecError
+    and MediaError.
     """
     edit = spec.edit
     assert isinstance(edit, Source)
@@ -47,7 +55,8 @@ def settle(spec: VideoSpec, defaults: ModelDefaults, stride: Stride) -> VideoSpe
         height=defaults.height if spec.height is None else spec.height,
     )
     replace(sized, frames=1).shape.to_latent(stride)  # a side that does not fit is refused before any file is read
-    step = make_pass(sized, defaults, stride)
+    step = make_pass(sized, defaults, stride, causal)
+    check(step.canvas)
     fps = probe(edit.video).fps
     if spec.fps is not None and abs(spec.fps - fps) > 1e-3:
         raise SpecError(f"fps={spec.fps:g} does not fit: {edit.video} has {fps:g} frames per second; drop fps")
@@ -57,14 +66,17 @@ def settle(spec: VideoSpec, defaults: ModelDefaults, stride: Stride) -> VideoSpe
     return replace(spec, frames=frames, fps=fps)
 
 
-def make_pass(spec: VideoSpec, defaults: ModelDefaults, stride: Stride) -> Pass:
-    """Lay out an edit of a video. `width` and `height` are settled. Raises SpecError and MediaError."""
+def make_pass(spec: VideoSpec, defaults: ModelDefaults, stride: Stride, causal: CausalConfig | None) -> Pass:
+    """Lay out an edit of a video. `width` and `height` are settled. Raises SpecError and MediaError.
+
+    A model that makes video block by block is shown whole blocks, as many as it looks back on.
+    """
     edit = spec.edit
     assert isinstance(edit, Source)
     clip = _clip(spec, stride, edit.video)
     usual = (defaults.frames - 1) // stride.time + 1
     if isinstance(edit, Extend):
-        return _extend(edit, clip, stride.time, usual)
+        return _extend(edit, clip, stride.time, usual, causal)
     if isinstance(edit, Loop):
         return _loop(edit, clip, stride.time, usual)
     if isinstance(edit, Replace):
@@ -74,9 +86,11 @@ def make_pass(spec: VideoSpec, defaults: ModelDefaults, stride: Stride) -> Pass:
     return _remix(edit, clip, stride.time)
 
 
-def play(spec: VideoSpec, defaults: ModelDefaults, stride: Stride, fill: Fill) -> Iterator[Frames]:
+def play(
+    spec: VideoSpec, defaults: ModelDefaults, stride: Stride, causal: CausalConfig | None, fill: Fill
+) -> Iterator[Frames]:
     """Make what a resolved edit of a video asks for, chunk by chunk; frames around the canvas come as they are."""
-    step = make_pass(spec, defaults, stride)
+    step = make_pass(spec, defaults, stride, causal)
     if len(step.before):
         yield step.before
     first, last, _ = step.shown.indices(len(step.canvas.frames))
@@ -106,11 +120,14 @@ def _spans(*parts: tuple[int, bool]) -> np.ndarray:
     return np.concatenate([np.full((count, 1, 1), made) for count, made in parts])
 
 
-def _extend(edit: Extend, clip: Clip, time: int, usual: int) -> Pass:
+def _extend(edit: Extend, clip: Clip, time: int, usual: int, causal: CausalConfig | None) -> Pass:
     new = new_frames(edit.seconds, clip.fps, time, edit.kind)
     # As much of the video is shown as makes the usual length with what is new, and no less than two latent frames.
-    wanted = max(2, usual - new // time)
-    context = min(wanted - 1, (len(clip.frames) - 1) // time) * time + 1
+    wanted = max(2, usual - new // time) if causal is None else max(1, (causal.window or usual) - causal.block)
+    shown = min(wanted, (len(clip.frames) - 1) // time + 1)
+    if causal is not None:
+        shown = shown // causal.block * causal.block or shown
+    context = (shown - 1) * time + 1
     if edit.direction == "forward":
         frames = np.concatenate([clip.frames[-context:], _unknown(clip, new)])
         canvas = Canvas(frames=frames, is_made=_spans((context, False), (new, True)))

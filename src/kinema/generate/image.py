@@ -28,6 +28,11 @@ def read_first_frame(
     return (frame / 127.5 - 1)[None]
 
 
+def as_frame(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 1 h w 3"]:
+    """A picture as a video of one frame, in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(picture))[None, None].float() / 127.5 - 1
+
+
 def fitted(
     frames: UInt8[np.ndarray, "f h0 w0 3"], shape: VideoShape, stride: Stride, fit: Fit | None, path: str | Path
 ) -> Float[Tensor, "f h w 3"]:

@@ -11,27 +11,29 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from kinema.config import unknown
-from kinema.diffusion import SCHEDULES, SOLVERS, begin_at, classifier_free
+from kinema.diffusion import SCHEDULES, SOLVERS, Schedule, begin_at, classifier_free
 from kinema.errors import SpecError
+from kinema.generate.ability import check_canvas, check_edit
 from kinema.generate.adapters import Adapters
 from kinema.generate.canvas import Canvas
-from kinema.generate.condition import check_edit, check_pictures, condition_channels, image_tokens, read_pictures
+from kinema.generate.condition import check_pictures, condition_channels, read_pictures, shown_frames
 from kinema.generate.device import choose_device, choose_dtype, dtype_name, explained
 from kinema.generate.edit import play, settle
 from kinema.generate.experts import causal_model, hand_over, looking_back
 from kinema.generate.fit import Fitter
-from kinema.generate.image import read_first_frame
+from kinema.generate.image import as_frame, read_first_frame
 from kinema.generate.join import join_frames, settle_join
 from kinema.generate.noise import video_noise
 from kinema.generate.progress import IsCancelled, OnProgress, Tracker
 from kinema.generate.record import Record
 from kinema.generate.rollout import DrawNoise, Rollout
 from kinema.generate.state import FrameVelocity, LatentState
-from kinema.generate.storyboard import check_layout, holds_pictures, key_frame_canvas, play_storyboard
+from kinema.generate.storyboard import as_changes, check_layout, holds_pictures, key_frame_canvas, play_storyboard
 from kinema.generate.stream import Stream, to_pixels
 from kinema.generate.turns import Turns
 from kinema.generate.video import Video
 from kinema.generate.vocabulary import Vocabulary
+from kinema.generate.words import Picture, Words
 from kinema.model import CAUSAL_PRESETS, CausalConfig, DiT, Model, TextKV, Tiles, decode_clip, load_model
 from kinema.model.lora import read_lora
 from kinema.model.step_cache import StepCache
@@ -66,7 +68,8 @@ class Pipeline:
         self.device, self.dtype = weight.device if turns is None else turns.device, weight.dtype
         self._turns, self._fitter = turns, fitter
         self._adapters = Adapters(model, turns)
-        self._text: tuple[tuple[str | None, ...], tuple[TextKV, ...]] | None = None
+        self.words = Words(model, self.device, self.dtype, self._bring)
+        """What has read the last texts, and keeps what it made of them."""
 
     @classmethod
     def load(
@@ -117,7 +120,8 @@ class Pipeline:
         if spec.edit is not None:
             check_edit(self.model, spec.edit, self.name)
             if not isinstance(spec.edit, KeyFrames | Storyboard):
-                spec = settle(spec, self.model.defaults, self.stride)
+                check = partial(check_canvas, self.model, name=self.name)
+                spec = settle(spec, self.model.defaults, self.stride, self.model.causal, check)
         resolved = dataclasses.replace(spec, model=self.name).resolve(self.model.defaults, self.stride)
         solvers = SCHEDULES if self.model.causal is not None else SOLVERS
         if resolved.solver not in solvers:
@@ -187,27 +191,32 @@ class Pipeline:
         tracker = tracker or Tracker()
         if self.model.causal is not None:
             with explained(spec):
-                return torch.cat(list(self._blocks(spec, self.model.causal, tracker, noise)), dim=2)
-        assert spec.steps is not None
-        assert spec.shift is not None
+                return torch.cat(list(self._blocks(spec, self.model.causal, tracker, noise, canvas)), dim=2)
         with explained(spec):
             tracker.begin("text", 1)
-            network = self.network(spec)
+            network = self.network(spec, canvas)
             tracker.advance()
             state = self._start(spec, self.noise(spec) if noise is None else noise, tracker, canvas)
-            schedule = SCHEDULES[spec.solver](spec.steps, spec.shift)  # type: ignore[index]  # `resolve` has checked it
-            if canvas is not None:
-                schedule = begin_at(schedule, canvas.strength)
+            schedule = self._schedule(spec, canvas)
             tracker.begin("denoise", schedule.num_steps)
             latent = SOLVERS[spec.solver](  # type: ignore[index]
                 state.velocity(network), state.latent, schedule, lambda *_: tracker.advance()
             )
             return state.restore(latent)
 
-    def rollout(self, spec: VideoSpec, causal: CausalConfig) -> Rollout:
-        """Begin a resolved request block by block, as causal models make it."""
+    def _schedule(self, spec: VideoSpec, canvas: Canvas | None) -> Schedule:
         assert spec.steps is not None
         assert spec.shift is not None
+        schedule = SCHEDULES[spec.solver](spec.steps, spec.shift)  # type: ignore[index]  # `resolve` has checked it
+        return schedule if canvas is None else begin_at(schedule, canvas.strength)
+
+    def rollout(
+        self, spec: VideoSpec, causal: CausalConfig, known: LatentState | None = None, canvas: Canvas | None = None
+    ) -> Rollout:
+        """Begin a resolved request block by block, as causal models make it; `known` is what is given of it.
+
+        `canvas` is where that comes from, for an edit of a video.
+        """
         assert spec.guidance is not None
         self._adapt(spec)
         latent = spec.shape.to_latent(self.model.vae.stride)
@@ -218,25 +227,27 @@ class Pipeline:
             self.model.dit,
             causal,
             texts,
-            schedule=SCHEDULES[spec.solver](spec.steps, spec.shift),  # type: ignore[index]  # `resolve` has checked it
+            schedule=self._schedule(spec, canvas),
             solver=str(spec.solver),
             guidance=spec.guidance,
             size=(latent.height, latent.width),
             max_frames=latent.frames,
+            known=known,
         )
 
     def noise(self, spec: VideoSpec) -> Float[Tensor, "1 c t y x"]:
         """Draw the noise that a resolved request starts from, on the CPU."""
         return video_noise(spec.seed, self.model.vae.config.z_dim, spec.shape.to_latent(self.model.vae.stride))
 
-    def network(self, spec: VideoSpec) -> FrameVelocity:
+    def network(self, spec: VideoSpec, canvas: Canvas | None = None) -> FrameVelocity:
         """The network under the text, pictures and guidance of a resolved request: a batch of two, or of one unguided.
 
-        A model of two experts hands over from one to the other at its boundary, each with its own guidance.
+        A model of two experts hands over from one to the other at its boundary, each with its own guidance. One that
+        reads pictures is shown those of `canvas`, if there is one, and else those of the request.
         """
         self._adapt(spec)
-        texts = self._guided_text(spec, spec.prompt)
-        shown = self._shown(spec)
+        texts = self._guided_text(spec, spec.prompt, canvas)
+        shown = self._shown(spec, canvas)
         high, *others = (
             self._expert(dit, text, guidance, shown, None if spec.step_cache is None else StepCache(spec.step_cache))
             for dit, text, guidance in zip(self.model.experts, texts, self._guidances(spec), strict=True)
@@ -245,7 +256,7 @@ class Pipeline:
 
     def _adapt(self, spec: VideoSpec) -> None:
         if self._adapters.use(spec.loras):
-            self.forget_text()  # its keys and values are those of other weights
+            self.words.forget()  # its keys and values are those of other weights
 
     def _expert(
         self, dit: DiT, text: TextKV, guidance: float, shown: Tensor | None, steps: StepCache | None
@@ -273,12 +284,14 @@ class Pipeline:
             return (spec.guidance,)
         return spec.guidance, spec.guidance if spec.guidance_low is None else spec.guidance_low
 
-    def _shown(self, spec: VideoSpec) -> Float[Tensor, "1 c t y x"] | None:
+    def _shown(self, spec: VideoSpec, canvas: Canvas | None) -> Float[Tensor, "1 c t y x"] | None:
         """What is put beside the latent: the given pictures of models that read them there."""
         if not self.model.condition_channels:
             return None
         self._bring(self.model.vae)
         pictures = read_pictures(spec, self.stride)
+        if canvas is not None:
+            pictures = {place: as_frame(frame) for place, frame in shown_frames(self.model, canvas).items()}
         return condition_channels(self.model.vae, pictures, spec.shape, self.device, self._tiles)
 
     def decode(self, latent: Float[Tensor, "1 c t y x"], spec: VideoSpec) -> Iterator[Float[Tensor, "f h w 3"]]:
@@ -293,9 +306,9 @@ class Pipeline:
 
     def _stream(self, spec: VideoSpec, tracker: Tracker) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
         self._fit(spec)
-        if self.model.causal is not None:
+        if self.model.causal is not None and (spec.edit is None or isinstance(spec.edit, Storyboard)):
             with explained(spec):
-                yield from self._open_stream(spec, self.model.causal, tracker)
+                yield from self._open_stream(as_changes(spec), self.model.causal, tracker)
             return
         if isinstance(spec.edit, Join):
             yield from join_frames(spec)
@@ -304,7 +317,7 @@ class Pipeline:
         elif holds_pictures(spec) and not self.model.condition_channels:
             yield from self._fill(tracker, spec, key_frame_canvas(spec, self.stride), 0)
         elif spec.edit is not None:
-            yield from play(spec, self.model.defaults, self.stride, partial(self._fill, tracker))
+            yield from play(spec, self.model.defaults, self.stride, self.model.causal, partial(self._fill, tracker))
         else:
             yield from self._decoded(self.latents(spec, tracker=tracker), spec, tracker)
 
@@ -330,7 +343,7 @@ class Pipeline:
     def _given_back(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
         """A picture as the autoencoder gives it back: as sharp as what stands around it."""
         self._bring(self.model.vae)
-        frame = (torch.from_numpy(picture)[None, None].to(self.device, self.dtype) / 127.5) - 1
+        frame = as_frame(picture).to(self.device, self.dtype)
         given_back: np.ndarray = to_pixels(self.model.vae.decode(self.model.vae.encode(frame))[0])[0]
         return given_back
 
@@ -365,25 +378,34 @@ class Pipeline:
 
     def _open_stream(self, spec: VideoSpec, causal: CausalConfig, tracker: Tracker) -> Stream:
         """Begin a resolved request; without `frames` it has no end."""
-        assert spec.steps is not None
         sized = dataclasses.replace(spec, frames=spec.frames or 1)
         self._fit(sized)
-        given = {} if spec.image is None else {0: self._first_latent(sized, tracker)}
+        draw, frames = self._draw(sized), None
+        if spec.frames is not None:
+            frames = sized.shape.to_latent(self.model.vae.stride).frames
+        known = self._known(sized, causal, draw(0, min(causal.block, frames or causal.block), 0), tracker)
         tracker.begin("text", 1)
-        frames = None if spec.frames is None else sized.shape.to_latent(self.model.vae.stride).frames
         stream = Stream(
-            lambda: self.rollout(sized, causal),
+            lambda: self.rollout(sized, causal, known),
             self.model.vae,
-            self._draw(sized),
+            draw,
             lambda prompt: self._guided_text(sized, prompt)[0],
             spec=spec,
             num_latents=frames,
-            given=given,
             on_step=lambda *_: tracker.advance(),
         )
         tracker.advance()
-        tracker.begin("denoise", spec.steps * -(-((frames or 1) - len(given)) // causal.block))
+        tracker.begin("denoise", stream.num_steps)
         return stream
+
+    def _known(
+        self, spec: VideoSpec, causal: CausalConfig, noise: Tensor, tracker: Tracker, canvas: Canvas | None = None
+    ) -> LatentState | None:
+        """What is given of the latent frames that `noise` is for, in a model that makes video block by block."""
+        if canvas is None and spec.image is None:
+            return None
+        part = noise if canvas is not None else noise[:, :, : causal.block]
+        return self._start(spec, part, tracker, canvas)
 
     def _draw(self, spec: VideoSpec, noise: Tensor | None = None) -> DrawNoise:
         """What draws the noise of any part of a resolved request; `noise` replaces what blocks start from."""
@@ -397,17 +419,16 @@ class Pipeline:
         return draw
 
     def _blocks(
-        self, spec: VideoSpec, causal: CausalConfig, tracker: Tracker, noise: Tensor | None = None
+        self, spec: VideoSpec, causal: CausalConfig, tracker: Tracker, noise: Tensor | None, canvas: Canvas | None
     ) -> Iterator[Float[Tensor, "1 c t y x"]]:
         """Make the latents of a resolved request block by block; only the model's window is kept."""
-        assert spec.steps is not None
-        tracker.begin("text", 1)
-        rollout = self.rollout(spec, causal)
-        tracker.advance()
-        given = {} if spec.image is None else {0: self._first_latent(spec, tracker)}
         frames = spec.shape.to_latent(self.model.vae.stride).frames
-        tracker.begin("denoise", spec.steps * -(-(frames - len(given)) // causal.block))
-        yield from rollout.blocks(frames, self._draw(spec, noise), given, lambda *_: tracker.advance())
+        known = self._known(spec, causal, self.noise(spec) if noise is None else noise, tracker, canvas)
+        tracker.begin("text", 1)
+        rollout = self.rollout(spec, causal, known, canvas)
+        tracker.advance()
+        tracker.begin("denoise", rollout.count_steps(frames))
+        yield from rollout.blocks(frames, self._draw(spec, noise), lambda *_: tracker.advance())
 
     def _changes(self, spec: VideoSpec) -> Iterator[tuple[int, TextKV]]:
         """Give the later prompts of a resolved request, each with the first latent frame that may show it."""
@@ -416,42 +437,14 @@ class Pipeline:
             frame = math.ceil(second * spec.fps)  # the first one at or after that second
             yield -(-(frame - 1) // self.stride.time) + 1 if frame > 0 else 0, self._guided_text(spec, prompt)[0]
 
-    def _guided_text(self, spec: VideoSpec, prompt: str) -> tuple[TextKV, ...]:
+    def _guided_text(self, spec: VideoSpec, prompt: str, canvas: Canvas | None = None) -> tuple[TextKV, ...]:
         """Keys and values of a prompt and, if there is guidance, of what it leads away from, for each transformer."""
         is_guided = any(guidance != 1 for guidance in self._guidances(spec))
-        pictures = (spec.image, spec.last_image) if self.model.image is not None else ()
-        return self._encode_text((prompt, spec.negative or "") if is_guided else (prompt,), pictures)
-
-    def forget_text(self) -> None:
-        """Encode the next prompt anew, even if it is the last one again."""
-        self._text = None
-
-    @torch.inference_mode()
-    def _encode_text(self, texts: tuple[str, ...], pictures: tuple[str | None, ...] = ()) -> tuple[TextKV, ...]:
-        """Cross-attention keys and values of texts and pictures; the last are kept, for more seeds of one prompt."""
-        if self._text is None or self._text[0] != (*texts, *pictures):
-            ids, mask = self.model.tokenizer.encode(list(texts))
-            self._bring(self.model.text)
-            encoded = self.model.text(ids.to(self.device), mask.to(self.device)).to(self.dtype)
-            image = None
-            if self.model.image is not None:
-                self._bring(self.model.image)
-                image = image_tokens(self.model.image, [path for path in pictures if path is not None], self.device)
-                image = image.expand(len(texts), -1, -1)
-            self._text = (*texts, *pictures), tuple(self._text_kv(dit, encoded, image) for dit in self.model.experts)
-        return self._text[1]
-
-    def _text_kv(self, dit: DiT, encoded: Tensor, image: Tensor | None) -> TextKV:
-        self._bring(dit)
-        if self.model.causal is not None:
-            self._bring(self.model.vae)  # a stream that is told other words goes on with both
-        return dit.text_kv(encoded, image)
-
-    @property
-    def text_bytes(self) -> int:
-        """Memory of the keys and values that are kept of the last prompt."""
-        kept = () if self._text is None else self._text[1]
-        return sum(part.nbytes for text in kept for parts in text for part in parts)
+        pictures: tuple[Picture, ...] = tuple(path for path in (spec.image, spec.last_image) if path is not None)
+        if canvas is not None and self.model.image is not None:
+            pictures = tuple(shown_frames(self.model, canvas).values())
+        texts = (prompt, spec.negative or "") if is_guided else (prompt,)
+        return self.words.read(texts, () if self.model.image is None else pictures)
 
     def _start(self, spec: VideoSpec, noise: Tensor, tracker: Tracker, canvas: Canvas | None) -> LatentState:
         noise = noise.to(self.device)
@@ -465,7 +458,8 @@ class Pipeline:
             return state
         if spec.image is None or self.model.condition_channels:
             return LatentState.to_generate(noise)
-        return LatentState.given_frames(noise, {0: self._first_latent(spec, tracker)})
+        first = self._first_latent(spec, tracker)
+        return LatentState.given_frames(noise, {0: first}, shows_clean=self.model.reads_frames)
 
     def _first_latent(self, spec: VideoSpec, tracker: Tracker) -> Float[Tensor, "1 c y x"]:
         assert spec.image is not None

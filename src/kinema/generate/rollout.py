@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kinema.diffusion import SOLVERS, OnStep, Schedule, classifier_free, consistency, interpolate
-from kinema.errors import SpecError
+from kinema.generate.state import LatentState
 from kinema.model import CacheState, CausalConfig, DiT, TextKV
 
 DrawNoise = Callable[[int, int, int], Tensor]
@@ -33,7 +33,7 @@ class RolloutState:
 
 
 class Rollout:
-    """One video in the making: `initialize`, then `generate` and `finalize` for each block; memory does not grow.
+    """One video in the making: `generate` and `finalize` for each block, on end; memory does not grow.
 
     Without guidance a block costs one network call per step and one that remembers it; guidance doubles the batch.
     Source: Self-Forcing (arXiv 2506.08009), algorithm 2.
@@ -50,11 +50,13 @@ class Rollout:
         guidance: float,
         size: tuple[int, int],
         max_frames: int | None,
+        known: LatentState | None = None,
     ) -> None:
         """`texts` are shown each from its latent frame on, the first one from 0; `size` is latent rows and columns.
 
         A text holds the prompt and, unless `guidance` is 1, the negative prompt. `max_frames` is the length in latent
-        frames, which only a model without a window must know.
+        frames, which only a model without a window must know. `known` is what is given of the first frames, and where
+        the others of them start from: a block that is given whole is remembered as it is, and nothing is solved.
         """
         self._dit = dit
         self._config = config
@@ -70,6 +72,7 @@ class Rollout:
             dit.new_cache, config, size, max_frames=max_frames, batch=self._batch, dtype=self._dtype
         )
         self._cache = self._new_cache()
+        self._known = known
         self._made: dict[int, Tensor] = {}
         self._open: Tensor | None = None
         self.num_frames = 0
@@ -80,48 +83,25 @@ class Rollout:
         """Memory of what is remembered."""
         return self._cache.num_bytes
 
-    def blocks(
-        self,
-        num_frames: int,
-        noise: DrawNoise,
-        given: Mapping[int, Float[Tensor, "1 c y x"]] | None = None,
-        on_step: OnStep | None = None,
-    ) -> Iterator[Float[Tensor, "1 c t y x"]]:
-        """Make `num_frames` latent frames, normalised, float32; `given` are the first ones, which are known.
+    def count_steps(self, num_frames: int) -> int:
+        """How many steps so many latent frames take."""
+        block = self._config.block
+        parts = (self._part(start, min(block, num_frames - start)) for start in range(0, num_frames, block))
+        return self._schedule.num_steps * sum(part is None or not part.is_given for part in parts)
 
-        A block is given before it is remembered, so nobody waits for that; the last one never is. Raises what
-        `initialize` raises.
+    def blocks(
+        self, num_frames: int, noise: DrawNoise, on_step: OnStep | None = None
+    ) -> Iterator[Float[Tensor, "1 c t y x"]]:
+        """Make `num_frames` latent frames, normalised, float32.
+
+        A block is given before it is remembered, so nobody waits for that; the last one never is.
         """
-        yield from self.initialize(given or {}, noise)
         while self.num_frames < num_frames:
             block = self.generate(noise, num_frames - self.num_frames, on_step)
             yield block
             if self.num_frames + block.shape[2] >= num_frames:
                 return
             self.finalize(noise)
-
-    @torch.inference_mode()
-    def initialize(
-        self, given: Mapping[int, Float[Tensor, "1 c y x"]], noise: DrawNoise
-    ) -> list[Float[Tensor, "1 c t y x"]]:
-        """Remember the latent frames that are `given`, by their number, and give them back as blocks.
-
-        Raises SpecError for given frames that are not the first, or that end amid a block.
-        """
-        block = self._config.block
-        if sorted(given) != list(range(len(given))) or len(given) % block:
-            raise SpecError(
-                f"latent frames {sorted(given)} are given; a causal model goes on from its first frames, in whole "
-                f"blocks of {block}"
-            )
-        blocks = []
-        for start in range(0, len(given), block):
-            self._switch(range(start, start + block), noise)
-            self._cache.open(block)
-            self._open = torch.stack([given[start + i] for i in range(block)], dim=2).float()
-            blocks.append(self._open)
-            self.finalize(noise)
-        return blocks
 
     @torch.inference_mode()
     def generate(
@@ -132,7 +112,12 @@ class Rollout:
         start, length = self.num_frames, min(self._config.block, most or self._config.block)
         self._switch(range(start, start + length), noise)
         self._cache.open(length)
-        self._open = self._solve(start, length, noise, on_step)
+        known = self._part(start, length)
+        if known is not None and known.is_given:
+            self._open = known.clean
+        else:
+            state = known or LatentState.to_generate(noise(start, length, 0).to(self._dit.patch_embed.weight.device))
+            self._open = self._solve(state, start, noise, on_step)
         return self._open
 
     @torch.inference_mode()
@@ -186,12 +171,20 @@ class Rollout:
             self._cache.open(len(block), at=first)
             self._remember(first, torch.cat(block, dim=2), noise)
 
-    def _solve(self, start: int, length: int, noise: DrawNoise, on_step: OnStep | None) -> Tensor:
-        latent = noise(start, length, 0).to(self._dit.patch_embed.weight.device)
-        velocity = classifier_free(self._velocity, self._velocity, self._guidance)
+    def _part(self, start: int, length: int) -> LatentState | None:
+        """What is known of a block; None = nothing, because it lies after all that is."""
+        if self._known is None or start >= self._known.latent.shape[2]:
+            return None
+        return self._known.part(start, start + length)
+
+    def _solve(self, state: LatentState, start: int, noise: DrawNoise, on_step: OnStep | None) -> Tensor:
+        network = classifier_free(self._velocity, self._velocity, self._guidance)
         if self._solver == "consistency":
-            return consistency(velocity, latent, self._schedule, lambda step: noise(start, length, step), on_step)
-        return SOLVERS[self._solver](velocity, latent, self._schedule, on_step)  # type: ignore[index]
+            velocity, length = state.velocity(network, is_renoised=True), state.latent.shape[2]
+            made = consistency(velocity, state.latent, self._schedule, lambda step: noise(start, length, step), on_step)
+        else:
+            made = SOLVERS[self._solver](state.velocity(network), state.latent, self._schedule, on_step)  # type: ignore[index]
+        return state.restore(made)
 
     def _remember(self, start: int, block: Tensor, noise: DrawNoise) -> None:
         """Run the finished block once more, (nearly) clean, so that its keys and values are those of the result."""

@@ -52,17 +52,23 @@ class LatentState:
 
     @classmethod
     def given_frames(
-        cls, noise: Float[Tensor, "b c t y x"], frames: dict[int, Float[Tensor, "b c y x"]]
+        cls,
+        noise: Float[Tensor, "b c t y x"],
+        frames: dict[int, Float[Tensor, "b c y x"]],
+        *,
+        shows_clean: bool = True,
     ) -> "LatentState":
         """Start a video some of whose latent frames are given, by their index; a negative index counts from the end.
 
-        Raises IndexError for a frame beyond the video.
+        `shows_clean` is that of `edited`. Raises IndexError for a frame beyond the video.
         """
         state = cls.to_generate(noise)
         clean, mask = state.clean.clone(), state.mask.clone()
         for index, frame in frames.items():
             clean[:, :, index] = frame.to(clean)
             mask[:, :, index] = 0
+        if not shows_clean:
+            return cls.edited(noise, clean, mask.expand(-1, -1, -1, *noise.shape[3:]), shows_clean=False)
         return replace(state, clean=clean, mask=mask, latent=noise, times=mask[:, 0, :, 0, 0]).moved(noise, 1.0)
 
     @classmethod
@@ -89,6 +95,21 @@ class LatentState:
         state = cls(latent=start, clean=known, mask=mask, times=mask[:, 0, :, 0, 0], path=path if path.any() else None)
         return replace(state, times=state.frame_times(torch.as_tensor(strength)))
 
+    def part(self, start: int, stop: int) -> "LatentState":
+        """The latent frames from `start` to before `stop` alone."""
+        return LatentState(
+            latent=self.latent[:, :, start:stop],
+            clean=self.clean[:, :, start:stop],
+            mask=self.mask[:, :, start:stop],
+            times=self.times[:, start:stop],
+            path=None if self.path is None else self.path[:, :, start:stop],
+        )
+
+    @property
+    def is_given(self) -> bool:
+        """Whether nothing of it is to be made."""
+        return not self.mask.any()
+
     def moved(self, latent: Float[Tensor, "b c t y x"], time: float) -> "LatentState":
         """Return the state whose made frames are those of `latent`, at `time`; given frames stay what they are."""
         return replace(self, latent=self._seen(latent), times=self.frame_times(torch.as_tensor(time)))
@@ -109,11 +130,18 @@ class LatentState:
             moves = torch.maximum(moves, (self.path != 0).any(dim=1).amax(dim=(2, 3)).to(moves))
         return moves * time.to(moves).reshape(-1, 1)
 
-    def velocity(self, network: FrameVelocity) -> Velocity:
-        """Make the velocity that a solver may follow: what is given stands still, or moves along its path."""
+    def velocity(self, network: FrameVelocity, *, is_renoised: bool = False) -> Velocity:
+        """Make the velocity that a solver may follow: what is given stands still, or moves along its path.
+
+        `is_renoised` says that the solver draws other noise at each step: the path is then that from where it stands.
+        """
 
         def masked(latent: Tensor, time: Tensor) -> Tensor:
             predicted = self.mask * network(self._seen(latent), self.frame_times(torch.as_tensor(time)))
-            return predicted if self.path is None else predicted + self.path
+            if self.path is None:
+                return predicted
+            if is_renoised:
+                return predicted + torch.where(self.path != 0, (latent - self.clean) / time, 0)
+            return predicted + self.path
 
         return masked

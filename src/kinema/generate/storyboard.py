@@ -65,6 +65,14 @@ def key_frame_canvas(spec: VideoSpec, stride: Stride) -> Canvas:
     return Canvas(frames=frames, is_made=is_made, keeps=False, pictures=tuple(sorted(pictures)))
 
 
+def as_changes(spec: VideoSpec) -> VideoSpec:
+    """A storyboard of words alone as one prompt after the other: models that make video block by block hear them so."""
+    if not isinstance(spec.edit, Storyboard):
+        return spec
+    changes = tuple((card.second, card.prompt) for card in spec.edit.cards if card.prompt is not None)
+    return replace(spec, edit=None, changes=changes)
+
+
 def play_storyboard(spec: VideoSpec, defaults: ModelDefaults, stride: Stride, fill: Fill) -> Iterator[Frames]:
     """Make one span after the other, each going on from the one before and ending on the next card's picture."""
     edit = spec.edit

@@ -1,6 +1,6 @@
 """Video without end: frames come out as they are made, the words may change, and any moment can be returned to."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +41,6 @@ class Stream(Iterator[UInt8[np.ndarray, "f h w 3"]]):
         *,
         spec: VideoSpec,
         num_latents: int | None = None,
-        given: Mapping[int, Float[Tensor, "1 c y x"]] | None = None,
         on_step: OnStep | None = None,
     ) -> None:
         """`begin` makes a rollout at its beginning and `read` encodes a prompt; None = without end."""
@@ -53,7 +52,6 @@ class Stream(Iterator[UInt8[np.ndarray, "f h w 3"]]):
         self._rollout = begin()
         self._decoder = TimeCache()
         self._is_open = False
-        self._ready = self._rollout.initialize(given or {}, noise)
         self._num_latents_out = 0
         self.num_frames = 0
         """Frames that have come out."""
@@ -62,6 +60,11 @@ class Stream(Iterator[UInt8[np.ndarray, "f h w 3"]]):
     def num_bytes(self) -> int:
         """Memory of what the transformer remembers: the same however long the stream gets."""
         return self._rollout.num_bytes
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the solver to its end, or for its first block where it has none."""
+        return self._rollout.count_steps(self._num_latents or 1)
 
     @torch.inference_mode()
     def __next__(self) -> UInt8[np.ndarray, "f h w 3"]:
@@ -76,14 +79,13 @@ class Stream(Iterator[UInt8[np.ndarray, "f h w 3"]]):
     def snapshot(self) -> StreamState:
         """Keep this moment; it takes as much memory as the stream itself."""
         self._settle()
-        assert not self._ready, "take the given frames out first"
         return StreamState(rollout=self._rollout.snapshot(), decoder=self._decoder.copy(), num_frames=self.num_frames)
 
     def rewind(self, state: StreamState) -> None:
         """Go back (or forward) to a moment that was kept; the same frames follow, unless other words are said."""
         self._rollout.restore(state.rollout)
         self._decoder = state.decoder.copy()
-        self._is_open, self._ready = False, []
+        self._is_open = False
         self.num_frames, self._num_latents_out = state.num_frames, state.rollout.num_frames
 
     def fork(self, state: StreamState | None = None) -> "Stream":
@@ -101,15 +103,12 @@ class Stream(Iterator[UInt8[np.ndarray, "f h w 3"]]):
         return twin
 
     def _next_block(self) -> Tensor:
-        if self._ready:
-            block = self._ready.pop(0)
-        else:
-            left = None if self._num_latents is None else self._num_latents - self._num_latents_out
-            if left is not None and left <= 0:
-                raise StopIteration
-            self._settle()
-            block = self._rollout.generate(self._noise, left, self._on_step)
-            self._is_open = True
+        left = None if self._num_latents is None else self._num_latents - self._num_latents_out
+        if left is not None and left <= 0:
+            raise StopIteration
+        self._settle()
+        block = self._rollout.generate(self._noise, left, self._on_step)
+        self._is_open = True
         self._num_latents_out += block.shape[2]
         return block
 

@@ -1,17 +1,19 @@
 """The stages of a generation, and what each of them does, counted on an outline of the model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kinema.generate.canvas import Canvas
 from kinema.generate.estimate import Work, count_work
 from kinema.generate.means import Means, weight_bytes
 from kinema.model import CausalConfig, Tiles, TimeCache, VideoVAE
 from kinema.model.tiles import ENCODE_LATENTS
 from kinema.shapes import LatentShape
-from kinema.spec import VideoSpec
+from kinema.spec import KeyFrames, Storyboard, VideoSpec
 
 if TYPE_CHECKING:
     from kinema.generate.pipeline import Pipeline
@@ -43,9 +45,10 @@ def count_works(pipeline: "Pipeline", spec: VideoSpec) -> list[StageWork]:
     if model.causal is not None:
         return _causal_works(pipeline, spec, model.causal)
     assert spec.steps is not None
-    text = count_work(lambda: pipeline.network(spec))
-    network = pipeline.network(spec)
-    kept = pipeline.text_bytes
+    canvas = _canvas(spec)
+    text = count_work(lambda: pipeline.network(spec, canvas))
+    network = pipeline.network(spec, canvas)
+    kept = pipeline.words.num_bytes
     latent = _noise(pipeline, spec)
     times = torch.ones(latent.shape[0], latent.shape[2], device=_META)
     evaluations = 2 * spec.steps - 1 if spec.solver == "heun" else spec.steps
@@ -64,7 +67,7 @@ def _causal_works(pipeline: "Pipeline", spec: VideoSpec, causal: CausalConfig) -
     model, noise = pipeline.model, _noise(pipeline, spec)
     text = count_work(lambda: pipeline.network(spec))
     rollout = pipeline.rollout(spec, causal)
-    kept = pipeline.text_bytes + rollout.num_bytes
+    kept = pipeline.words.num_bytes + rollout.num_bytes
     length = min(causal.block, noise.shape[2])
 
     def block() -> None:
@@ -75,11 +78,24 @@ def _causal_works(pipeline: "Pipeline", spec: VideoSpec, causal: CausalConfig) -
     past = TimeCache()
     decode = count_work(lambda: [model.vae.decode_chunk(noise[:, :, :length], past).shape for _ in range(2)])
     decode = Work(flops=decode.flops // 2, peak_bytes=decode.peak_bytes)
+    stages = [_stage("text", text, 1, model.text)]
+    if spec.image is not None or _canvas(spec) is not None:
+        seen = spec if spec.image is None else replace(spec, frames=1)
+        stages.append(_stage("image", encode_work(model.vae, seen), 1, model.vae, model.vae.encoder))
     return [
-        _stage("text", text, 1, model.text),
+        *stages,
         _stage("denoise", count_work(block), times, model.dit, carried=kept),
         _stage("decode", decode, times, model.vae, model.vae.decoder, kept),
     ]
+
+
+def _canvas(spec: VideoSpec) -> Canvas | None:
+    """Something of the size of what an edit of a video starts from."""
+    if spec.edit is None or isinstance(spec.edit, KeyFrames | Storyboard):
+        return None
+    shape = spec.shape
+    is_made = np.zeros((shape.frames, 1, 1), bool)
+    return Canvas(frames=np.zeros((shape.frames, shape.height, shape.width, 3), np.uint8), is_made=is_made)
 
 
 def _stage(

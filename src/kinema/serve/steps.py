@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from kinema.config import to_dict
+from kinema.generate.canvas import Canvas
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.record import Record
 from kinema.generate.state import FrameVelocity
@@ -95,9 +96,9 @@ class ResumablePipeline(Pipeline):
     steps: StepLog | None = None
     previewer: Previewer | None = None
 
-    def network(self, spec: VideoSpec) -> FrameVelocity:
+    def network(self, spec: VideoSpec, canvas: Canvas | None = None) -> FrameVelocity:
         """The network under text and guidance, with its earlier answers, watched by the previewer."""
-        network = super().network(spec)
+        network = super().network(spec, canvas)
         if self.steps is not None:
             network = self.steps.kept(network)
         return network if self.previewer is None else self.previewer.watched(network)

@@ -23,7 +23,8 @@ from kinema.config import to_dict
 from kinema.diffusion import SCHEDULES, SOLVERS
 from kinema.errors import DeviceMemoryError, JobCancelled, KinemaError, MediaError, SpecError
 from kinema.evaluate.memory import peak_memory_bytes
-from kinema.generate.condition import edit_kinds, needs_last_picture, takes_last_picture, takes_picture
+from kinema.generate.ability import edit_kinds
+from kinema.generate.condition import needs_last_picture, takes_last_picture, takes_picture
 from kinema.generate.progress import Progress
 from kinema.generate.times import card_frames
 from kinema.log import CONTEXT
@@ -43,7 +44,6 @@ from kinema.serve.settings import QueueSettings
 from kinema.serve.steps import ResumablePipeline, StepLog, steps_folder
 from kinema.serve.store import Store
 from kinema.serve.tracing import span
-from kinema.shapes import Stride
 from kinema.spec import Storyboard, VideoSpec
 
 logger = logging.getLogger(__name__)
@@ -201,7 +201,7 @@ class Worker:
             steps = steps_folder(job.id, record)
             log = StepLog(self.artefacts, steps, self._keep_steps_s)
             marker = self._marker(resolved, record.to_metadata(), inputs.before)
-            report = _Report(self.leases, job, _count_runs(resolved, pipeline.stride))
+            report = _Report(self.leases, job, _count_runs(resolved, pipeline))
             pipeline.steps = log
             pipeline.previewer = Previewer(pipeline.model.vae, report.show)
             try:
@@ -322,9 +322,10 @@ def _abilities(name: str, pipeline: ResumablePipeline, solvers: tuple[str, ...])
     )  # fmt: skip
 
 
-def _count_runs(spec: VideoSpec, stride: Stride) -> int:
-    """How often the model runs for a resolved request: a storyboard is made span by span."""
-    return len(card_frames(spec, stride)) if isinstance(spec.edit, Storyboard) else 1
+def _count_runs(spec: VideoSpec, pipeline: ResumablePipeline) -> int:
+    """How often the model runs for a resolved request: a storyboard is made span by span, but block by block in one."""
+    is_spans = isinstance(spec.edit, Storyboard) and pipeline.model.causal is None
+    return len(card_frames(spec, pipeline.stride)) if is_spans else 1
 
 
 class _Report:
