@@ -6,6 +6,7 @@ same frames, rate and metadata give the same bytes. A file appears under its nam
 """
 
 from kinema.media.formats import Frame
+from kinema.media.graphics import kitty, sixel
 from kinema.media.live import PIPES, LiveWriter, PipeWriter, check_live, check_pipe, partial_of
 from kinema.media.read import MediaInfo, Video, iter_frames, probe, read_image, read_metadata, read_video
 from kinema.media.sheet import contact_sheet
@@ -27,10 +28,12 @@ __all__ = [
     "contact_sheet",
     "half_blocks",
     "iter_frames",
+    "kitty",
     "partial_of",
     "probe",
     "read_image",
     "read_metadata",
     "read_video",
+    "sixel",
     "write_video",
 ]
