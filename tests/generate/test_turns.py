@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kinema.generate.means import Means
+from kinema.generate.means import Means, weight_bytes
 from kinema.generate.pipeline import Pipeline
+from kinema.generate.plan import make_plan
 from kinema.model import Tiles
 from kinema.spec import Extend, VideoSpec
 
@@ -94,3 +95,32 @@ def test_a_large_picture_is_decoded_in_tiles(
     found, expected = pipe(spec).frames.astype(float), plain(spec).frames.astype(float)
     assert found.shape == expected.shape
     assert np.abs(found - expected).mean() < 3
+
+
+def test_weights_of_eight_bits_take_what_is_planned_and_show_nearly_the_same(
+    plain: Pipeline, tiny_model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao")
+    pipe = Pipeline.load(str(tiny_model), "cpu", "float32", quantize="int8")
+    made, expected = pipe(SPEC).frames, plain(SPEC).frames
+    assert not np.array_equal(made, expected)
+    assert np.abs(made.astype(int) - expected).mean() < 2
+    assert pipe.record(pipe.resolve(SPEC)).quantize == "int8"
+    held = 0
+    for weight in pipe.model.dit.parameters():
+        parts = weight.__tensor_flatten__()[0] if type(weight) is not torch.nn.Parameter else []
+        held += sum(getattr(weight, part).nbytes for part in parts) or weight.nbytes
+    plan = make_plan(dataclasses.replace(SPEC, model=str(tiny_model)), dtype="float32", device="cpu", quantize="int8")
+    assert held == weight_bytes(plan.outline.model.dit, plan.means)
+    assert held < 0.65 * weight_bytes(plan.outline.model.dit, Means())
+    assert "weights of int8" in plan.means.describe()[0]
+
+
+def test_weights_of_eight_bits_come_block_by_block_too(
+    plain: Pipeline, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torchao")
+    whole = Pipeline.load(str(tiny_model), "cpu", "float32", quantize="int8")(SPEC).frames
+    pipe = Pipeline.load(str(tiny_model), "cpu", "float32", memory="1TB", quantize="int8")
+    monkeypatch.setattr(pipe._fitter, "means", lambda _: dataclasses.replace(MEANS[-1], quantize="int8"))
+    assert np.array_equal(pipe(SPEC).frames, whole)

@@ -116,6 +116,10 @@ class EditOptions:
     """Number type of the networks: float32, bfloat16 or float16."""
     memory: Annotated[str | None, flags.text("AMOUNT"), flags.hint("whatever it takes")] = None
     """Keep to this much memory, such as 8GB: of the GPU, or on a CPU of the process; slower where it is little."""
+    attention: Annotated[str | None, flags.text("NAME"), flags.hint("auto")] = None
+    """What computes attention: auto, cudnn, flash, efficient, math, products, or a package: flash3, flash2, sage."""
+    quantize: Annotated[str | None, flags.text("KIND"), flags.hint("off")] = None
+    """Less memory, and not quite the same: weights of eight bits in the transformer, int8 or on newer GPUs fp8."""
     label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
     """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
     no_marks: Annotated[bool, flags.hint()] = False
@@ -141,7 +145,14 @@ def run(argv: Sequence[str]) -> int:
 
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
-    plan = make_plan(request, device=options.device, dtype=options.dtype, memory=options.memory)
+    plan = make_plan(
+        request,
+        device=options.device,
+        dtype=options.dtype,
+        memory=options.memory,
+        attention=options.attention or "auto",
+        quantize=options.quantize,
+    )
     paths = making.outputs(options.out, options.count, plan.spec, name=name, force=options.force)
     marks = making.marks_of(options.label, no_marks=options.no_marks, old={})
     for warning in [*plan.warnings(), *making.check_marks(marks, plan.spec, paths, is_dry=options.dry_run)]:

@@ -95,6 +95,10 @@ class Generate:
     """Number type of the networks: float32, bfloat16 or float16."""
     memory: Annotated[str | None, flags.text("AMOUNT"), flags.hint("whatever it takes")] = None
     """Keep to this much memory, such as 8GB: of the GPU, or on a CPU of the process; slower where it is little."""
+    attention: Annotated[str | None, flags.text("NAME"), flags.hint("auto")] = None
+    """What computes attention: auto, cudnn, flash, efficient, math, products, or a package: flash3, flash2, sage."""
+    quantize: Annotated[str | None, flags.text("KIND"), flags.hint("off")] = None
+    """Less memory, and not quite the same: weights of eight bits in the transformer, int8 or on newer GPUs fp8."""
     from_: Annotated[Path | None, flags.path("FILE"), flags.hint(name="from")] = None
     """Make a video again that `kinema generate` wrote; flags beside it change what they name."""
     label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
@@ -121,7 +125,14 @@ def run(argv: Sequence[str]) -> int:
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
     dtype = options.dtype or (before.dtype if before else None)
-    plan = make_plan(request, device=options.device, dtype=dtype, memory=options.memory)
+    plan = make_plan(
+        request,
+        device=options.device,
+        dtype=dtype,
+        memory=options.memory,
+        attention=options.attention or (before.attention if before else "auto"),
+        quantize=options.quantize or (before.quantize if before else None),
+    )
     dataclasses.replace(plan.spec, seed=plan.spec.seed + options.count - 1)  # refuses a last seed that is too large
     name = making.slug(plan.spec.prompt)
     ending = _ending(options.from_, before, plan.spec)

@@ -276,4 +276,5 @@ def memory_lines(plan: "Plan") -> Iterator[str]:
     if plan.memory is not None:
         peaks = plan.fitter.peaks(plan.spec, plan.means)
         yield ", ".join(f"{stage} {show_memory(peak)}" for stage, peak in peaks.items())
+    if plan.memory is not None or plan.quantize is not None:
         yield from plan.means.describe()

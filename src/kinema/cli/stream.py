@@ -5,7 +5,6 @@ import dataclasses
 import json
 import logging
 import queue
-import shutil
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from kinema.cli import flags, making
+from kinema.cli.screen import Screen, check_way
 from kinema.config import to_dict
 from kinema.errors import JobCancelled, SpecError
 from kinema.media import (
@@ -28,7 +28,6 @@ from kinema.media import (
     check_live,
     check_output,
     check_pipe,
-    half_blocks,
     partial_of,
 )
 from kinema.spec import VideoSpec
@@ -42,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 _SPEC_FLAGS = ("model", "seconds", "fps", "seed", "steps", "guidance")
 _MODELS = flags.hint("the model's")
-_TOP, _CLEAR, _HIDE, _SHOW = "\x1b[H", "\x1b[2J", "\x1b[?25l", "\x1b[?25h"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +58,8 @@ class StreamOptions:
     """How the model looks back: self-forcing or longlive."""
     out: Annotated[str | None, flags.text("FILE|-"), flags.hint("the terminal")] = None
     """Where it goes: an .mp4 that can be played while it grows, or - for standard output."""
+    draw: Annotated[str | None, flags.text("HOW"), flags.hint("blocks")] = None
+    """How the terminal draws: blocks (coloured characters), sixel, or kitty (its graphics protocol)."""
     format: Annotated[str | None, flags.text("F"), flags.hint("y4m")] = None
     """What goes to standard output: y4m, mp4 (fragmented), or rgb (bare frames)."""
     seconds: Annotated[float | None, flags.number("S"), flags.hint("until it is stopped")] = None
@@ -90,6 +90,10 @@ class StreamOptions:
     """Number type of the networks: float32, bfloat16 or float16."""
     memory: Annotated[str | None, flags.text("AMOUNT"), flags.hint("whatever it takes")] = None
     """Keep to this much memory, such as 8GB: of the GPU, or on a CPU of the process; slower where it is little."""
+    attention: Annotated[str | None, flags.text("NAME"), flags.hint("auto")] = None
+    """What computes attention: auto, cudnn, flash, efficient, math, products, or a package: flash3, flash2, sage."""
+    quantize: Annotated[str | None, flags.text("KIND"), flags.hint("off")] = None
+    """Less memory, and not quite the same: weights of eight bits in the transformer, int8 or on newer GPUs fp8."""
     label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
     """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
     no_marks: Annotated[bool, flags.hint()] = False
@@ -112,7 +116,15 @@ def run(argv: Sequence[str]) -> int:
 
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
-    plan = make_plan(request, device=options.device, dtype=options.dtype, causal=options.preset, memory=options.memory)
+    plan = make_plan(
+        request,
+        device=options.device,
+        dtype=options.dtype,
+        causal=options.preset,
+        memory=options.memory,
+        attention=options.attention or "auto",
+        quantize=options.quantize,
+    )
     if plan.outline.model.causal is None:
         plan.outline.open_stream(request)  # says why it cannot
     for warning in plan.warnings():
@@ -126,6 +138,10 @@ def run(argv: Sequence[str]) -> int:
 def _check_output(options: StreamOptions) -> None:
     if options.out is None and not options.dry_run and not sys.stdout.isatty():
         raise SpecError("standard output is no terminal to draw in; give --out FILE.mp4, or --out - for a pipe")
+    if options.draw is not None:
+        if options.out is not None:
+            raise SpecError(f"--draw {options.draw} is for the terminal; drop --out {options.out}")
+        check_way(options.draw)
     if options.format is not None:
         check_pipe(options.format)
         if options.out != "-":
@@ -225,43 +241,13 @@ def _opened_sink(
     fps = plan.spec.fps
     assert fps is not None
     if options.out is None:
-        with _Screen(fps) as screen:
+        with Screen(fps, options.draw or "blocks") as screen:
             yield screen.show
     elif options.out == "-":
         yield PipeWriter(sys.stdout.buffer, fps, options.format or "y4m", metadata).write
     else:
         with LiveWriter(Path(options.out), fps, metadata) as writer:
             yield writer.write
-
-
-class _Screen:
-    """A terminal that shows frames at their rate."""
-
-    def __init__(self, fps: float) -> None:
-        self._fps = fps
-        self._shown, self._began = 0, 0.0
-
-    def __enter__(self) -> "_Screen":
-        sys.stdout.write(_HIDE + _CLEAR)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.stdout.write("\n" + _SHOW)
-        sys.stdout.flush()
-
-    def show(self, frames: Frame) -> None:
-        for frame in frames:
-            if not self._shown:
-                self._began = time.monotonic()
-            wait_s = self._began + self._shown / self._fps - time.monotonic()
-            if wait_s > 0:
-                time.sleep(wait_s)
-            else:
-                self._began -= wait_s  # it comes late: from here on
-            columns, rows = shutil.get_terminal_size()
-            sys.stdout.write(_TOP + half_blocks(frame, columns, rows - 1))
-            sys.stdout.flush()
-            self._shown += 1
 
 
 class _Stop:

@@ -35,9 +35,14 @@ class Fitter:
     possible come one by one, and tiles are as large as possible.
     """
 
-    def __init__(self, outline: "Pipeline", device: torch.device, memory: int | None) -> None:
-        """`memory` is what to keep to, in bytes; None = all that there is."""
+    def __init__(
+        self, outline: "Pipeline", device: torch.device, memory: int | None, quantize: str | None = None
+    ) -> None:
+        """`memory` is what to keep to, in bytes; None = all that there is. `quantize` is that of the means."""
         self._outline, self._memory = outline, memory
+        self._least = Means(quantize=quantize)
+        # Eight bits in main memory that is ready for a GPU, block by block, have not been run.
+        self._moves_blocks = quantize is None or device.type == "cpu"
         is_cpu = device.type == "cpu"
         self._held = held_memory_bytes(device) + (CPU_HELD_BYTES if is_cpu else 0)
         self._scratch = CPU_SCRATCH if is_cpu else 1.0
@@ -54,7 +59,7 @@ class Fitter:
     def means(self, spec: VideoSpec) -> Means:
         """Find the means for a resolved request. Raises DeviceMemoryError, which says what would fit, if none do."""
         if self._memory is None:
-            return Means()
+            return self._least
         for means in self._levels():
             if self._fits(spec, means):
                 return means
@@ -69,8 +74,8 @@ class Fitter:
 
     def _levels(self) -> list[Means]:
         """The means that cost nothing but reading weights again; a stream goes to and fro, so its networks stay."""
-        kept = [Means(), Means(in_turn="text")]
-        return kept if self._outline.model.causal is not None else [*kept, Means(in_turn="all")]
+        kept = [self._least, replace(self._least, in_turn="text")]
+        return kept if self._outline.model.causal is not None else [*kept, replace(self._least, in_turn="all")]
 
     def _peak(self, spec: VideoSpec, stage: StageWork, means: Means) -> int:
         model = self._outline.model
@@ -98,7 +103,8 @@ class Fitter:
             sides = [side for side in TILE_SIDES if side < max(*_sides(spec.shape.to_latent(model.vae.stride)))]
             tiled = [replace(means, tiles=None if side is None else Tiles(side=side)) for side in (None, *sides)]
             means = self._first(spec, tiled, "image", "decode")
-        blocks = [replace(means, blocks=count) for count in range(len(model.dit.blocks) + 1)]
+        most = len(model.dit.blocks) if self._moves_blocks else 0
+        blocks = [replace(means, blocks=count) for count in range(most + 1)]
         return self._first(spec, blocks, "denoise", *(("decode",) if is_causal else ()))
 
     def _first(self, spec: VideoSpec, means: Sequence[Means], *stages: str) -> Means:

@@ -6,11 +6,12 @@ from typing import Literal
 from torch import nn
 
 from kinema.model import DiT, Model, TextEncoder, Tiles
+from kinema.model.quantize import is_quantized, quantized_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """How a generation keeps to little memory; the result is the same, but for `tiles`, with which it comes close."""
+    """How a generation keeps to little memory; the result is the same, but with `tiles` and `quantize` close."""
 
     in_turn: Literal["none", "text", "all"] = "none"
     """Which networks give way: none; those that read words and pictures, and the others to them; or each to each."""
@@ -20,6 +21,8 @@ class Means:
     """Blocks of each transformer that come one by one, at every step."""
     tiles: Tiles | None = None
     """How the autoencoder cuts pictures; None = not at all."""
+    quantize: str | None = None
+    """Which eight bits the weights of the transformers' blocks have (`model/quantize.py`); None = their number type."""
 
     def describe(self) -> list[str]:
         """Say in words what is done."""
@@ -34,6 +37,8 @@ class Means:
             said.append(f"{self.blocks} blocks of the transformer come one by one")
         if self.tiles is not None:
             said.append(f"the autoencoder works in tiles of {self.tiles.side} cells")
+        if self.quantize is not None:
+            said.append(f"the transformer's blocks have weights of {self.quantize}")
         return said
 
 
@@ -61,7 +66,13 @@ def layers_away(network: nn.Module, means: Means) -> dict[str, int]:
 
 def weight_bytes(network: nn.Module, means: Means) -> int:
     """Memory of a network's weights: of those that come one by one, two layers are there at once."""
-    sizes = {name: weight.numel() * weight.element_size() for name, weight in network.named_parameters()}
+    is_dit = means.quantize is not None and isinstance(network, DiT)
+    sizes = {
+        name: quantized_bytes(weight)
+        if is_dit and is_quantized(name, weight)
+        else weight.numel() * weight.element_size()
+        for name, weight in network.named_parameters()
+    }
     away = {f"{name}." for name in layers_away(network, means)}
     layers = [sum(size for name, size in sizes.items() if name.startswith(prefix)) for prefix in away]
     return sum(sizes.values()) - sum(layers) + sum(sorted(layers)[-2:])

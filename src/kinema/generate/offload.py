@@ -60,6 +60,7 @@ class Ahead:
         return weights
 
 
+@torch.inference_mode(False)  # in which tensors of torchao could not become parameters
 def put(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give a network other tensors for some of its weights; returns those that it had."""
     before = {}

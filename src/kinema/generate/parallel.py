@@ -19,7 +19,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from kinema.errors import SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.model import DiT, TextKV
-from kinema.model.attention import attend
+from kinema.model.attention import Mix, attend
 from kinema.model.dit import Block
 from kinema.model.rope import Rotation
 from kinema.spec import VideoSpec
@@ -94,7 +94,7 @@ def _half(
 
 def _share_tokens(dit: DiT, group: dist.ProcessGroup) -> None:
     rank, world = dist.get_rank(group), dist.get_world_size(group)
-    mix = partial(ulysses if dit.config.num_heads % world == 0 else ring, group=group)
+    divides = dit.config.num_heads % world == 0
 
     def part(tokens: int) -> slice:
         if tokens % world:
@@ -121,13 +121,22 @@ def _share_tokens(dit: DiT, group: dist.ProcessGroup) -> None:
     for block in dit.blocks:
         assert isinstance(block, Block)
         block.register_forward_pre_hook(turn)
-        block.self_attention.mix = mix
+        mix = partial(ulysses, mix=block.self_attention.mix) if divides else ring
+        block.self_attention.mix = partial(mix, group=group)
 
 
-def ulysses(query: Heads, key: Heads, value: Heads, *, group: dist.ProcessGroup, bias: Tensor | None = None) -> Heads:
+def ulysses(
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    *,
+    group: dist.ProcessGroup,
+    bias: Tensor | None = None,
+    mix: Mix = attend,
+) -> Heads:
     """Attend with all tokens and a share of the heads, between two exchanges. The heads must divide by the group."""
     assert bias is None
-    mixed = attend(*(_heads_for_tokens(part, group) for part in (query, key, value)))
+    mixed = mix(*(_heads_for_tokens(part, group) for part in (query, key, value)))
     return _tokens_for_heads(mixed, group)
 
 

@@ -35,7 +35,9 @@ from kinema.generate.video import Video
 from kinema.generate.vocabulary import Vocabulary
 from kinema.generate.words import Picture, Words
 from kinema.model import CAUSAL_PRESETS, CausalConfig, DiT, Model, TextKV, Tiles, decode_clip, load_model
+from kinema.model.attention import choose_attention
 from kinema.model.lora import read_lora
+from kinema.model.quantize import check_quantize
 from kinema.model.step_cache import StepCache
 from kinema.spec import Join, KeyFrames, Storyboard, VideoSpec, parse_memory
 
@@ -68,6 +70,9 @@ class Pipeline:
         self.device, self.dtype = weight.device if turns is None else turns.device, weight.dtype
         self._turns, self._fitter = turns, fitter
         self._adapters = Adapters(model, turns)
+        self.attention: str = "auto"
+        self.quantize: str | None = None
+        """What computes attention, and which eight bits the transformers' weights have; see `load`."""
         self.words = Words(model, self.device, self.dtype, self._bring)
         """What has read the last texts, and keeps what it made of them."""
 
@@ -79,27 +84,41 @@ class Pipeline:
         dtype: str | None = None,
         causal: str | None = None,
         memory: str | int | None = None,
+        attention: str = "auto",
+        quantize: str | None = None,
     ) -> "Pipeline":
         """Load a model by name, folder or hub id, on the best device, in its fastest number type unless told.
 
         `causal` names one of CAUSAL_PRESETS: how a model that makes video block by block looks back. `memory`, such as
         "8GB", is what the device's memory, or on a CPU this process, is to keep to; each request then finds the means
-        to do so, or raises DeviceMemoryError. Raises SpecError for an unknown name, device or dtype, saying which there
-        are, and CheckpointError for a damaged folder.
+        to do so, or raises DeviceMemoryError. `attention` is what `choose_attention` takes, and `quantize` one of
+        QUANTIZATIONS, which gives the transformers' blocks weights of eight bits. Raises SpecError for an unknown name,
+        device or dtype, and for what does not run here, saying which there are, and CheckpointError for a damaged
+        folder.
         """
         chosen = choose_device(device)
         number_type = choose_dtype(dtype, chosen)
+        if quantize is not None:
+            check_quantize(quantize, chosen)
 
         def load(where: torch.device) -> Model:
             model = load_model(name, where, number_type)
             return model if causal is None else looking_back(model, causal)
 
-        model = load(chosen if memory is None else torch.device("meta"))
+        is_outline = memory is not None or quantize is not None  # weights come when they are needed
+        model = load(torch.device("meta") if is_outline else chosen)
+        mix = choose_attention(attention, chosen, number_type, model.dit.config.head_dim)
+        for dit in model.experts:
+            dit.attend_by(mix)
         vocabulary = Vocabulary.load(model.folder) if model.folder else None
-        if memory is None:
-            return cls(model, name=name, vocabulary=vocabulary)
-        fitter = Fitter(cls(load(torch.device("meta")), name=name), chosen, parse_memory(memory))
-        return cls(model, name=name, vocabulary=vocabulary, turns=Turns(model, chosen), fitter=fitter)
+        pipeline = cls(model, name=name, vocabulary=vocabulary)
+        if is_outline:
+            outline = cls(load(torch.device("meta")), name=name)
+            amount = None if memory is None else parse_memory(memory)
+            fitter = Fitter(outline, chosen, amount, quantize)
+            pipeline = cls(model, name=name, vocabulary=vocabulary, turns=Turns(model, chosen), fitter=fitter)
+        pipeline.attention, pipeline.quantize = attention, quantize
+        return pipeline
 
     def __call__(
         self, spec: VideoSpec, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None
@@ -174,7 +193,8 @@ class Pipeline:
 
     def record(self, spec: VideoSpec) -> Record:
         """What has to be written down about a resolved request so that it can be made again."""
-        return Record.of(spec, folder=self.model.folder, device=self.device.type, dtype=dtype_name(self.dtype))
+        record = Record.of(spec, folder=self.model.folder, device=self.device.type, dtype=dtype_name(self.dtype))
+        return dataclasses.replace(record, attention=self.attention, quantize=self.quantize)
 
     @torch.inference_mode()
     def latents(

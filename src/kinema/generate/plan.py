@@ -1,5 +1,6 @@
 """A request checked against its model, and what it will cost, before any weight is read."""
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from kinema.generate.record import Record
 from kinema.generate.vocabulary import Vocabulary
 from kinema.generate.works import StageWork
 from kinema.model import load_model
+from kinema.model.attention import choose_attention
+from kinema.model.quantize import check_quantize
 from kinema.spec import VideoSpec, parse_memory
 
 _META = torch.device("meta")
@@ -37,15 +40,21 @@ class Plan:
     """How it looks back, by a name of CAUSAL_PRESETS; None = as its folder says."""
     memory: int | None = None
     """What to keep to, in bytes; None = whatever it takes."""
+    attention: str = "auto"
+    """What computes attention, by a name of KERNELS, or auto."""
+    quantize: str | None = None
+    """Which eight bits the transformers' weights get; None = none."""
 
     def load(self) -> Pipeline:
         """Load the model for real. Raises CheckpointError for a damaged folder."""
-        return Pipeline.load(self.spec.model, str(self.device), self.dtype, self.causal, self.memory)
+        return Pipeline.load(
+            self.spec.model, str(self.device), self.dtype, self.causal, self.memory, self.attention, self.quantize
+        )
 
     @functools.cached_property
     def fitter(self) -> Fitter:
         """What counts the work, and finds how to keep to the memory."""
-        return Fitter(self.outline, self.device, self.memory)
+        return Fitter(self.outline, self.device, self.memory, self.quantize)
 
     @functools.cached_property
     def means(self) -> Means:
@@ -55,7 +64,12 @@ class Plan:
 
     def record(self) -> Record:
         """What will be written into the file."""
-        return Record.of(self.spec, folder=self.outline.model.folder, device=self.device.type, dtype=self.dtype)
+        return dataclasses.replace(
+            self.outline.record(self.spec),
+            device=self.device.type,
+            attention=self.attention,
+            quantize=self.quantize,
+        )
 
     def warnings(self) -> tuple[str, ...]:
         """What the person may want to know before the work begins."""
@@ -77,7 +91,7 @@ class Plan:
         return Estimate(
             flops=flops,
             seconds=flops / rate,
-            weight_bytes=sum(weight_bytes(each, Means()) for each in everything),
+            weight_bytes=sum(weight_bytes(each, Means(quantize=self.quantize)) for each in everything),
             memory_bytes=max(self.fitter.peaks(self.spec, self.means).values()),
         )
 
@@ -93,6 +107,8 @@ def make_plan(
     dtype: str | None = None,
     causal: str | None = None,
     memory: str | int | None = None,
+    attention: str = "auto",
+    quantize: str | None = None,
 ) -> Plan:
     """Check a request against its model and resolve it; of the weights no number is read, only what files hold them.
 
@@ -102,11 +118,14 @@ def make_plan(
     amount = None if memory is None else parse_memory(memory)
     chosen = choose_device(device)
     number_type = choose_dtype(dtype, chosen)
+    if quantize is not None:
+        check_quantize(quantize, chosen)
     model = load_model(request.model, _META, number_type)
     model.check_files()
     vocabulary = Vocabulary.load(model.folder) if model.folder else None
     if causal is not None:
         model = looking_back(model, causal)
+    choose_attention(attention, chosen, number_type, model.dit.config.head_dim)  # refuses what does not run here
     outline = Pipeline(model, name=request.model, vocabulary=vocabulary)
     plan = Plan(
         spec=outline.resolve(request),
@@ -115,6 +134,8 @@ def make_plan(
         outline=outline,
         causal=causal,
         memory=amount,
+        attention=attention,
+        quantize=quantize,
     )
     if amount is not None:
         _ = plan.means  # refuses what does not fit

@@ -38,6 +38,10 @@ class Record:
     """Hashes of the files that an edit reads, in their order."""
     last_image_sha256: str | None = None
     """Hash of the file of the last picture, if one was given."""
+    attention: str = "auto"
+    """What computed attention."""
+    quantize: str | None = None
+    """Which eight bits the transformers' weights had; None = those of `dtype`."""
 
     @classmethod
     def of(cls, spec: VideoSpec, *, folder: Path | None, device: str, dtype: str) -> "Record":
@@ -86,6 +90,8 @@ class Record:
                 ("the fingerprint of the weights", self.weights, now.weights),
                 ("the device", self.device, now.device),
                 ("the number type", self.dtype, now.dtype),
+                ("attention", self.attention, now.attention),
+                ("quantize", self.quantize, now.quantize),
                 ("the hash of the picture", self.image_sha256, now.image_sha256),
                 ("the hash of the last picture", self.last_image_sha256, now.last_image_sha256),
                 ("the hashes of the files", self.files_sha256, now.files_sha256),

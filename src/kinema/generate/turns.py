@@ -1,6 +1,7 @@
 """Networks that come from their files when they are needed, and go when others are."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from kinema.generate.means import Means, companions, layers_away
 from kinema.generate.offload import Ahead, Fetch, put
 from kinema.model import DiT, Model, TextEncoder
 from kinema.model.lora import add_loras
+from kinema.model.quantize import is_quantized, quantized
 
 
 class Turns:
@@ -57,16 +59,25 @@ class Turns:
         for name, weight in outline.items():
             prefix = next((prefix for prefix in away if name.startswith(prefix)), None)
             (staying if prefix is None else resting[prefix])[name] = weight
-        put(network, self._read(network, staying, self.device))
+        for part in self._parts(network, staying):
+            put(network, self._read(network, part, self.device))
         self._present.add(network)
         if isinstance(network, DiT | TextEncoder) and away:
             fetches = {away[prefix]: self._fetch(network, prefix, weights) for prefix, weights in resting.items()}
             network.visit = Ahead(fetches, self.device)
 
+    def _parts(self, network: nn.Module, outline: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+        """What to read at once: where weights shrink when they are read, a layer after the other."""
+        if self.means.quantize is None or not isinstance(network, DiT):
+            yield outline
+            return
+        for _, names in itertools.groupby(outline, key=lambda name: name.split(".")[:2]):
+            yield {name: outline[name] for name in names}
+
     def _read(
         self, network: nn.Module, outline: Mapping[str, Tensor], device: torch.device, *, is_pinned: bool = False
     ) -> dict[str, Tensor]:
-        """Read those weights of a network, its LoRAs added."""
+        """Read those weights of a network, its LoRAs added, with as many bits as are wanted."""
         if network not in self._sources:
             self._sources[network] = self._model.sources[network]()
         weights = {
@@ -75,6 +86,9 @@ class Turns:
         }
         self._sources[network].fill(weights)
         add_loras(weights, self._loras.get(network, ()))
+        kind = self.means.quantize
+        if kind is not None and isinstance(network, DiT):
+            weights |= {name: quantized(each, kind) for name, each in weights.items() if is_quantized(name, each)}
         return weights
 
     def _fetch(self, network: nn.Module, prefix: str, outline: Mapping[str, Tensor]) -> Fetch:

@@ -1,12 +1,17 @@
 """Attention, and the one place that picks how it is computed."""
 
+import importlib
+import warnings
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from kinema.config import unknown
+from kinema.errors import SpecError
 from kinema.model.kv_cache import LayerMemory
 from kinema.model.linear import linear
 from kinema.model.norm import RMSNorm
@@ -47,13 +52,93 @@ def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, scale: float,
     return torch.bmm(torch.softmax(scores, dim=-1), v).view(b, a, n, e).transpose(1, 2)
 
 
+Mix = Callable[..., Tensor]
+"""(query, key, value, *, bias) -> mixed values, of the shapes that `attend` takes."""
+
+
+def _torch_kernel(which: SDPBackend) -> Callable[..., Tensor]:
+    def kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        q, k, v = (x.transpose(1, 2) for x in (query, key, value))
+        with sdpa_kernel(which):
+            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+    return kernel
+
+
+def _products(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return _attend_by_products(query, key, value, query.shape[-1] ** -0.5, None)
+
+
+def _package_kernel(module: str, function: str) -> Callable[..., Tensor]:
+    def kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        mixed = getattr(importlib.import_module(module), function)(query, key, value)
+        return mixed[0] if isinstance(mixed, tuple) else mixed
+
+    return kernel
+
+
+def _sage(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    mixed: Tensor = importlib.import_module("sageattention").sageattn(query, key, value, tensor_layout="NHD")
+    return mixed
+
+
+KERNELS: dict[str, Callable[..., Tensor]] = {
+    "cudnn": _torch_kernel(SDPBackend.CUDNN_ATTENTION),
+    "flash": _torch_kernel(SDPBackend.FLASH_ATTENTION),
+    "efficient": _torch_kernel(SDPBackend.EFFICIENT_ATTENTION),
+    "math": _torch_kernel(SDPBackend.MATH),
+    "products": _products,
+    "flash3": _package_kernel("flash_attn_interface", "flash_attn_func"),  # not measured
+    "flash2": _package_kernel("flash_attn", "flash_attn_func"),  # not measured
+    "sage": _sage,  # 8-bit products: other numbers; not measured
+}
+"""Ways to compute attention without a bias: PyTorch's own, and packages for GPUs, by the name a person gives."""
+
+
+def choose_attention(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> Mix:
+    """Give what computes attention; "auto" leaves it to `attend`, which is what a bias always takes.
+
+    Each is tried on a few tokens before it is promised. Raises SpecError for a name that is unknown, or that cannot be
+    had on this device, in this number type and at this width of a head; it says which can.
+    """
+    if name == "auto":
+        return attend
+    if name not in KERNELS:
+        raise SpecError(unknown("attention", name, ("auto", *KERNELS)))
+    kernel = KERNELS[name]
+    problem = _problem(kernel, device, dtype, head_dim)
+    if problem is not None:
+        fits = ["auto", *(other for other in KERNELS if _problem(KERNELS[other], device, dtype, head_dim) is None)]
+        raise SpecError(
+            f"attention={name} does not run here, on {device.type} in {str(dtype).removeprefix('torch.')} "
+            f"({problem}); use {' or '.join(fits)}"
+        )
+
+    def mix(query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None) -> Tensor:
+        return kernel(query, key, value) if bias is None else attend(query, key, value, bias=bias)
+
+    return mix
+
+
+def _problem(kernel: Callable[..., Tensor], device: torch.device, dtype: torch.dtype, head_dim: int) -> str | None:
+    """Why a kernel cannot be used; None = it can."""
+    tokens = torch.zeros(1, 16, 2, head_dim, device=device, dtype=dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch warns of every kernel that it passes over
+        try:
+            kernel(tokens, tokens, tokens)
+        except (ImportError, RuntimeError, AssertionError, ValueError, TypeError) as error:
+            return f"{error}".strip().split("\n")[0].rstrip(".") or type(error).__name__
+    return None
+
+
 class Attention(nn.Module):
     """Multi-head attention with root-mean-square-normalised queries and keys, over the video or onto the text."""
 
     def __init__(self, width: int, num_heads: int, eps: float, *, reads_image: bool = False) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.mix: Callable[..., Tensor] = attend
+        self.mix: Mix = attend
         self.to_q = nn.Linear(width, width)
         self.to_k = nn.Linear(width, width)
         self.to_v = nn.Linear(width, width)
@@ -110,7 +195,7 @@ class Attention(nn.Module):
         One video (b = 1) may meet several texts: the result then has their batch.
         """
         query = self.query(x).expand(len(key), -1, -1, -1)
-        mixed = attend(query, key, value)
+        mixed = self.mix(query, key, value)
         if image is not None:
-            mixed = mixed + attend(query, *image)
+            mixed = mixed + self.mix(query, *image)
         return linear(mixed.flatten(2), self.to_out)

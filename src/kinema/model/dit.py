@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kinema.errors import SpecError
-from kinema.model.attention import Attention
+from kinema.model.attention import Attention, Mix
 from kinema.model.causal import CausalConfig
 from kinema.model.kv_cache import KVCache, LayerMemory
 from kinema.model.linear import linear, linear_gelu
@@ -268,6 +268,12 @@ class DiT(nn.Module):
             dtype=dtype,
             device=self.patch_embed.weight.device,
         )
+
+    def attend_by(self, mix: Mix) -> None:
+        """Compute the attention of all blocks by `mix` (`choose_attention`)."""
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.self_attention.mix = block.cross_attention.mix = mix
 
     def text_kv(
         self, text: Float[Tensor, "b k text_dim"], image: Float[Tensor, "b m image_dim"] | None = None

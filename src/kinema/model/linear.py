@@ -28,6 +28,8 @@ def linear_gelu(x: Float[Tensor, "*tokens d"], layer: nn.Linear) -> Float[Tensor
 def _is_quick(x: Tensor, layer: nn.Linear) -> bool:
     if x.device.type != "cpu" or torch.is_grad_enabled() or not torch.backends.mkldnn.is_available():
         return False
+    if type(layer.weight) is not nn.Parameter:
+        return False  # eight bits (`quantize.py`), which say that they are bfloat16
     is_half = x.dtype == layer.weight.dtype == torch.bfloat16
     return is_half and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
