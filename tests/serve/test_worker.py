@@ -131,8 +131,8 @@ def test_another_worker_goes_on_in_the_middle_of_denoising_and_the_video_is_the_
     calls = 0
     network = ResumablePipeline.__mro__[1].network  # type: ignore[attr-defined]
 
-    def counted(self: ResumablePipeline, spec: VideoSpec) -> object:
-        velocity = network(self, spec)
+    def counted(self: ResumablePipeline, spec: VideoSpec, canvas: object) -> object:
+        velocity = network(self, spec, canvas)
 
         def call(latent: object, times: object) -> object:
             nonlocal calls
