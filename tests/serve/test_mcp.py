@@ -111,6 +111,8 @@ def test_an_agent_edits_extends_lists_cancels_and_deletes(desk: Desk) -> None:
         gone = await client.call_tool("get_video", {"video_id": made["id"]})
         assert gone.is_error
         assert "there is no video" in text_of(gone)
+        assert "list_videos" in text_of(gone)
+        assert "GET" not in text_of(gone)
         models = (await call("list_models"))["models"]
         assert {"id": "mini", "ready": True, "default_size": "64x64"}.items() <= models[-1].items()
 

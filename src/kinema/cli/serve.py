@@ -80,6 +80,8 @@ class Serve:
     """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
     no_marks: Annotated[bool, flags.hint()] = False
     """Leave out the marks that say how a video was made: the invisible watermark, the AIGC key, the signature."""
+    check_frames: Annotated[str | None, flags.text("NAME"), flags.hint("none")] = None
+    """Look at frames before a video is published: nudenet, which you install, or a MODULE:FUNCTION of your own."""
     log_json: Annotated[bool, flags.hint()] = False
     """Write the log as lines of JSON, one for every request, with their ids."""
     no_worker: Annotated[bool, flags.hint()] = False
@@ -99,6 +101,10 @@ def run(argv: Sequence[str]) -> int:
         return 0
     settings = settings_of(options)
     make_marks(options.label, is_off=options.no_marks)
+    if options.check_frames is not None:
+        from kinema.serve.frame_check import require_check
+
+        require_check(options.check_frames)
     keys = _keys(options)
     if options.memory is not None:
         parse_memory(options.memory)
@@ -228,10 +234,10 @@ def worker_command(options: Serve) -> list[str]:
     command += ["--lease", str(options.lease), "--parent", str(os.getpid())]
     command += ["--no-marks"] if options.no_marks else []
     command += ["--log-json"] if options.log_json else []
-    for name in ("artefacts", "device", "dtype", "memory", "label"):
+    for name in ("artefacts", "device", "dtype", "memory", "label", "check_frames"):
         value = getattr(options, name)
         if value is not None:
-            command += [f"--{name}", value]
+            command += [f"--{name.replace('_', '-')}", value]
     return command
 
 

@@ -38,6 +38,8 @@ class Work:
     """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
     no_marks: Annotated[bool, flags.hint()] = False
     """Leave out the marks that say how a video was made: the invisible watermark, the AIGC key, the signature."""
+    check_frames: Annotated[str | None, flags.text("NAME"), flags.hint("none")] = None
+    """Look at frames before a video is published: nudenet, which you install, or a MODULE:FUNCTION of your own."""
     log_json: Annotated[bool, flags.hint()] = False
     """Write the log as lines of JSON."""
     parent: Annotated[int | None, flags.whole("PID"), flags.hint("work until stopped")] = None
@@ -71,6 +73,7 @@ def run(argv: Sequence[str]) -> int:
         memory=options.memory,
         parent=options.parent,
         marks=make_marks(options.label, is_off=options.no_marks),
+        check_frames=options.check_frames,
     )
     try:
         worker.load()

@@ -20,7 +20,7 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
 
 import kinema
-from kinema.errors import KinemaError
+from kinema.errors import JobNotFound, KinemaError
 from kinema.serve.api import Api, Caller
 from kinema.serve.api_models import list_video_models
 from kinema.serve.faults import Fault, as_fault
@@ -321,6 +321,9 @@ def _told() -> Iterator[None]:
     """Turn every refusal of the server into one line for the agent."""
     try:
         yield
+    except JobNotFound as error:
+        what = str(error).partition(";")[0]  # what follows is said to those who speak HTTP
+        raise ToolError(f"{what}; list_videos says which there are") from None
     except (Fault, KinemaError, ValidationError, sa.exc.OperationalError) as error:
         raise ToolError(as_fault(error).message) from None
 

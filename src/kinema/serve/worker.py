@@ -35,6 +35,7 @@ from kinema.provenance.mark import Marker, Marks
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.capabilities import Capabilities
 from kinema.serve.files import sweep_files
+from kinema.serve.frame_check import FrameCheck, FrameRefused, load_check, require_allowed
 from kinema.serve.job import Artefact, Job, Kind, LeaseLost, Result
 from kinema.serve.jobs import abandoned, forget, sweepable
 from kinema.serve.leases import Leases
@@ -80,6 +81,7 @@ class Worker:
         keep_steps_s: float = 1.0,
         parent: int | None = None,
         marks: Marks | None = None,
+        check_frames: str | None = None,
     ) -> None:
         self.store, self.artefacts, self.models = store, artefacts, models
         self.settings = settings or QueueSettings()
@@ -90,6 +92,7 @@ class Worker:
         self._swept_at = self._searched_at = 0.0
         self._parent = parent
         self._marks = Marks() if marks is None else marks
+        self._check = None if check_frames is None else load_check(check_frames)
 
     def load(self) -> None:
         """Load all models, and tell the store what they can make."""
@@ -139,6 +142,9 @@ class Worker:
         except (SpecError, MediaError) as error:
             message = str(error)
             self._settle(lambda: self.leases.failed(job, "invalid_request", message, again=False))
+        except FrameRefused as error:
+            message = str(error)
+            self._settle(lambda: self.leases.failed(job, "moderation_blocked", message, again=False))
         except DeviceMemoryError as error:
             message = str(error)
             self._settle(lambda: self.leases.failed(job, "out_of_memory", message, again=False))
@@ -203,10 +209,11 @@ class Worker:
             marker = self._marker(resolved, record.to_metadata(), inputs.before)
             report = _Report(self.leases, job, _count_runs(resolved, pipeline))
             pipeline.steps = log
-            pipeline.previewer = Previewer(pipeline.model.vae, report.show)
+            if self._check is None:  # or what it refuses would have been seen
+                pipeline.previewer = Previewer(pipeline.model.vae, report.show)
             try:
                 pictures = pipeline.stream(resolved, report)
-                files = _write(folder, _joined(inputs.before, pictures), resolved, marker, job.kind)
+                files = _write(folder, _joined(inputs.before, pictures), resolved, marker, job.kind, self._check)
             except (KeyboardInterrupt, SystemExit):
                 log.flush()  # whoever takes the job next goes on from here
                 raise
@@ -408,9 +415,17 @@ def _joined(before: Path | None, pictures: Iterator[Frame]) -> Iterator[Frame]:
 
 
 def _write(
-    folder: Path, pictures: Iterator[Frame], spec: VideoSpec, marker: Marker, kind: Kind
+    folder: Path,
+    pictures: Iterator[Frame],
+    spec: VideoSpec,
+    marker: Marker,
+    kind: Kind,
+    check: FrameCheck | None,
 ) -> dict[str, tuple[Path, str]]:
-    """Write the video, its thumbnail and its sheet into a folder; returns path and media type by variant."""
+    """Write the video, its thumbnail and its sheet into a folder; returns path and media type by variant.
+
+    Raises FrameRefused when the check of its frames says no.
+    """
     assert spec.fps is not None
     video, thumbnail, sheet = folder / "video.mp4", folder / "thumbnail.webp", folder / "spritesheet.jpg"
     kept: list[Frame] = []
@@ -427,6 +442,8 @@ def _write(
                 if len(kept) > 2 * _SHEET_FRAMES:
                     kept, every = kept[::2], 2 * every
     chosen = [kept[i] for i in sorted({round(i) for i in np.linspace(0, len(kept) - 1, _SHEET_FRAMES)})]
+    if check is not None:
+        require_allowed(check, np.stack(chosen))
     Image.fromarray(kept[len(kept) // 2]).save(thumbnail, "WEBP", quality=85)
     Image.fromarray(contact_sheet(chosen, _SHEET_COLUMNS)).save(sheet, "JPEG", quality=85)
     image = {}

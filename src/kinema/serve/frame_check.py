@@ -1,0 +1,74 @@
+"""A look at some frames of a finished video before it is published: by nudenet, or by a function of the operator's own.
+
+nudenet is under the AGPL-3.0, so it is no part of Kinema and no extra of it: whoever wants it installs it.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+from kinema.errors import KinemaError, SpecError
+from kinema.media import Frame
+
+FrameCheck = Callable[[Frame], str | None]
+"""Some frames, "f h w 3", RGB from 0 to 255 -> why they must not be shown, or None."""
+
+NUDENET = "nudenet"
+EXPOSED = (
+    "FEMALE_GENITALIA_EXPOSED", "MALE_GENITALIA_EXPOSED", "FEMALE_BREAST_EXPOSED", "BUTTOCKS_EXPOSED", "ANUS_EXPOSED",
+)  # fmt: skip
+"""What nudenet must not find; these are its own labels."""
+
+LEAST_SCORE = 0.5
+"""How sure it must be, from 0 to 1."""
+
+
+class FrameRefused(KinemaError):  # noqa: N818 - an answer, not a fault
+    """The frames of a video must not be shown."""
+
+
+def require_check(name: str) -> None:
+    """Refuse a check that is not installed, without loading it. Raises SpecError."""
+    module, colon, _ = name.partition(":")
+    if name == NUDENET:
+        if importlib.util.find_spec(NUDENET) is None:
+            raise SpecError("check-frames=nudenet needs the package nudenet (AGPL-3.0): pip install nudenet")
+    elif not colon or importlib.util.find_spec(module.partition(".")[0]) is None:
+        raise SpecError(f"check-frames={name!r} is not known; give nudenet, or MODULE:FUNCTION of your own")
+
+
+def load_check(name: str) -> FrameCheck:
+    """A check by its name: `nudenet`, or `MODULE:FUNCTION`, a `FrameCheck` of one's own. Raises SpecError."""
+    require_check(name)
+    if name == NUDENET:
+        return _nudenet()
+    module, _, function = name.partition(":")
+    try:
+        check = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise SpecError(f"check-frames={name!r} cannot be loaded: {error}") from None
+    if not callable(check):
+        raise SpecError(f"check-frames={name!r} is no function")
+    found: FrameCheck = check
+    return found
+
+
+def require_allowed(check: FrameCheck, frames: Frame) -> None:
+    """Raise FrameRefused when a check says no."""
+    reason = check(frames)
+    if reason is not None:
+        raise FrameRefused(f"the frame check of this server refuses the video ({reason}); ask for something else")
+
+
+def _nudenet() -> FrameCheck:
+    detector: Any = importlib.import_module(NUDENET).NudeDetector()
+
+    def check(frames: Frame) -> str | None:
+        for frame in frames:
+            for found in detector.detect(frame[..., ::-1].copy()):  # it takes BGR, as OpenCV does
+                if found["class"] in EXPOSED and found["score"] >= LEAST_SCORE:
+                    return str(found["class"]).replace("_", " ").lower()
+        return None
+
+    return check
