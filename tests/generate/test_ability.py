@@ -247,3 +247,19 @@ def test_the_edits_of_a_model_are_listed(pipes: Callable[[str], Pipeline], tiny_
     assert edit_kinds(pipes("i2v").model) == ("extend", "remix", "vary", "storyboard", "join")
     assert edit_kinds(pipes("flf2v").model) == ("loop", "remix", "vary", "replace", "blend", "join")
     assert set(edit_kinds(pipes("wan2.2").model)) == set(everything) - {"key_frames"}
+
+
+@pytest.mark.parametrize("reads_frames", [True, False], ids=["clean", "on its way"])
+def test_a_first_picture_comes_back_as_the_autoencoder_gives_it_back(
+    tiny_model: Path, clips: Path, reads_frames: bool
+) -> None:
+    pipe = _causal(tiny_model, 3, 6, reads_frames=reads_frames)
+    made = pipe(VideoSpec(prompt=PROMPT, frames=9, steps=2, image=str(clips / "one.png"))).frames
+    picture = _read(clips, "one.png")[:1]
+    with torch.inference_mode():
+        own = pipe.model.vae.decode(pipe.model.vae.encode(torch.from_numpy(picture).float()[None] / 127.5 - 1))
+    own_frame = ((own[0] + 1) * 127.5).clamp(0, 255).numpy()
+    ours, theirs = (
+        10 * np.log10(255**2 / np.mean((each - picture) ** 2.0)) for each in (made[:1].astype(float), own_frame)
+    )
+    assert abs(ours - theirs) < 1

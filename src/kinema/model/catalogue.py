@@ -149,7 +149,7 @@ def inspect_model(path: Path) -> Inspection:
             condition_channels=model.condition_channels,
             needs_last=model.dit.config.image_positions is not None,
             reads_image_tokens=model.image is not None,
-            reads_frames=model.reads_frames,
+            reads_frames=model.reads_frames or model.causal is not None,
         )
         if model.causal is not None:
             does += ", block by block without end"
