@@ -17,7 +17,7 @@ from tests.serve.doubles import MODEL
 
 from kinema.config import to_dict
 from kinema.generate.record import Record
-from kinema.media import VideoWriter
+from kinema.media import Frame, VideoWriter
 from kinema.serve.app import make_app
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.job import Artefact, Job, Result
@@ -81,14 +81,15 @@ class Stage:
     def work(self, job: Job, percent: int) -> None:
         self.leases.renew(job, stage="denoise", step=percent, total=100, progress=percent, eta_s=30.0)
 
-    def finish(self, job: Job) -> Job:
-        """Publish a real video of a square that wanders."""
+    def finish(self, job: Job, pictures: Frame | None = None) -> Job:
+        """Publish a real video, of a square that wanders unless other pictures are given."""
         spec = job.spec.resolve(MODEL.defaults, MODEL.stride)
         if spec.frames is None:  # of an edit, whose length and rate a worker reads from the video
             spec = dataclasses.replace(spec, fps=8.0, frames=round(8 * float(job.request["seconds"])) + 1)
         frames = np.full((spec.frames, spec.height, spec.width, 3), 200, np.uint8)
         for i, frame in enumerate(frames):
             frame[20:44, i : i + 24] = (190, 40, 20)
+        frames = frames if pictures is None else pictures
         video, thumbnail = self.folder / f"{job.id}.mp4", self.folder / f"{job.id}.webp"
         record = Record(spec=spec, version="0", weights="0", device="cpu", dtype="float32")
         with VideoWriter(video, spec.fps or 8, record.to_metadata()) as writer:
@@ -102,14 +103,18 @@ class Stage:
         self.leases.publish(job, Result(artefacts=files, spec=spec, seconds=((spec.frames or 1) - 1) / (spec.fps or 8)))
         return self.jobs.get(job.id)
 
-    def add(self, prompt: str, owner: str = "", **more: Any) -> Job:
+    def add(self, prompt: str, owner: str = "", pictures: Frame | None = None, **more: Any) -> Job:
         """A finished video that was there before."""
+        self.order(prompt, owner, **more)
+        return self.finish(self.take(), pictures)
+
+    def order(self, prompt: str, owner: str = "", **more: Any) -> None:
+        """A video that somebody has asked for."""
         from kinema.serve.job import NewJob
         from kinema.spec import VideoSpec
 
         spec = VideoSpec(prompt=prompt, **more).resolve(MODEL.defaults, MODEL.stride)
         self.jobs.submit(NewJob(owner=owner, spec=spec, request={"model": "mini", "seconds": "2", "size": "64x64"}))
-        return self.finish(self.take())
 
 
 def drop(page: Any, path: Path, kind: str) -> None:

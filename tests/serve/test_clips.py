@@ -16,19 +16,23 @@ from tests.serve.doubles import MODEL, PNG, Place
 from kinema.config import to_dict
 from kinema.errors import MediaError
 from kinema.media import probe, read_video, write_video
+from kinema.provenance.mark import UNMARKED
 from kinema.serve.artefacts import Artefacts
+from kinema.serve.capabilities import known_models
 from kinema.serve.clips import store_clip
 from kinema.serve.edits import Source
 from kinema.serve.faults import Fault
 from kinema.serve.files import Files
 from kinema.serve.forms import Upload
-from kinema.serve.jobs import forget
+from kinema.serve.job import NewJob
+from kinema.serve.jobs import Jobs, forget
 from kinema.serve.keys import KeyRing, make_key
 from kinema.serve.outward import Outward
 from kinema.serve.pictures import UNUSED_S, Pictures, sweep_pictures
 from kinema.serve.settings import QueueSettings, ServeSettings
 from kinema.serve.store import Store
-from kinema.spec import Extend, Remix
+from kinema.serve.worker import Worker
+from kinema.spec import Extend, Remix, VideoSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -180,3 +184,23 @@ def test_before_any_worker_has_spoken_an_upload_waits(serve: Callable[..., Any],
     clip = _clip(tmp_path)
     answer = httpx2.post(f"{serve().url}/v1/videos/edits", data={"prompt": "x"}, files={"video": clip})
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_not_ready")
+
+
+def test_a_worker_goes_on_from_an_uploaded_video(shelf: Shelf, store: Store, tiny_model: Path) -> None:
+    worker = Worker(store, shelf.artefacts, (str(tiny_model),), marks=UNMARKED)
+    worker.load()
+    model = known_models(store)[str(tiny_model)]
+    step_s = model.stride.time / model.defaults.fps
+    taken = store_clip(Upload(content=_clip(shelf.folder, 30, 24.0)), shelf.pictures, model, 20.0)
+    spec = VideoSpec(
+        prompt="x", model=str(tiny_model), width=taken.width, height=taken.height, steps=1,
+        edit=Extend(video=taken.video, seconds=step_s),
+    )  # fmt: skip
+    job = Jobs(store).submit(NewJob(spec=spec))[0]
+    worker.work_once()
+    done = Jobs(store).get(job.id)
+    assert done.result is not None, done.error_message
+    assert done.result.seconds == pytest.approx(taken.seconds + step_s)
+    video = shelf.artefacts.fetch(done.result.artefacts["video"].name, shelf.folder / "longer.mp4")
+    before = shelf.frames(taken)
+    assert np.abs(read_video(video).frames[: len(before)].astype(int) - before).mean() < 4
