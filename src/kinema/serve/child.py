@@ -1,7 +1,6 @@
 """Processes with little memory, time and rights, in which files of strangers are read."""
 
 import os
-import resource
 import subprocess
 import sys
 import threading
@@ -37,6 +36,8 @@ def run_child(module: str, folder: str, *arguments: str, what: str, timeout_s: f
 
 def restrict(memory_bytes: int, cpu_s: int, file_bytes: int = 0) -> None:
     """Take away what this process does not need; with `file_bytes` 0 it may write to its pipes only."""
+    import resource  # there is none on Windows, where the server starts without it
+
     for which, most in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CPU, cpu_s),

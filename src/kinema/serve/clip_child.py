@@ -8,7 +8,6 @@ what is wrong.
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -18,40 +17,28 @@ from PIL import Image, ImageOps
 from kinema.config import from_json
 from kinema.errors import KinemaError, MediaError
 from kinema.media import Frame, VideoWriter
-from kinema.serve.capabilities import Capabilities
 from kinema.serve.child import REFUSED, restrict
+from kinema.serve.clip_terms import CLEAN, FORMATS, Terms
 
-CLEAN = "clean.mp4"
 MEMORY_BYTES = 4 * 2**30
 CPU_S = 120
 FILE_BYTES = 2**29
-FORMATS = {"mp4": "mp4", "webm": "matroska"}
 CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4")
 """What cameras, editors and browsers write; nothing else is given to a decoder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Terms:
-    """What the clean video is to be."""
-
-    model: Capabilities
-    """It gets this model's rate, a size near its own, and a length of whole latent frames."""
-    max_pixels: int
-    max_seconds: float
 
 
 def main(name: str, terms: Terms) -> int:
     """Read one file and write the clean one, with little memory, time and rights."""
     restrict(MEMORY_BYTES, CPU_S, FILE_BYTES)
     try:
-        print_out = json.dumps(_clean(name, terms))
+        told = json.dumps(_clean(name, terms))
     except av.error.FFmpegError as error:
         return _refuse(f"cannot be read as a video: {error.strerror}")
     except (KinemaError, OSError, ValueError) as error:
         return _refuse(str(error))
     except MemoryError:
         return _refuse("needs too much memory")
-    sys.stdout.write(print_out)
+    sys.stdout.write(told)
     return 0
 
 

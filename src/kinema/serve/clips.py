@@ -7,7 +7,7 @@ from pathlib import Path
 from kinema.config import to_dict
 from kinema.serve.capabilities import Capabilities
 from kinema.serve.child import run_child
-from kinema.serve.clip_child import CLEAN, FORMATS, Terms
+from kinema.serve.clip_terms import CLEAN, FORMATS, Terms
 from kinema.serve.edits import Source
 from kinema.serve.faults import Fault
 from kinema.serve.forms import Upload
