@@ -8,7 +8,7 @@ from kinema.errors import SpecError
 
 __all__ = ["COLUMNS", "VERSION", "FilterConfig", "KeepConfig", "drop_reason"]
 
-VERSION = 2
+VERSION = 3
 """Raised when the same clip would have other scores."""
 
 

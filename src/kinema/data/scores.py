@@ -53,6 +53,8 @@ _EDGE = 40
 """Gradient (Sobel) above which a pixel is an edge."""
 _MOST_STILL = 0.35
 """Share of the edges that may stay in place for the others to count as moving."""
+_SMALLEST_FLOW = 16
+"""Shorter side, in pixels, of pictures in which motion is looked for."""
 _AROUND = 20
 """Pixels around a mark that count as its surroundings."""
 
@@ -83,7 +85,7 @@ def measure(pictures: Sequence[Frame], times: Sequence[float]) -> dict[str, Any]
     grays = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8) for picture in inside]
     levels = np.array([gray.mean() for gray in grays])
     steps = np.array([cv2.absdiff(a, b).mean() for a, b in itertools.pairwise(grays)] or [0.0])
-    flows = [_flow(a, b) for a, b in itertools.pairwise(grays)]
+    flows = _flows(grays)
     spans = np.diff(times) if len(times) > 1 else np.array([1.0])
     side = max(grays[0].shape)
     speeds = [
@@ -231,10 +233,21 @@ def _bar_lengths(peak: NDArray[np.float32], change: NDArray[np.float32]) -> tupl
     return (first + 1) / count, (last + 1) / count
 
 
-def _flow(before: Gray, after: Gray) -> NDArray[np.float32]:
-    """Motion of each pixel in pixels, by Farneback's polynomial expansion (2003)."""
-    flow = cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 15, 2, 5, 1.1, 0)  # type: ignore[call-overload]
-    return np.asarray(flow, dtype=np.float32)
+def _flows(grays: Sequence[Gray]) -> list[NDArray[np.float32]]:
+    """Motion of each pixel from each picture to the next, in pixels, by dense inverse search (Kroeger et al. 2016).
+
+    Zero where the pictures are too small for it.
+    """
+    if min(grays[0].shape) < _SMALLEST_FLOW:
+        return [np.zeros((*gray.shape, 2), np.float32) for gray in grays[1:]]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the flow depends on their number
+    try:
+        found = [search.calc(a, b, None) for a, b in itertools.pairwise(grays)]  # type: ignore[call-overload]
+    finally:
+        cv2.setNumThreads(threads)
+    return [np.asarray(flow, dtype=np.float32) for flow in found]
 
 
 def _similarity(flow: NDArray[np.float32]) -> NDArray[np.float64]:
