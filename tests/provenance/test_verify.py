@@ -267,7 +267,7 @@ def test_a_file_that_breaks_off_is_judged_by_what_can_be_read(
         (("missing.mp4",), 4, "missing.mp4 does not exist"),
         (("notes.txt",), 4, "notes.txt cannot be read as a video"),
         (("empty.mp4",), 4, "empty.mp4 cannot be read"),
-        ((".",), 4, r"\. cannot be read"),
+        ((".",), 4, r"\. is a folder; give the name of a file"),
         (("picture.png", "--anchors", "missing.pem"), 2, "--anchors missing.pem does not exist"),
         (("picture.png", "--anchors", "notes.txt"), 2, "no certificate in PEM"),
         (("picture.png", "--anchors", "broken.pem"), 2, "broken.pem holds no certificate in PEM"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.config import unknown
-from kinema.errors import SpecError
+from kinema.errors import SpecError, how_to_install
 
 QUANTIZATIONS = ("int8", "fp8")
 """Kinds of eight bits: whole numbers on any device, floating point on GPUs that multiply it."""
@@ -37,7 +37,7 @@ def check_quantize(kind: str, device: torch.device) -> None:
     try:
         _torchao()
     except ImportError:
-        raise SpecError("quantize needs the package torchao: pip install 'kinema[quantize]'") from None
+        raise SpecError(f"quantize needs the package torchao: {how_to_install('quantize')}") from None
 
 
 def is_quantized(name: str, weight: Tensor) -> bool:
