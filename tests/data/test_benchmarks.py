@@ -1,27 +1,18 @@
 """The films that the benchmarks of speed and memory are about."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.benchmarks import load_benchmark
 
 from kinema.data.frames import iter_pictures
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def data_memory() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(FOLDER))  # benchmarks import each other
-        spec = importlib.util.spec_from_file_location("data_memory", FOLDER / "data_memory.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
+    return load_benchmark("data_memory")
 
 
 def test_a_film_of_parts_repeats_without_a_gap(data_memory: Any, footage: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The benchmark that kills curation, with fewer kills, and what it would see if something were wrong."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -8,22 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.benchmarks import FOLDER, load_benchmark
 
 from kinema.data.store import Store
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def data_storm() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(FOLDER))  # benchmarks import each other
-        spec = importlib.util.spec_from_file_location("data_storm", FOLDER / "data_storm.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
+    return load_benchmark("data_storm")
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.serve.storm import serve_storm
+from tests.benchmarks import load_benchmark
 
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.job import NewJob
@@ -80,7 +80,7 @@ def test_what_cannot_be_removed_waits_for_the_next_sweep_and_ends_no_worker(
     store: Store, tmp_path: Path, monkeypatch: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     artefacts, jobs = Artefacts(tmp_path / "artefacts"), Jobs(store)
-    worker = serve_storm.faked_worker(store, artefacts, 0.0)
+    worker = load_benchmark("serve_storm").faked_worker(store, artefacts, 0.0)
     monkeypatch.setattr("kinema.serve.worker.SWEEP_S", 0.0)
     deleted = [jobs.submit(NewJob(spec=VideoSpec(prompt="x")))[0].id for _ in range(2)]
     for job_id in deleted:
@@ -105,7 +105,7 @@ def test_what_cannot_be_removed_waits_for_the_next_sweep_and_ends_no_worker(
 
 def test_folders_of_no_job_are_found_and_removed(store: Store, tmp_path: Path, monkeypatch: Any) -> None:
     artefacts, jobs = Artefacts(tmp_path / "artefacts"), Jobs(store)
-    worker = serve_storm.faked_worker(store, artefacts, 0.0)
+    worker = load_benchmark("serve_storm").faked_worker(store, artefacts, 0.0)
     monkeypatch.setattr("kinema.serve.worker.SWEEP_S", 0.0)
     kept = jobs.submit(NewJob(spec=VideoSpec(prompt="x")))[0].id
     artefacts.write(f"jobs/{kept}/steps-0/000000", b"x")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from tests.serve.storm import serve_storm
+from tests.benchmarks import load_benchmark
 
 from kinema.errors import JobError
 from kinema.serve.app import make_app
@@ -145,7 +145,7 @@ def test_workers_that_claim_together_get_different_jobs(pg: Store) -> None:
 def test_a_database_that_goes_away_for_half_a_minute_costs_nothing(pg: Store, server: Server, tmp_path: Path) -> None:
     artefacts = Artefacts(tmp_path / "artefacts")
     jobs = Jobs(pg)
-    worker = serve_storm.faked_worker(Store.open(server.url), artefacts, 0.1)
+    worker = load_benchmark("serve_storm").faked_worker(Store.open(server.url), artefacts, 0.1)
     thread = threading.Thread(target=worker.run)
     thread.start()
     ids = []

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from tests.benchmarks import FOLDER, load_benchmark
 from tests.serve.doubles import PNG, Place
-from tests.serve.storm import FOLDER, serve_storm
 
 from kinema.cli import main as cli
 from kinema.serve.artefacts import Artefacts
@@ -40,7 +40,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _working(place: Place) -> Iterator[None]:
-    worker = serve_storm.faked_worker(Store.open(place.running.store.url), place.running.artefacts, 0.0)
+    worker = load_benchmark("serve_storm").faked_worker(
+        Store.open(place.running.store.url), place.running.artefacts, 0.0
+    )
     thread = threading.Thread(target=worker.run)
     thread.start()
     yield
@@ -86,7 +88,7 @@ def test_a_job_that_met_a_full_disk_has_lost_no_try(store: Store, tmp_path: Path
     monkeypatch.setattr("kinema.serve.worker.FULL_S", 0.0)
     artefacts = Artefacts(tmp_path / "artefacts")
     job = Jobs(store).submit(NewJob(spec=VideoSpec(prompt="x")))[0]
-    worker = serve_storm.faked_worker(store, artefacts, 0.0)
+    worker = load_benchmark("serve_storm").faked_worker(store, artefacts, 0.0)
     put, met = Artefacts.put, []
 
     def full(self: Artefacts, source: Path, name: str) -> int:

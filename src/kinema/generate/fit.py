@@ -40,10 +40,10 @@ class Fitter:
     ) -> None:
         """`memory` is what to keep to, in bytes; None = all that there is. `quantize` is that of the means."""
         self._outline, self._memory = outline, memory
+        is_cpu = device.type == "cpu"
         self._least = Means(quantize=quantize)
         # Eight bits in main memory that is ready for a GPU, block by block, have not been run.
-        self._moves_blocks = quantize is None or device.type == "cpu"
-        is_cpu = device.type == "cpu"
+        self._moves_blocks = quantize is None or is_cpu
         self._held = held_memory_bytes(device) + (CPU_HELD_BYTES if is_cpu else 0)
         self._scratch = CPU_SCRATCH if is_cpu else 1.0
         self._works: dict[VideoSpec, list[StageWork]] = {}

@@ -111,12 +111,12 @@ class Pipeline:
         for dit in model.experts:
             dit.attend_by(mix)
         vocabulary = Vocabulary.load(model.folder) if model.folder else None
-        pipeline = cls(model, name=name, vocabulary=vocabulary)
+        turns = fitter = None
         if is_outline:
             outline = cls(load(torch.device("meta")), name=name)
             amount = None if memory is None else parse_memory(memory)
-            fitter = Fitter(outline, chosen, amount, quantize)
-            pipeline = cls(model, name=name, vocabulary=vocabulary, turns=Turns(model, chosen), fitter=fitter)
+            turns, fitter = Turns(model, chosen), Fitter(outline, chosen, amount, quantize)
+        pipeline = cls(model, name=name, vocabulary=vocabulary, turns=turns, fitter=fitter)
         pipeline.attention, pipeline.quantize = attention, quantize
         return pipeline
 
@@ -403,7 +403,7 @@ class Pipeline:
         draw, frames = self._draw(sized), None
         if spec.frames is not None:
             frames = sized.shape.to_latent(self.model.vae.stride).frames
-        known = self._known(sized, causal, draw(0, min(causal.block, frames or causal.block), 0), tracker)
+        known = self._known(sized, min(causal.block, frames or causal.block), draw, tracker)
         tracker.begin("text", 1)
         stream = Stream(
             lambda: self.rollout(sized, causal, known),
@@ -419,13 +419,12 @@ class Pipeline:
         return stream
 
     def _known(
-        self, spec: VideoSpec, causal: CausalConfig, noise: Tensor, tracker: Tracker, canvas: Canvas | None = None
+        self, spec: VideoSpec, frames: int, draw: DrawNoise, tracker: Tracker, canvas: Canvas | None = None
     ) -> LatentState | None:
-        """What is given of the latent frames that `noise` is for, in a model that makes video block by block."""
+        """What is given of the first latent `frames`, in a model that makes video block by block; None = nothing."""
         if canvas is None and spec.image is None:
             return None
-        part = noise if canvas is not None else noise[:, :, : causal.block]
-        return self._start(spec, part, tracker, canvas)
+        return self._start(spec, draw(0, frames, 0), tracker, canvas)
 
     def _draw(self, spec: VideoSpec, noise: Tensor | None = None) -> DrawNoise:
         """What draws the noise of any part of a resolved request; `noise` replaces what blocks start from."""
@@ -443,12 +442,13 @@ class Pipeline:
     ) -> Iterator[Float[Tensor, "1 c t y x"]]:
         """Make the latents of a resolved request block by block; only the model's window is kept."""
         frames = spec.shape.to_latent(self.model.vae.stride).frames
-        known = self._known(spec, causal, self.noise(spec) if noise is None else noise, tracker, canvas)
+        draw = self._draw(spec, noise)
+        known = self._known(spec, min(causal.block, frames) if canvas is None else frames, draw, tracker, canvas)
         tracker.begin("text", 1)
         rollout = self.rollout(spec, causal, known, canvas)
         tracker.advance()
         tracker.begin("denoise", rollout.count_steps(frames))
-        yield from rollout.blocks(frames, self._draw(spec, noise), lambda *_: tracker.advance())
+        yield from rollout.blocks(frames, draw, lambda *_: tracker.advance())
 
     def _changes(self, spec: VideoSpec) -> Iterator[tuple[int, TextKV]]:
         """Give the later prompts of a resolved request, each with the first latent frame that may show it."""

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kinema.errors import MediaError
 from kinema.media.formats import EXIF_DESCRIPTION, SCALING, Frame
+from kinema.media.write import refuse_folder
 
 _PICTURES = (".gif", ".webp", ".png", ".apng", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _MUXER_KEYS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
@@ -106,7 +107,7 @@ def _is_picture(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    _refuse_folder(path)
+    refuse_folder(path)
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
@@ -122,7 +123,7 @@ def _open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 @contextlib.contextmanager
 def _open_picture(path: Path) -> Iterator[Image.Image]:
-    _refuse_folder(path)
+    refuse_folder(path)
     try:
         with Image.open(path) as image:
             yield image
@@ -132,11 +133,6 @@ def _open_picture(path: Path) -> Iterator[Image.Image]:
         raise MediaError(f"{path} is not a picture that can be read; png, jpg, webp and gif can") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise MediaError(f"{path} cannot be read as a picture: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _refuse_folder(path: Path) -> None:
-    if path.is_dir():
-        raise MediaError(f"{path} is a folder; give the name of a file")
 
 
 def _rgb(image: Image.Image) -> Frame:

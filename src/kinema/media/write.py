@@ -30,12 +30,17 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     """
     path = Path(path)
     try:
-        if path.is_dir():
-            raise MediaError(f"{path} is a folder; give the name of a file")
+        refuse_folder(path)
         _ending(path)
         _check_place(path, overwrite=overwrite)
     except (OSError, ValueError) as error:  # a name that is too long, or holds a null byte; a file system that refuses
         raise MediaError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise MediaError for a folder, where a file is read or written."""
+    if path.is_dir():
+        raise MediaError(f"{path} is a folder; give the name of a file")
 
 
 def _check_place(path: Path, *, overwrite: bool) -> None:

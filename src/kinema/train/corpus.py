@@ -34,11 +34,10 @@ def render_corpus(config: CorpusConfig, folder: Path) -> None:
         raise DataError(f"{folder} holds another corpus than this recipe asks for; remove it or choose another --out")
     config_io.save_json(config, config_path)
     total = config.clips + config.validation_clips
-    all_seeds = _seeds(config, total)
-    for start in range(0, total, SHARD):
+    missing = [start for start in range(0, total, SHARD) if not _shard_paths(folder, start // SHARD)[0].exists()]
+    all_seeds = _seeds(config, total) if missing else ()
+    for start in missing:
         frames_path, scenes_path = _shard_paths(folder, start // SHARD)
-        if frames_path.exists():
-            continue
         seeds = all_seeds[start : start + SHARD]
         clips = list(
             iter_clips(seeds, num_frames=config.frames, fps=config.fps, height=config.height, width=config.width)
@@ -98,10 +97,10 @@ def iter_batches(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 def _seeds(config: CorpusConfig, total: int) -> Sequence[int]:
     """The first `total` seeds whose scenes have objects enough."""
-    seeds = itertools.count(config.first_seed)
     if config.least_objects == 1:
         return range(config.first_seed, config.first_seed + total)
     form = ClipFormat(num_frames=config.frames, fps=config.fps, height=config.height, width=config.width)
+    seeds = itertools.count(config.first_seed)
     fitting = (seed for seed in seeds if len(form.scene(seed).objects) >= config.least_objects)
     return list(itertools.islice(fitting, total))
 

@@ -99,8 +99,7 @@ class Run(StagedRun):
 
     def latents(self) -> None:
         """Encode the clips with the trained autoencoder, normalised by what its channels measure."""
-        targets = {self.folder / f"{name}latents.npy": corpus for name, corpus in self._corpora.items()}
-        missing = {path: corpus for path, corpus in targets.items() if not path.exists()}
+        missing = [name for name in self._parts if not (self.folder / f"{name}latents.npy").exists()]
         if not missing:
             return
         vae = VideoVAE(self.preset.vae)
@@ -113,17 +112,19 @@ class Run(StagedRun):
         )
         config = dataclasses.replace(self.preset.vae, latents_mean=mean, latents_std=std)
         config_io.save_json(config, self.folder / "vae.json")
-        for path, corpus in missing.items():
-            encode_corpus(self._load_vae().to(self.device, self._dtype), corpus, path)
+        vae = self._load_vae().to(self.device, self._dtype)
+        for name in missing:
+            encode_corpus(vae, self._corpora[name], self.folder / f"{name}latents.npy")
 
     def grounding(self) -> None:
         """Find what each part of each clip shows, for recipes that ask for it."""
         if self.recipe.flow.grounding is None:
             return
-        for name, corpus in self._corpora.items():
+        for name in self._parts:
             target = self.folder / f"{name}coverage.npy"
             if not target.exists():
-                measure_truth(corpus, self._load_vae().stride.with_patch(self.preset.dit.patch_size), target)
+                stride = self._load_vae().stride.with_patch(self.preset.dit.patch_size)
+                measure_truth(self._corpora[name], stride, target)
 
     def flow(self) -> None:
         """Train the diffusion transformer and the text encoder."""
@@ -135,10 +136,7 @@ class Run(StagedRun):
             _inherit(dit, self._init.dit, "transformer")
             _inherit(text, self._init.text, "text encoder")
         dit, text = dit.to(self.device), text.to(self.device)
-        lessons = [
-            Lessons(Latents(self._files.need(f"{name}latents.npy", "latents"), corpus, self.device), self._truth(name))
-            for name, corpus in self._corpora.items()
-        ]
+        lessons = [self._lessons(name) for name in self._parts]
         vae, tokenizer = self._load_vae().to(self.device), self._load_tokenizer()
         prompts = scored_prompts(self._corpus, tokenizer)
 
@@ -154,17 +152,24 @@ class Run(StagedRun):
         self._files.load_weights(networks, "flow")
         self._files.save_model(self._model(networks.to(torch.bfloat16), self._load_vae().to(torch.bfloat16)))
 
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        """How the names of files about the clips begin, and of those about single frames that are apart."""
+        return ("",) if self.recipe.pictures is None else ("", "pictures_")
+
     @functools.cached_property
     def _corpora(self) -> dict[str, Corpus]:
-        """The clips, and the single frames of recipes that have them apart, by how the names of their files begin."""
+        """What the files of each of the parts are about; their scenes take seconds to read."""
         apart = {} if self.recipe.pictures is None else {"pictures_": Corpus(self.folder / "pictures")}
         return {"": self._corpus, **apart}
 
-    def _truth(self, name: str) -> Truth | None:
-        """What one corpus shows, for recipes with grounding."""
-        if self.recipe.flow.grounding is None:
-            return None
-        return Truth(self._files.need(f"{name}coverage.npy", "grounding"), self._corpora[name], self.device)
+    def _lessons(self, name: str) -> Lessons:
+        """The latents of one part and, for recipes with grounding, what its clips show."""
+        corpus, truth = self._corpora[name], None
+        latents = Latents(self._files.need(f"{name}latents.npy", "latents"), corpus, self.device)
+        if self.recipe.flow.grounding is not None:
+            truth = Truth(self._files.need(f"{name}coverage.npy", "grounding"), corpus, self.device)
+        return Lessons(latents, truth)
 
     def _model(self, networks: nn.ModuleDict, vae: VideoVAE) -> Model:
         dit, text = networks["dit"], networks["text"]
