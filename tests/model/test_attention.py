@@ -19,6 +19,21 @@ def test_products_agree_with_the_fused_kernel(biased):
     torch.testing.assert_close(rounded.float(), fused, rtol=0, atol=0.05)
 
 
+@pytest.mark.parametrize("tiles", [False, True])
+@pytest.mark.parametrize("learns", [False, True])
+def test_products_are_taken_where_the_fused_kernel_has_none(monkeypatch, tiles, learns):
+    taken = []
+    monkeypatch.setattr("kinema.model.attention.has_tiles", lambda: tiles)
+    monkeypatch.setattr("kinema.model.attention._attend_by_products", lambda query, *_: taken.append(1) or query)
+    tokens = torch.randn(1, 4, 2, 16, dtype=torch.bfloat16)
+    with torch.set_grad_enabled(learns):
+        attend(tokens, tokens, tokens)
+        assert bool(taken) == (learns or not tiles)
+        taken.clear()
+        attend(*3 * [tokens.float()])
+        assert not taken
+
+
 def test_a_scale_of_its_own_replaces_the_usual_one():
     torch.manual_seed(0)
     query, key, value = (torch.randn(1, 4, 1, 16) for _ in range(3))

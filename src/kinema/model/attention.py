@@ -1,5 +1,6 @@
 """Attention, and the one place that picks how it is computed."""
 
+import functools
 import importlib
 import warnings
 from collections.abc import Callable
@@ -31,15 +32,23 @@ def attend(
 ) -> Float[Tensor, "b n a e"]:
     """Mix values by softmax(scale * query . key + bias); `scale` is 1 / sqrt(e) unless given.
 
-    PyTorch's fused kernel has no bfloat16 products on CPUs: for short sequences there, plain batched products are five
-    times as fast forward and backward (80 tokens) to twice as fast (576 tokens).
+    PyTorch's fused kernel for CPUs has bfloat16 products only with AMX, and only forward. Without them, plain batched
+    products are five times as fast forward and backward (80 tokens) to twice as fast (576 tokens); with them, the fused
+    kernel is 1.6 times as fast forward (320 tokens).
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     num_scores = query.shape[0] * query.shape[2] * query.shape[1] * key.shape[1]
-    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and num_scores <= MAX_SCORES:
+    is_half_on_cpu = query.device.type == "cpu" and query.dtype == torch.bfloat16
+    if is_half_on_cpu and num_scores <= MAX_SCORES and (torch.is_grad_enabled() or not has_tiles()):
         return _attend_by_products(query, key, value, scale, bias)
     q, k, v = (x.transpose(1, 2) for x in (query, key, value))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale).transpose(1, 2)
+
+
+@functools.cache
+def has_tiles() -> bool:
+    """Whether this CPU multiplies tiles of bfloat16 (Intel's AMX)."""
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, scale: float, bias: Tensor | None) -> Tensor:
