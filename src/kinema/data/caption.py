@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
-from kinema.data.frames import iter_pictures
+from kinema.data.frames import Times, pick_pictures
 from kinema.errors import DataError, SpecError
 from kinema.media import Frame
 
@@ -143,9 +143,11 @@ def caption_row(captions: Sequence[str], tokens_in: int, tokens_out: int, config
 
 def clip_pictures(video: bytes, count: int) -> list[Frame]:
     """Pictures "h w 3" from the middles of equal parts of a clip, of at most 512 pixels a side."""
-    total = sum(1 for _ in iter_pictures(video))
-    wanted = {int((k + 0.5) * total / count) for k in range(count)}
-    return [picture.rgb(_PICTURE_PX) for picture in iter_pictures(video) if picture.index in wanted]
+
+    def middles(times: Times) -> set[int]:
+        return {int((k + 0.5) * len(times) / count) for k in range(count)}
+
+    return list(pick_pictures(video, middles, lambda picture: picture.rgb(_PICTURE_PX)).values())
 
 
 def sidecar_row(captions: list[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kinema.data.buckets import Bucket, EncodeConfig, choose_bucket
-from kinema.data.frames import iter_pictures
+from kinema.data.frames import Times, pick_pictures
 from kinema.data.lineage import fingerprint
 from kinema.data.scores import Crop
 from kinema.errors import DataError
@@ -60,17 +60,22 @@ def read_clip(video: bytes, crop: Crop, bucket: Bucket) -> Frame:
     Bars are cut, the picture is scaled to cover the bucket and cut to its middle, and the picture shown at each of the
     bucket's times is taken, from the middle of the clip. Raises DataError when the clip is too short.
     """
-    pictures = [(picture.time_s, picture) for picture in iter_pictures(video)]
-    times = np.array([time for time, _ in pictures])
-    times -= times[0]
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    length = (bucket.frames - 1) / bucket.fps
-    slack = times[-1] + step - length
-    if slack < -1e-6 or (bucket.frames > 1 and len(times) < 2):
-        raise DataError(f"the clip is {times[-1] + step:.2f} s long; {bucket} needs {length:.2f} s")
-    wanted = np.arange(bucket.frames) / bucket.fps + max(0.0, slack) / 2
-    places = np.clip(np.searchsorted(times, wanted + 1e-6, side="right") - 1, 0, len(times) - 1)
-    return np.stack([_fit(crop.apply(pictures[place][1].rgb()), bucket) for place in places])
+    wanted: list[int] = []
+
+    def choose(times: Times) -> list[int]:
+        times = times - times[0]
+        step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+        length = (bucket.frames - 1) / bucket.fps
+        slack = times[-1] + step - length
+        if slack < -1e-6 or (bucket.frames > 1 and len(times) < 2):
+            raise DataError(f"the clip is {times[-1] + step:.2f} s long; {bucket} needs {length:.2f} s")
+        moments = np.arange(bucket.frames) / bucket.fps + max(0.0, slack) / 2
+        places = np.clip(np.searchsorted(times, moments + 1e-6, side="right") - 1, 0, len(times) - 1)
+        wanted[:] = places.tolist()
+        return wanted
+
+    fitted = pick_pictures(video, choose, lambda picture: _fit(crop.apply(picture.rgb()), bucket))
+    return np.stack([fitted[place] for place in wanted])
 
 
 def encode_clips(

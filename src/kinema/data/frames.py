@@ -1,21 +1,25 @@
 """Decoded pictures of a file or of a clip in memory, with their true times, upright and as small as they are needed."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from kinema.errors import MediaError
 from kinema.media import Frame
 
 ANALYSIS_SIDE = 256
 """Longer side, in pixels, of the pictures that shots, scores and hashes are computed from."""
+
+Made = TypeVar("Made")
+Times = NDArray[np.float64]
 
 _MOST_ERRORS = 100
 """Packets in a row that may fail before a file counts as broken from there on."""
@@ -74,6 +78,41 @@ def sample_pictures(video: str | Path | bytes, per_second: float) -> Iterator[Pi
         if picture.time_s >= due:
             yield picture
             due = picture.time_s + 1 / per_second - 1e-4
+
+
+def pick_pictures(
+    clip: bytes, choose: Callable[[Times], Collection[int]], make: Callable[[Picture], Made]
+) -> dict[int, Made]:
+    """What `make` gives for the pictures that `choose` names by index, once it knows when each is shown, in seconds.
+
+    A clip is decoded once, and its other pictures are not kept: the packets tell the times before. One whose pictures
+    come at other times is decoded again. Raises MediaError as `iter_pictures` does, and what `choose` raises.
+    """
+    times = _packet_times(clip)
+    made: dict[int, Made] = {}
+    for _ in range(2):
+        wanted = choose(times) if len(times) else ()
+        made, shown = {}, []
+        for picture in iter_pictures(clip):
+            shown.append(picture.time_s)
+            if picture.index in wanted:
+                made[picture.index] = make(picture)
+        if np.array_equal(times, shown):
+            break
+        times = np.array(shown)
+    return made
+
+
+def _packet_times(clip: bytes) -> Times:
+    """When the pictures are shown, as the packets say; none where the clip cannot be opened."""
+    try:
+        with av.open(io.BytesIO(clip), "r", metadata_errors="replace") as file:
+            packets = file.demux(file.streams.video[0])
+            stamps = (packet.pts for packet in packets if packet.size and not packet.is_discard)
+            base = file.streams.video[0].time_base or 1
+            return np.sort([float(stamp * base) for stamp in stamps if stamp is not None])
+    except (av.error.FFmpegError, IndexError):
+        return np.empty(0)
 
 
 def decode_packets(packets: Iterable["av.Packet[VideoStream]"], stream: VideoStream, name: str) -> Iterator[Picture]:
