@@ -12,6 +12,7 @@ import torch
 import kinema
 from kinema.errors import SpecError
 from kinema.generate.ability import edit_kinds
+from kinema.generate.condition import nature_of
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.plan import make_plan
 from kinema.media import read_video, write_video
@@ -240,13 +241,13 @@ def test_an_edit_that_a_model_cannot_make_names_models_that_can(
 
 
 def test_the_edits_of_a_model_are_listed(pipes: Callable[[str], Pipeline], tiny_model: Path) -> None:
-    everything = edit_kinds(load_model(tiny_model, "meta"))
+    everything = edit_kinds(nature_of(load_model(tiny_model, "meta")))
     assert len(everything) == 9
-    causal = edit_kinds(_causal(tiny_model, 1, 3).model)
+    causal = edit_kinds(nature_of(_causal(tiny_model, 1, 3).model))
     assert causal == ("extend", "remix", "vary", "replace", "storyboard", "join")
-    assert edit_kinds(pipes("i2v").model) == ("extend", "remix", "vary", "storyboard", "join")
-    assert edit_kinds(pipes("flf2v").model) == ("loop", "remix", "vary", "replace", "blend", "join")
-    assert set(edit_kinds(pipes("wan2.2").model)) == set(everything) - {"key_frames"}
+    assert edit_kinds(nature_of(pipes("i2v").model)) == ("extend", "remix", "vary", "storyboard", "join")
+    assert edit_kinds(nature_of(pipes("flf2v").model)) == ("loop", "remix", "vary", "replace", "blend", "join")
+    assert set(edit_kinds(nature_of(pipes("wan2.2").model))) == set(everything) - {"key_frames"}
 
 
 @pytest.mark.parametrize("reads_frames", [True, False], ids=["clean", "on its way"])

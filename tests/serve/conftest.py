@@ -90,3 +90,50 @@ def open_place(serve: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def place(open_place: Callable[..., Any]) -> Any:
     return open_place()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from tests.browser import start_browser
+
+    with start_browser() as started:
+        yield started
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    from tests.serve.studio import Stage
+
+    opened: list[Any] = []
+
+    def start(keys: Any = None) -> Any:
+        opened.append(Stage(tmp_path, keys))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens the page: `visit(stage)`; no error may be thrown on it, and nothing asked of another host."""
+    wrong: list[str] = []
+    contexts = []
+
+    def go(stage: Any, path: str = "/", **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, "locale": "en-US", **options})
+        contexts.append(context)
+        context.set_default_timeout(30_000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
+        own = (stage.url, "data:", "blob:")
+        page.on("request", lambda request: None if request.url.startswith(own) else wrong.append(request.url))
+        page.goto(stage.url + path)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert wrong == []

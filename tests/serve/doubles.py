@@ -32,7 +32,6 @@ MODEL = Capabilities(
     defaults=ModelDefaults(frames=17, height=64, width=64, fps=8.0, steps=20, guidance=4.0, solver="unipc", shift=1.0),
     stride=Stride(4, 16, 16),
     solvers=("euler", "unipc"),
-    edits=("key_frames", "extend", "loop", "remix", "vary", "replace", "blend", "storyboard", "join"),
     pictures=("first", "last"),
 )
 

@@ -148,3 +148,20 @@ def follow_cancel(stage: Stage, job: Job) -> Iterator[None]:
     yield
     thread.join(30)
     assert not thread.is_alive(), "the job was not cancelled"
+
+
+def ask(page: Any, prompt: str) -> None:
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.keyboard.press("Enter")
+
+
+def until(page: Any, claim: str) -> None:
+    """Wait until a claim holds on the page, whose policy lets nobody evaluate strings there for long."""
+    deadline = time.monotonic() + 30
+    while not page.evaluate(claim):
+        assert time.monotonic() < deadline, claim
+        page.wait_for_timeout(20)
+
+
+def plays(page: Any) -> None:
+    until(page, "document.querySelector('#viewer-video').currentTime > 0")

@@ -1,8 +1,6 @@
 """Videos that requests bring: decoded where they can do no harm, made fit for the model, kept while they are needed."""
 
-import dataclasses
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ import openai
 import pytest
 from tests.serve.doubles import MODEL, PNG, Place
 
-from kinema.config import to_dict
 from kinema.errors import MediaError
 from kinema.media import probe, read_video, write_video
 from kinema.provenance.mark import UNMARKED
@@ -162,22 +159,6 @@ def test_an_uploaded_video_is_kept_while_a_job_needs_it(place: Place, tmp_path: 
     forget(store, made.id, later, QueueSettings())
     sweep_pictures(store, lambda name: not artefacts.remove(name), later)
     assert artefacts.names("inputs") == []
-
-
-def test_a_model_of_first_frames_keeps_the_uploaded_video_too(place: Place, tmp_path: Path) -> None:
-    place.double.on.clear()
-    needs = dataclasses.replace(MODEL, edits=("join",), pictures=("first",), needs=("first",))
-    place.double.leases.offer("mini", json.dumps(to_dict(needs)))
-    made = place.client.videos.extend(prompt="x", seconds="3", video=io.BytesIO(_clip(tmp_path)))
-    job = place.jobs.get(made.id)
-    assert (job.spec.edit, job.spec.width, job.request["source"]) == (
-        None,
-        64,
-        place.running.artefacts.names("inputs")[0],
-    )
-    sweep_pictures(place.running.store, lambda _: True, place.jobs.clock() + 2 * UNUSED_S)
-    with place.running.store.read() as db:
-        assert len(db.exec_driver_sql("SELECT name FROM inputs").all()) == 2
 
 
 def test_before_any_worker_has_spoken_an_upload_waits(serve: Callable[..., Any], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -11,10 +12,11 @@ from openai import omit
 from tests.serve.doubles import MODEL, PNG, VIDEO, Place
 
 from kinema.config import to_dict
+from kinema.serve.capabilities import Capabilities
 from kinema.serve.job import NewJob
 from kinema.serve.jobs import Jobs, forget
 from kinema.serve.pictures import UNUSED_S, sweep_pictures
-from kinema.serve.settings import QueueSettings
+from kinema.serve.settings import QueueSettings, ServeSettings
 from kinema.serve.store import INPUTS, METADATA, VERSION, Store
 from kinema.spec import (
     Blend,
@@ -169,27 +171,91 @@ def test_what_does_not_fit_is_refused(
         assert error["param"] == param, error
 
 
-def test_a_model_refuses_what_it_cannot_do(place: Place, made: Any) -> None:
-    text_only = dataclasses.replace(MODEL, edits=("remix", "join"), pictures=())
-    place.double.leases.offer("mini", json.dumps(to_dict(text_only)))
-    for path, body, says in (
-        ("/edits", {"video": made.id, "edit": {"kind": "loop", "seconds": 1}}, "cannot close a loop"),
-        ("/extensions", {"video": made.id, "seconds": 3}, "cannot extend a video"),
-        ("", {"storyboard": CARDS}, "cannot follow a storyboard"),
-        ("", {"input_reference": _picture()}, "cannot start from a picture"),
+TEXT_ONLY = dataclasses.replace(MODEL, pictures=())
+CAUSAL = dataclasses.replace(MODEL, pictures=("first",), is_causal=True)
+FROM_PICTURE = dataclasses.replace(MODEL, pictures=("first",), needs=("first",))
+BETWEEN_PICTURES = dataclasses.replace(MODEL, needs=("first", "last"))
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "body", "says"),
+    [
+        (TEXT_ONLY, "edits", {"edit": {"kind": "loop", "seconds": 1}}, "and cannot close a loop; use mini or wan2.2"),
+        (TEXT_ONLY, "extensions", {"seconds": 3}, "cannot extend a video"),
+        (TEXT_ONLY, "", {"storyboard": CARDS}, "cannot follow a storyboard"),
+        (TEXT_ONLY, "", {"input_reference": "PNG"}, "makes videos from text only"),
+        (CAUSAL, "edits", {"edit": {"kind": "loop", "seconds": 1}}, "block by block and cannot close a loop; use mini"),
+        (CAUSAL, "edits", {"edit": {"kind": "blend", "other": "MADE", "seconds": 1}}, "cannot blend videos"),
+        (CAUSAL, "edits", {"edit": {"kind": "replace", "start": 0.5, "end": 1}}, "cannot meet what comes after"),
+        (CAUSAL, "edits", {"edit": {"kind": "replace", "end": 1, "box": [0, 0, 32, 32]}}, "cannot meet what comes"),
+        (CAUSAL, "extensions", {"seconds": 3, "direction": "backward"}, "cannot begin before a video does"),
+        (CAUSAL, "", {"storyboard": [{"second": 1, "image": "PNG"}]}, "cannot end on a picture; use mini, wan2.2-5b"),
+        (CAUSAL, "", {"key_frames": [{"second": 1, "image": "PNG"}]}, "cannot meet key frames"),
+        (CAUSAL, "", {"last_image": "PNG", "input_reference": "PNG"}, "cannot end on a picture"),
+        (CAUSAL, "", {"enable_teacache": True}, "drop step_cache"),
+        (MODEL, "", {"guidance_scale_2": 3}, "guidance_low steers nothing"),
+        (FROM_PICTURE, "edits", {"edit": {"kind": "replace", "start": 1}}, "starts from a picture and cannot replace"),
+        (FROM_PICTURE, "extensions", {"seconds": 3, "direction": "backward"}, "cannot begin before a video does"),
+        (FROM_PICTURE, "", {}, "give input_reference"),
+        (BETWEEN_PICTURES, "edits", {"edit": {"kind": "replace", "start": 1}}, "the last frame is to be made"),
+        (BETWEEN_PICTURES, "edits", {"edit": {"kind": "replace", "end": 1}}, "the first frame is to be made"),
+        (BETWEEN_PICTURES, "edits", {"edit": {"kind": "replace", "box": [0, 0, 9, 9]}}, "cannot replace a region"),
+        (BETWEEN_PICTURES, "extensions", {"seconds": 3}, "from one picture to another and cannot extend a video"),
+    ],
+)  # fmt: skip
+def test_what_a_model_cannot_do_is_refused_before_there_is_a_job(
+    place: Place, made: Any, model: Capabilities, path: str, body: Any, says: str
+) -> None:
+    place.double.leases.offer("mini", json.dumps(to_dict(model)))
+    before = len(place.jobs.page()[0])
+    told = json.loads(json.dumps(body).replace('"PNG"', json.dumps(_picture())).replace('"MADE"', f'"{made.id}"'))
+    error = _refused(place, f"/v1/videos/{path}".rstrip("/"), **told, **({"video": made.id} if path else {}))
+    assert error["type"] == "invalid_request_error"
+    assert error["code"] == ("missing" if "give input" in says else "unsupported")
+    assert says in error["message"]
+    assert "no model here can" in error["message"] or error["code"] == "missing"
+    assert len(place.jobs.page()[0]) == before
+
+
+def test_what_such_a_model_can_do_is_taken(place: Place, made: Any) -> None:
+    for model, wish in (
+        (CAUSAL, {"kind": "replace", "start": 0.5}),
+        (CAUSAL, {"kind": "remix"}),
+        (BETWEEN_PICTURES, {"kind": "replace", "start": 0.5, "end": 1}),
+        (BETWEEN_PICTURES, {"kind": "blend", "other": {"id": made.id}, "seconds": 1}),
+        (FROM_PICTURE, {"kind": "vary"}),
     ):
-        error = _refused(place, f"/v1/videos{path}", **body)
-        assert (error["code"], says in error["message"]) == ("unsupported", True), error
-        assert "no model here can" in error["message"]
-    needs = dataclasses.replace(MODEL, edits=("join",), pictures=("first",), needs=("first",))
-    place.double.leases.offer("mini", json.dumps(to_dict(needs)))
-    assert _refused(place, "/v1/videos")["code"] == "missing"
-    old = place.jobs.get(place.http.post(
-        "/v1/videos/extensions", json={"prompt": "on", "video": made.id, "seconds": 3}
-    ).json()["id"])  # fmt: skip
-    assert (old.spec.edit, old.request["source"]) == (None, _file(place, made.id))
-    (mini,) = [row for row in place.http.get("/v1/videos/models").json()["data"] if row["id"] == "mini"]
-    assert (mini["edits"], mini["inputs"], mini["needs"]) == (["join"], ["text", "image"], ["image"])
+        place.double.leases.offer("mini", json.dumps(to_dict(model)))
+        _spec(place, "/v1/videos/edits", video=made.id, edit=wish)
+    spec = _spec(place, "/v1/videos/extensions", video=made.id, seconds=3)
+    assert spec.edit == Extend(video=_file(place, made.id), seconds=1.0)
+
+
+def test_a_refusal_names_the_models_here_that_can(open_place: Callable[..., Place]) -> None:
+    place = open_place(ServeSettings(models=("mini", "other")))
+    video = place.client.videos.create_and_poll(prompt="a red ball", poll_interval_ms=20)
+    place.double.on.clear()
+    for name, model in (("mini", CAUSAL), ("other", MODEL)):
+        place.double.leases.offer(name, json.dumps(to_dict(dataclasses.replace(model, name=name))))
+    error = _refused(place, "/v1/videos/edits", video=video.id, edit={"kind": "replace", "end": 1})
+    assert error["message"].startswith("mini makes video block by block")
+    assert error["message"].endswith("(here: other)")
+
+
+def test_the_list_of_models_tells_what_each_can_do(place: Place) -> None:
+    def told(model: Capabilities) -> dict[str, Any]:
+        place.double.leases.offer("mini", json.dumps(to_dict(model)))
+        (mini,) = [row for row in place.http.get("/v1/videos/models").json()["data"] if row["id"] == "mini"]
+        return mini
+
+    pair, causal = told(BETWEEN_PICTURES), told(CAUSAL)
+    assert (pair["inputs"], pair["needs"]) == (["text", "image", "last_image"], ["image", "last_image"])
+    assert ("extensions" in pair["verbs"], "extend" in pair["edits"], "loop" in pair["edits"]) == (False, False, True)
+    assert ("extensions" in causal["verbs"], "loop" in causal["edits"]) == (True, False)
+    assert (causal["extends"], told(MODEL)["extends"]) == (["forward"], ["forward", "backward"])
+    old = {**to_dict(MODEL), "edits": ["join"]}
+    place.double.leases.offer("mini", json.dumps(old))  # by a worker of an earlier version
+    assert place.http.get("/v1/videos/models").status_code == 200
 
 
 def test_an_edited_video_can_be_fetched_and_edited_again(place: Place, made: Any) -> None:

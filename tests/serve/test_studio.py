@@ -1,15 +1,13 @@
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-from tests.browser import needs_browser, serious_faults, start_browser
-from tests.serve.studio import PREVIEW, Stage, drop, follow_cancel
+from tests.browser import needs_browser, serious_faults
+from tests.serve.studio import PREVIEW, Stage, ask, follow_cancel, plays, until
 
 from kinema.serve.keys import KeyRing, make_key
 from kinema.spec import Card, Extend, Loop, Storyboard
@@ -18,66 +16,6 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra 
 pytestmark = needs_browser
 expect = playwright.expect
 expect.set_options(timeout=30_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with start_browser() as started:
-        yield started
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    opened: list[Stage] = []
-
-    def start(keys: KeyRing | None = None) -> Stage:
-        opened.append(Stage(tmp_path, keys))
-        return opened[-1]
-
-    yield start
-    for each in opened:
-        each.close()
-
-
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Opens the page: `visit(stage)`; no error may be thrown on it, and nothing asked of another host."""
-    wrong: list[str] = []
-    contexts = []
-
-    def go(stage: Stage, path: str = "/", **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, "locale": "en-US", **options})
-        contexts.append(context)
-        context.set_default_timeout(30_000)
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
-        own = (stage.url, "data:", "blob:")
-        page.on("request", lambda request: None if request.url.startswith(own) else wrong.append(request.url))
-        page.goto(stage.url + path)
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-def ask(page: Any, prompt: str) -> None:
-    page.get_by_label("Prompt", exact=True).fill(prompt)
-    page.keyboard.press("Enter")
-
-
-def until(page: Any, claim: str) -> None:
-    """Wait until a claim holds on the page, whose policy lets nobody evaluate strings there for long."""
-    deadline = time.monotonic() + 30
-    while not page.evaluate(claim):
-        assert time.monotonic() < deadline, claim
-        page.wait_for_timeout(20)
-
-
-def plays(page: Any) -> None:
-    until(page, "document.querySelector('#viewer-video').currentTime > 0")
 
 
 def test_a_prompt_becomes_a_card_with_progress_and_then_a_video_that_plays(
@@ -266,31 +204,6 @@ def test_a_storyboard_is_laid_out_and_comes_back(stage: Callable[..., Stage], vi
     expect(page.get_by_label("Scene 3: prompt")).to_have_value("it stops")
     page.get_by_role("button", name="Move scene 2 earlier").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("it turns blue")
-
-
-def test_a_dropped_video_brings_its_settings_back_and_a_dropped_picture_starts_the_next(
-    stage: Callable[..., Stage], visit: Callable[..., Any], tmp_path: Path
-) -> None:
-    place = stage()
-    made = place.add("a green cone — 绿色", seed=123456789, steps=11, frames=33, width=80, height=48)
-    page = visit(place)
-    expect(page.locator(".tile")).to_have_count(1)
-    drop(page, tmp_path / f"{made.id}.mp4", "video/mp4")
-    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a green cone — 绿色")
-    assert [page.locator(f"#{name}").input_value() for name in ("seed", "steps", "size", "seconds")] == [
-        "123456789", "11", "80x48", "4",
-    ]  # fmt: skip
-    Image.new("RGB", (300, 200), "red").save(tmp_path / "red.png")
-    drop(page, tmp_path / "red.png", "image/png")
-    expect(page.locator("#picture")).to_be_visible()
-    page.get_by_role("button", name="Make video").click()
-    job = place.take()
-    assert job.spec.image is not None
-    with Image.open(place.artefacts.fetch(job.spec.image, tmp_path / "sent.png")) as sent:
-        assert sent.size == (80, 48)
-    (tmp_path / "no.mp4").write_bytes(b"\0\0\0\x10ftypisom" + bytes(32))
-    drop(page, tmp_path / "no.mp4", "video/mp4")
-    expect(page.locator("#complaint")).to_contain_text("does not say how it was made")
 
 
 def test_the_gallery_is_searched_starred_compared_and_walked_by_keys(

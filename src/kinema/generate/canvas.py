@@ -30,6 +30,11 @@ class Canvas:
     pictures: tuple[int, ...] = ()
     """Places of frames that come out as the autoencoder gives them back when they stand alone."""
 
+    @property
+    def made(self) -> list[bool]:
+        """Whether something of it is to be made, frame by frame."""
+        return [bool(flag) for flag in np.asarray(self.is_made.any(axis=(1, 2)))]
+
     def state(
         self, vae: VideoVAE, noise: Float[Tensor, "1 c t y x"], *, shows_clean: bool, tiles: Tiles | None = None
     ) -> LatentState:
@@ -44,15 +49,6 @@ class Canvas:
             clean = encode_clip(vae, clip[None], tiles, prepare=lambda part: part.to(weight.dtype) / 127.5 - 1).float()
         mask = cells(self.is_made, vae.stride, clean.shape[3:]).to(weight.device)
         return LatentState.edited(noise.to(weight.device), clean, mask, strength=self.strength, shows_clean=shows_clean)
-
-    def goes_forward(self, time: int) -> bool:
-        """Whether no latent frame that is given whole comes after one of which something is to be made.
-
-        `time` is how many frames a latent one stands for.
-        """
-        made = np.asarray(self.is_made.any(axis=(1, 2)))
-        groups = np.append(made[:1], made[1:].reshape(-1, time).any(axis=1))
-        return not (groups[:-1] & ~groups[1:]).any()
 
     def joined(self, made: UInt8[np.ndarray, "f h w 3"], time: int) -> UInt8[np.ndarray, "f h w 3"]:
         """Put what is known back into all the frames, and lead those that were made up to it.

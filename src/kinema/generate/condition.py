@@ -8,65 +8,32 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from kinema.errors import SpecError
+from kinema.generate.ability import Nature, shown_places
 from kinema.generate.canvas import Canvas
 from kinema.generate.image import read_first_frame
 from kinema.model import ImageEncoder, Model, Tiles, VideoVAE, encode_clip
 from kinema.shapes import Stride, VideoShape
-from kinema.spec import KeyFrames, Storyboard, VideoSpec
+from kinema.spec import VideoSpec
 
 
-def check_pictures(model: Model, spec: VideoSpec, name: str) -> None:
-    """Refuse pictures that the model cannot use, and their absence where it needs them; reads them to be sure.
-
-    Raises SpecError, which says which models can, and MediaError for a file that is no picture.
-    """
-    is_new = spec.edit is None or isinstance(spec.edit, KeyFrames | Storyboard)  # else its video brings them
-    needs_last = is_new and needs_last_picture(model)
-    if is_new and model.condition_channels and spec.image is None:
-        what = "a first and a last picture" if needs_last else "a picture"
-        raise SpecError(f"{name} starts from {what}; give image, or use a text-to-video model such as wan2.1-1.3b")
-    if needs_last and spec.last_image is None:
-        raise SpecError(f"{name} goes from one picture to another; give last_image too, or use wan2.1-i2v-14b")
-    if spec.image is not None and not takes_picture(model):
-        raise SpecError(
-            f"{name} makes videos from text only; to start from a picture use mini, wan2.1-i2v-14b, wan2.2-5b or "
-            "wan2.2-i2v-a14b"
-        )
-    if spec.last_image is not None and not takes_last_picture(model):
-        raise SpecError(
-            f"{name} cannot end on a picture; use mini, wan2.2-5b, wan2.1-flf2v-14b or wan2.2-i2v-a14b, or drop "
-            "last_image"
-        )
-    if spec.image is not None and spec.frames == 1:
-        raise SpecError("frames=1 with an image leaves nothing to generate; ask for more frames, or drop the image")
-
-
-def takes_picture(model: Model) -> bool:
-    """Whether a model can start from a picture."""
-    return bool(model.condition_channels) or model.reads_frames or model.causal is not None
-
-
-def takes_last_picture(model: Model) -> bool:
-    """Whether a model can end on a picture."""
-    if model.causal is not None:
-        return False
-    return needs_last_picture(model) or model.image is None if model.condition_channels else model.reads_frames
-
-
-def needs_last_picture(model: Model) -> bool:
-    """Whether a model makes nothing without a picture to end on."""
-    return model.dit.config.image_positions is not None
+def nature_of(model: Model) -> Nature:
+    """What of a model decides which requests it can follow."""
+    is_causal, has_pair = model.causal is not None, model.dit.config.image_positions is not None
+    needs_first = bool(model.condition_channels)
+    takes_last = not is_causal and (has_pair or model.image is None if needs_first else model.reads_frames)
+    takes = {"first": needs_first or model.reads_frames or is_causal, "last": takes_last}
+    needs = {"first": needs_first, "last": has_pair}
+    return Nature(
+        pictures=tuple(which for which, does in takes.items() if does),
+        needs=tuple(which for which, does in needs.items() if does),
+        is_causal=is_causal,
+        has_experts=model.dit_low is not None,
+    )
 
 
 def shown_frames(model: Model, canvas: Canvas) -> dict[int, UInt8[np.ndarray, "h w 3"]]:
-    """What a model that reads pictures is shown of an edit, by place: the first frame, the last, or both, as it reads.
-
-    Of frames of which something is to be made it is shown none, unless all of them are made anew from what they show.
-    """
-    places = (0, len(canvas.frames) - 1) if takes_last_picture(model) else (0,)
-    is_remix = bool(canvas.is_made.all())
-    return {place: canvas.frames[place] for place in places if is_remix or not canvas.is_made[place].any()}
+    """What a model that reads pictures is shown of an edit, by place."""
+    return {place: canvas.frames[place] for place in shown_places(nature_of(model), canvas.made)}
 
 
 def read_pictures(spec: VideoSpec, stride: Stride) -> dict[int, Float[Tensor, "1 1 h w 3"]]:

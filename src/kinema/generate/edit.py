@@ -8,9 +8,10 @@ from jaxtyping import UInt8
 
 from kinema.errors import SpecError
 from kinema.generate.canvas import Canvas
+from kinema.generate.layout import blended, replaced
 from kinema.generate.region import read_region
 from kinema.generate.source import Clip, read_clip
-from kinema.generate.times import frame_at, new_frames
+from kinema.generate.times import new_frames
 from kinema.media import probe
 from kinema.model import CausalConfig
 from kinema.shapes import Stride
@@ -170,44 +171,13 @@ def _remix(edit: Remix | Vary, clip: Clip, time: int) -> Pass:
 
 def _replace(edit: Replace, spec: VideoSpec, clip: Clip, stride: Stride, usual: int) -> Pass:
     count = len(clip.frames)
-    start = 0 if edit.start is None else frame_at(edit.start, clip.fps, "start")
-    end = count if edit.end is None else frame_at(edit.end, clip.fps, "end")
-    if start >= count or end > count:
-        raise SpecError(
-            f"the span reaches beyond {edit.video}, which has {count} frames ({count / clip.fps:.4g} s); end it there"
-        )
+    span = replaced(edit, count, clip.fps, stride.time, usual)
     region = read_region(edit, spec, count)
-    first, last = _window(start, end, count, stride.time, usual)
-    is_made = np.zeros((last - first, *region.shape[1:]), bool)
-    is_made[start - first : end - first] = region[start:end] if len(region) > 1 else region
+    is_made = np.array(span.made)[:, None, None] & (region[span.first : span.last] if len(region) > 1 else region)
     if not is_made.any():
         raise SpecError(f"{edit.mask} marks nothing in that span; white is made anew")
-    canvas = Canvas(frames=clip.frames[first:last], is_made=is_made, strength=edit.strength)
-    return Pass(before=clip.frames[:first], canvas=canvas, shown=slice(None), after=clip.frames[last:])
-
-
-def _window(start: int, end: int, count: int, time: int, usual: int) -> tuple[int, int]:
-    """The part of a video, whole latent frames long, that shows what is around a span: about as long as is usual."""
-    most = max(2, usual - -(-(end - start) // time)) * time
-    best: tuple[tuple[int, int], int, int] | None = None
-    for first in range(max(0, start - most), start + 1):
-        for last in range(end, min(count, end + most) + 1):
-            if (last - first - 1) % time:
-                continue
-            known_before = 0 if first == start else 1 + (start - first - 1) // time
-            made_until = first + 1 + -(-(end - first - 1) // time) * time
-            known_after = max(0, last - made_until) // time
-            score = min(known_before, known_after, most // time // 2) * 100 + known_before + known_after
-            score = score if (known_before + known_after) * time <= most + time else -1
-            if best is None or (score, first - last) > best[0]:
-                best = (score, first - last), first, last
-    if best is None:
-        below = count - (count - 1) % time
-        raise SpecError(
-            f"the video has {count} frames; to make something of all of it anew it must have a multiple of {time} "
-            f"and one more, such as {below} or {below + time}; cut it with kinema edit --join first"
-        )
-    return best[1], best[2]
+    canvas = Canvas(frames=clip.frames[span.first : span.last], is_made=is_made, strength=edit.strength)
+    return Pass(before=clip.frames[: span.first], canvas=canvas, shown=slice(None), after=clip.frames[span.last :])
 
 
 def _blend(edit: Blend, clip: Clip, other: Clip, time: int, usual: int) -> Pass:
@@ -215,16 +185,7 @@ def _blend(edit: Blend, clip: Clip, other: Clip, time: int, usual: int) -> Pass:
         raise SpecError(
             f"{edit.video} has {clip.fps:g} frames per second and {edit.other} {other.fps:g}; give two of one rate"
         )
-    overlap = new_frames(edit.seconds, clip.fps, time, edit.kind)
-    shortest = min(len(clip.frames), len(other.frames)) - 1
-    if overlap > shortest:
-        raise SpecError(
-            f"an overlap of {edit.seconds:g} s leaves nothing of the shorter video; use up to "
-            f"{shortest // time * time / clip.fps:.4g} s"
-        )
-    each = max(1, (usual - overlap // time) // 2)
-    lead = min(each - 1, (len(clip.frames) - overlap - 1) // time) * time + 1
-    tail = min(each, (len(other.frames) - overlap) // time) * time
+    lead, overlap, tail = blended(edit, (len(clip.frames), len(other.frames)), clip.fps, time, usual)
     end = len(clip.frames) - overlap
     share = (np.arange(1, overlap + 1) / (overlap + 1))[:, None, None, None]
     mixed = (1 - share) * clip.frames[end:] + share * other.frames[:overlap]

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from kinema.config import unknown
 from kinema.diffusion import SCHEDULES, SOLVERS, Schedule, begin_at, classifier_free
 from kinema.errors import SpecError
-from kinema.generate.ability import check_canvas, check_edit
+from kinema.generate.ability import check_edit, check_made, check_request
 from kinema.generate.adapters import Adapters
 from kinema.generate.canvas import Canvas
-from kinema.generate.condition import check_pictures, condition_channels, read_pictures, shown_frames
+from kinema.generate.condition import condition_channels, nature_of, read_pictures, shown_frames
 from kinema.generate.device import choose_device, choose_dtype, dtype_name, explained
 from kinema.generate.edit import play, settle
 from kinema.generate.experts import causal_model, hand_over, looking_back
@@ -136,10 +136,14 @@ class Pipeline:
         """
         if isinstance(spec.edit, Join):
             return dataclasses.replace(settle_join(spec), model=self.name)
+        nature = nature_of(self.model)
         if spec.edit is not None:
-            check_edit(self.model, spec.edit, self.name)
+            check_edit(nature, spec.edit, self.name)
             if not isinstance(spec.edit, KeyFrames | Storyboard):
-                check = partial(check_canvas, self.model, name=self.name)
+
+                def check(canvas: Canvas) -> None:
+                    check_made(nature, canvas.made, self.stride.time, self.name)
+
                 spec = settle(spec, self.model.defaults, self.stride, self.model.causal, check)
         resolved = dataclasses.replace(spec, model=self.name).resolve(self.model.defaults, self.stride)
         solvers = SCHEDULES if self.model.causal is not None else SOLVERS
@@ -155,13 +159,9 @@ class Pipeline:
             prompts += [card.prompt for card in resolved.edit.cards if card.prompt is not None]
         self.model.tokenizer.encode(prompts)
         self.model.tokenizer.encode([resolved.negative or ""], "negative prompt")
-        if resolved.step_cache is not None and self.model.causal is not None:
-            raise SpecError(f"{self.name} makes blocks in few steps, of which none can be left out; drop step_cache")
-        if resolved.guidance_low is not None and self.model.dit_low is None:
-            raise SpecError(f"{self.name} has one transformer, so guidance_low steers nothing; give guidance only")
+        check_request(nature, resolved, self.name)
         for path, _ in resolved.loras:
             read_lora(path, self.model.dit)
-        check_pictures(self.model, resolved, self.name)
         read_pictures(resolved, self.stride)
         check_layout(resolved, self.stride)
         return resolved

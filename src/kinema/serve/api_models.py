@@ -60,8 +60,7 @@ _INPUTS = {"first": "image", "last": "last_image"}
 
 
 def _verbs(model: Capabilities) -> list[str]:
-    extends = "extend" in model.edits or "first" in model.pictures
-    return ["create", "remix", "edits", *(["extensions"] if extends else [])]
+    return ["create", "remix", "edits", *(["extensions"] if "extend" in model.edits else [])]
 
 
 def _abilities(model: Capabilities, api: Api) -> dict[str, Any]:
@@ -82,6 +81,7 @@ def _abilities(model: Capabilities, api: Api) -> dict[str, Any]:
         "needs": [_INPUTS[which] for which in model.needs],
         "verbs": _verbs(model),
         "edits": list(model.edits),
+        "extends": list(model.extends),
         "characters": False,
         "audio": False,
     }

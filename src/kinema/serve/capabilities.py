@@ -1,19 +1,21 @@
 """What a model can make, as a worker tells it to the API process, which loads none."""
 
 import functools
+import json
 import math
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from kinema.config import from_json
+from kinema.config import from_dict
+from kinema.generate.ability import Nature, edit_kinds, extend_directions
 from kinema.serve.store import MODELS, Store
 from kinema.shapes import Stride
 from kinema.spec import ModelDefaults
 
 
 @dataclass(frozen=True, kw_only=True)
-class Capabilities:
+class Capabilities(Nature):
     """What a model can make."""
 
     name: str
@@ -21,12 +23,21 @@ class Capabilities:
     stride: Stride
     """Frames less one, rows and columns are multiples of these."""
     solvers: tuple[str, ...]
-    edits: tuple[str, ...] = ("join",)
-    """The edits that it can make, by their `kind`."""
-    pictures: tuple[str, ...] = ("first",)
-    """Which pictures it can be given: first, last."""
-    needs: tuple[str, ...] = ()
-    """Which of them it cannot do without."""
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """The edits that it can make, by their `kind`."""
+        return edit_kinds(self)
+
+    @property
+    def extends(self) -> tuple[str, ...]:
+        """In which directions it can extend a video."""
+        return extend_directions(self)
+
+    @property
+    def usual(self) -> int:
+        """How many latent frames it makes at once unless told otherwise."""
+        return (self.defaults.frames - 1) // self.stride.time + 1
 
     @property
     def step_s(self) -> float:
@@ -53,4 +64,6 @@ def known_models(store: Store) -> dict[str, Capabilities]:
 
 @functools.lru_cache(256)
 def _read(text: str) -> Capabilities:
-    return from_json(Capabilities, text)
+    told = json.loads(text)
+    told.pop("edits", None)  # workers of earlier versions say this too
+    return from_dict(Capabilities, told)

@@ -1,9 +1,12 @@
 """What is to be done to videos that are here: the engine's edits, whose files are named by their place in the store."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kinema.generate.ability import check_edit, check_made
+from kinema.generate.layout import blended, replaced
 from kinema.generate.times import new_frames
 from kinema.serve.capabilities import Capabilities
 from kinema.serve.faults import Fault
@@ -26,6 +29,8 @@ class Planned:
     """Of the video that comes out."""
     new_s: float
     """Of what a model makes of it; this counts against quotas."""
+    made: tuple[bool, ...] = ()
+    """Which frames of its run the model makes, where that decides whether it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,11 @@ class Source:
         return None if self.job is None else self.job.spec.seed
 
     @property
+    def frames(self) -> int:
+        """How many frames it has."""
+        return round(self.seconds * self.fps) + 1
+
+    @property
     def spec(self) -> VideoSpec | None:
         """The request that it was made by, resolved."""
         return None if self.job is None or self.job.result is None else self.job.result.spec
@@ -71,10 +81,10 @@ def source_of(job: Job) -> Source:
 
 
 def plan_extension(
-    source: Source, total_s: float, direction: Literal["forward", "backward"], model: Capabilities
+    source: Source, total_s: float, direction: Literal["forward", "backward"], model: Capabilities | None
 ) -> Planned:
     """Make a finished video so long, in whole latent frames. Raises Fault, which names the nearest lengths."""
-    before_s, fps, step = source.seconds, source.fps, model.stride.time
+    before_s, fps, step = source.seconds, source.fps, 1 if model is None else model.stride.time
     added = round((total_s - before_s) * fps)
     if added % step or abs(added / fps - (total_s - before_s)) > 0.0005 + 1e-9:
         below = int((total_s - before_s) * fps / step) * step
@@ -99,17 +109,21 @@ def plan_edit(wish: Wish, source: Source, model: Capabilities | None, find: Find
         mask = None if wish.mask is None else keep(wish.mask, "edit.mask")
         box = None if wish.box is None else (wish.box[0], wish.box[1], wish.box[2], wish.box[3])
         edit = Replace(video=video, start=wish.start, end=wish.end, box=box, mask=mask, strength=wish.strength)
+        made: tuple[bool, ...] = ()
+        if model is not None:
+            named = dataclasses.replace(edit, video="the video")  # what its place in the store is tells nobody anything
+            made = tuple(replaced(named, source.frames, source.fps, model.stride.time, model.usual).made)
         span_s = (total_s if wish.end is None else min(wish.end, total_s)) - (wish.start or 0.0)
-        return Planned(edit=edit, total_s=total_s, new_s=max(0.0, span_s))
+        return Planned(edit=edit, total_s=total_s, new_s=max(0.0, span_s), made=made)
     if isinstance(wish, WishLoop):
         _require_length("loop", wish.seconds, source.fps, model)
         return Planned(edit=Loop(video=video, seconds=wish.seconds), total_s=total_s + wish.seconds, new_s=wish.seconds)
     if isinstance(wish, WishBlend):
-        _require_length("blend", wish.seconds, source.fps, model)
         other = find(wish.other)
         blend = Blend(video=video, other=other.video, seconds=wish.seconds, strength=wish.strength)
+        made = () if model is None else _blended(blend, source, other, model)
         both_s = total_s + other.seconds + 1 / source.fps - wish.seconds
-        return Planned(edit=blend, total_s=both_s, new_s=wish.seconds)
+        return Planned(edit=blend, total_s=both_s, new_s=wish.seconds, made=made)
     assert not isinstance(wish, WishJoin), "parts are joined by `plan_join`"
     return Planned(edit=Remix(video=video, strength=wish.strength), total_s=total_s, new_s=total_s)
 
@@ -122,6 +136,19 @@ def plan_join(cuts: list[WishedCut], sources: list[Source]) -> Planned:
         end_s = source.seconds + 1 / source.fps if cut.end is None else cut.end
         frames += (end_s - (cut.start or 0.0)) * source.fps
     return Planned(edit=Join(cuts=tuple(parts)), total_s=(frames - 1) / sources[0].fps, new_s=0.0)
+
+
+def check_plan(planned: Planned, model: Capabilities) -> None:
+    """Refuse what a model cannot make of what is planned. Raises SpecError in the words of the engine."""
+    check_edit(model, planned.edit, model.name)
+    if planned.made:
+        check_made(model, planned.made, model.stride.time, model.name)
+
+
+def _blended(blend: Blend, source: Source, other: Source, model: Capabilities) -> tuple[bool, ...]:
+    counts = (source.frames, other.frames)
+    lead, overlap, tail = blended(blend, counts, source.fps, model.stride.time, model.usual)
+    return (*[False] * lead, *[True] * overlap, *[False] * tail)
 
 
 def _require_length(kind: str, seconds: float, fps: float, model: Capabilities | None) -> None:

@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kinema.config import unknown
+from kinema.errors import SpecError
+from kinema.generate.ability import check_edit, check_kind, check_picture, check_request
 from kinema.generate.times import card_frames
 from kinema.serve.capabilities import Capabilities, known_models
 from kinema.serve.clips import store_clip
-from kinema.serve.edits import Planned, Source, plan_edit, plan_extension, plan_join, source_of
+from kinema.serve.edits import (
+    Planned,
+    Source,
+    check_plan,
+    plan_edit,
+    plan_extension,
+    plan_join,
+    source_of,
+)
 from kinema.serve.faults import Fault
 from kinema.serve.forms import Upload
 from kinema.serve.job import Job, Kind, NewJob
@@ -31,7 +41,6 @@ from kinema.serve.schema import (
 from kinema.serve.settings import SORA_NAMES, ServeSettings
 from kinema.serve.tally import Tally
 from kinema.spec import Card, KeyFrame, KeyFrames, Storyboard, VideoSpec
-from kinema.spec.edits import VERBS
 
 USUAL_STEP_CACHE = 0.1
 """What `enable_teacache` of other servers asks for."""
@@ -67,7 +76,7 @@ class Desk:
         width, height = self._size(asked, name, model)
         edit = self._story(asked, sees)
         if edit is not None:
-            self._require_able(edit.kind, name, model)
+            self._require_able(lambda other: check_edit(other, edit, other.name), model)
         image, last_image = self._pictures(asked, sees, field, model)
         spec = VideoSpec(
             prompt=asked.prompt, model=name, negative=asked.negative_prompt, seconds=asked.seconds,
@@ -107,7 +116,7 @@ class Desk:
         else:
             source = find(asked.video)
             name, model = self._model(asked.model or source.model)
-            self._require_able(wish.kind, name, model)
+            self._require_able(lambda other: check_kind(other, wish.kind, other.name), model)
             planned = plan_edit(wish, source, model, find, functools.partial(self._keep, sees))
         is_like_source = wish.kind in ("remix", "replace", "join")
         seed = source.seed if asked.seed is None and is_like_source else None
@@ -116,7 +125,6 @@ class Desk:
     def extend(self, asked: ExtendVideo, owner: str, sees: str | None) -> NewJob:
         """The video with more at its end or before its beginning; `seconds` is its new length.
 
-        It goes on from the last frames, or, with a model that knows no frames but a first one, from the last one.
         Raises Fault, SpecError, MediaError and JobNotFound.
         """
         self._moderate(asked.moderation, asked.prompt)
@@ -131,24 +139,8 @@ class Desk:
                 param="seconds",
             )
         name, model = self._model(asked.model or source.model)
-        if model is not None and "extend" in model.edits:
-            planned = plan_extension(source, total, asked.direction, model)
-            return self._change(source, planned, asked, (name, model), None, owner, "extend")
-        if asked.direction == "backward" or (model is not None and model.pictures != ("first",)):
-            self._require_able("extend", name, model)
-        kept = {"width": source.width, "height": source.height} if source.job is None else _fields(source.job.spec)
-        open_length = {"frames": None, "seconds": round(total - before, 3), "image": None, "edit": None}
-        seed = _seed(asked.seed)
-        spec = VideoSpec(**{**kept, **open_length, "prompt": asked.prompt, "model": name, "seed": seed})
-        spec, seconds = self._checked(spec, model)
-        request = {
-            "model": asked.model or source.model or name,
-            "seconds": _plain(total),
-            "size": _size_of(spec),
-            "source": source.video,
-        }
-        parent = None if source.job is None else source.job.id
-        return NewJob(owner=owner, kind="extend", spec=spec, request=request, parent=parent, video_s=seconds or 0.0)
+        planned = plan_extension(source, total, asked.direction, model)
+        return self._change(source, planned, asked, (name, model), None, owner, "extend")
 
     def _change(
         self,
@@ -162,6 +154,7 @@ class Desk:
     ) -> NewJob:
         """The job of an edit: at the size and with the settings of its source, unless another model makes it."""
         name, model = by
+        self._require_able(functools.partial(check_plan, planned), model)
         for what, length, most in (
             ("the video would last", planned.total_s, self.settings.max_extended_s),
             ("it would make anew", planned.new_s, self.settings.max_seconds),
@@ -231,27 +224,32 @@ class Desk:
 
         `given` says which field each came in, `field` where the first one belongs.
         """
-        for which, where, begins in (("first", field, "start from"), ("last", "last_image", "end on")):
-            if which in given and which not in model.pictures:
-                able = self._able(functools.partial(_takes, which))
-                message = f"{model.name} cannot {begins} a picture; {able}"
-                raise Fault(400, message, code="unsupported", param=given[which])
+        which: Literal["first", "last"]
+        for which, where in (("first", field), ("last", "last_image")):
+            if which in given:
+                self._require_able(functools.partial(_check_picture, which), model, given[which])
             if which not in given and which in model.needs:
                 raise Fault(400, f"{model.name} makes videos from pictures; give {where}", code="missing", param=where)
 
     def _keep(self, sees: str | None, reference: Any, field: str) -> str:
         return self.pictures.store(reference, sees, field)
 
-    def _require_able(self, kind: str, name: str, model: Capabilities | None) -> None:
-        """Refuse an edit that a model cannot make, naming those that can. Raises Fault."""
-        if model is not None and kind not in model.edits:
-            able = self._able(lambda other: kind in other.edits)
-            raise Fault(400, f"{name} cannot {VERBS[kind]}; {able}", code="unsupported", param="model")
+    def _require_able(
+        self, check: Callable[[Capabilities], None], model: Capabilities | None, param: str = "model"
+    ) -> None:
+        """Refuse what the engine refuses, in its words, and name the models here that it would not refuse it.
 
-    def _able(self, is_able: Callable[[Capabilities], bool]) -> str:
-        known = known_models(self.jobs.store)
-        names = [name for name in self.settings.models if name in known and is_able(known[name])]
-        return f"use {' or '.join(names)}" if names else "no model here can"
+        Raises Fault.
+        """
+        if model is None:
+            return
+        try:
+            check(model)
+        except SpecError as error:
+            known = known_models(self.jobs.store)
+            names = [name for name in self.settings.models if name in known and _passes(check, known[name])]
+            here = f"here: {' or '.join(names)}" if names else "no model here can"
+            raise Fault(400, f"{error} ({here})", code="unsupported", param=param) from None
 
     def _source(self, video: Any, sees: str | None, model: str | None) -> Source:
         """The video that an edit or an extension starts from: one made here, or one that is sent or was uploaded.
@@ -318,6 +316,7 @@ class Desk:
         spec = spec.resolve(model.defaults, model.stride)
         assert spec.width is not None
         assert spec.height is not None
+        self._require_able(lambda other: check_request(other, spec, other.name), model, "model")
         if spec.width * spec.height > self.settings.max_pixels:
             most = self.settings.max_pixels
             raise Fault(400, f"size {_size_of(spec)} has more than {most} pixels", code="too_large", param="size")
@@ -345,8 +344,16 @@ def _require_possible(asked: CreateVideo) -> None:
             raise Fault(400, _IMPOSSIBLE[name], code="unsupported", param=name)
 
 
-def _takes(which: str, model: Capabilities) -> bool:
-    return which in model.pictures
+def _check_picture(which: Literal["first", "last"], model: Capabilities) -> None:
+    check_picture(model, which, model.name)
+
+
+def _passes(check: Callable[[Capabilities], None], model: Capabilities) -> bool:
+    try:
+        check(model)
+    except SpecError:
+        return False
+    return True
 
 
 def _fields(spec: VideoSpec) -> dict[str, Any]:

@@ -23,8 +23,7 @@ from kinema.config import to_dict
 from kinema.diffusion import SCHEDULES, SOLVERS
 from kinema.errors import DeviceMemoryError, JobCancelled, KinemaError, MediaError, SpecError
 from kinema.evaluate.memory import peak_memory_bytes
-from kinema.generate.ability import edit_kinds
-from kinema.generate.condition import needs_last_picture, takes_last_picture, takes_picture
+from kinema.generate.condition import nature_of
 from kinema.generate.progress import Progress
 from kinema.generate.times import card_frames
 from kinema.log import CONTEXT
@@ -319,14 +318,8 @@ class _Inputs:
 
 def _abilities(name: str, pipeline: ResumablePipeline, solvers: tuple[str, ...]) -> Capabilities:
     """What a loaded model can make."""
-    model = pipeline.model
-    takes = {"first": takes_picture(model), "last": takes_last_picture(model)}
-    needs = {"first": bool(model.condition_channels), "last": needs_last_picture(model)}
-    return Capabilities(
-        name=name, defaults=model.defaults, stride=pipeline.stride, solvers=solvers, edits=edit_kinds(model),
-        pictures=tuple(which for which, does in takes.items() if does),
-        needs=tuple(which for which, does in needs.items() if does),
-    )  # fmt: skip
+    nature = dataclasses.asdict(nature_of(pipeline.model))
+    return Capabilities(name=name, defaults=pipeline.model.defaults, stride=pipeline.stride, solvers=solvers, **nature)
 
 
 def _count_runs(spec: VideoSpec, pipeline: ResumablePipeline) -> int:

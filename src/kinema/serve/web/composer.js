@@ -91,9 +91,13 @@ export function setModels(list) {
 
 const present = () => models.find((model) => model.id === $("model").value) ?? models.find((model) => model.id === model.served_model) ?? models[0];
 
-export const servedModel = (name) => models.find((model) => model.id === name)?.served_model ?? name;
-export const hasVerb = (verb) => present()?.verbs?.includes(verb) ?? false;
-export const hasEdit = (kind) => present()?.edits?.includes(kind) ?? false;
+export const servedModel = (name) => named(name)?.served_model ?? name;
+const named = (name) => models.find((model) => model.id === name);
+
+// What can be done to a video: an edit of it is made by the model that made it.
+export const canChange = (kind, video) => (named(video.served_model) ?? present())?.edits?.includes(kind) ?? false;
+
+const takesPicture = (model) => !model?.inputs || model.inputs.includes("image"); // before a worker has said it, perhaps
 
 function choose(select, options, wanted) {
   const value = wanted ?? select.dataset.wanted ?? select.value;
@@ -115,8 +119,8 @@ export function fillOptions() {
   choose($("solver"), [["", t("modelDefault")], ...(model?.solvers ?? []).map((name) => [name, name])]);
   $("steps").placeholder = model?.default_steps ?? t("modelDefault");
   $("guidance").placeholder = model?.default_guidance ?? t("modelDefault");
-  story.offer(model?.seconds_step, hasEdit("storyboard"));
-  showGo();
+  story.offer(model?.seconds_step, model?.edits?.includes("storyboard") ?? false);
+  showMode();
 }
 
 function sizesOf(model) {
@@ -164,7 +168,7 @@ export async function startFrom(kind, video) {
   picture = null;
   $("prompt").value = video.prompt;
   $("seed").value = kind === "remix" ? video.seed ?? "" : "";
-  if (kind === "extend") choose($("seconds"), lengthsOf(models.find((model) => model.id === video.served_model) ?? present(), Number(video.seconds)), "");
+  if (kind === "extend") choose($("seconds"), lengthsOf(named(video.served_model) ?? present(), Number(video.seconds)), "");
   if (kind === "extend") $("seconds").value = String(Number(video.seconds) + Number(present()?.default_seconds ?? 0));
   if (kind === "extend" && !$("seconds").value) $("seconds").selectedIndex = 0;
   if (kind === "loop") choose($("seconds"), waysBack(present()), "");
@@ -208,6 +212,7 @@ function showMode() {
     if (node.id !== "advanced") node.classList.toggle("absent", !node.dataset.only.split(" ").includes(mode));
   }
   $("advanced").classList.toggle("absent", mode !== "create");
+  $("picture-pill").hidden = !takesPicture(present());
   const length = $("seconds-pill").firstElementChild;
   length.dataset.t = { extend: "newLength", loop: "wayBack" }[mode] ?? "length";
   length.textContent = t(length.dataset.t);
@@ -248,6 +253,7 @@ export function useIdea(text) {
 // --- the first picture
 
 export async function setPicture(file) {
+  if (!takesPicture(present())) return complain(t("noPicture", present().id));
   const address = URL.createObjectURL(file);
   try {
     const image = await load(address);
@@ -263,7 +269,7 @@ export async function setPicture(file) {
 
 function showPicture(address) {
   picture = address;
-  $("picture").hidden = !address || mode !== "create";
+  $("picture").hidden = !address || mode !== "create" || !takesPicture(present());
   if (address) $("picture").querySelector("img").src = address;
   keep();
 }
@@ -284,7 +290,7 @@ function draw(image, width, height) {
 }
 
 async function pictureFile(size) {
-  if (!picture) return null;
+  if (!picture || !takesPicture(present())) return null;
   const image = await load(picture);
   const [width, height] = size ? size.split("x").map(Number) : [image.naturalWidth, image.naturalHeight];
   return new Promise((resolve) => draw(image, width, height).toBlob(resolve, "image/png"));

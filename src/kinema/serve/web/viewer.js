@@ -75,8 +75,8 @@ export async function open(id) {
   $("proof").hidden = true;
   showAbilities();
   $("viewer-badge").hidden = true;
-  $("viewer").querySelector("[data-do=extend]").hidden = !composer.hasVerb("extensions");
-  $("viewer").querySelector("[data-do=loop]").hidden = !composer.hasEdit("loop");
+  $("viewer").querySelector("[data-do=extend]").hidden = !composer.canChange("extend", video);
+  $("viewer").querySelector("[data-do=loop]").hidden = !composer.canChange("loop", video);
   $("viewer").querySelector("[data-copy=cli]").hidden = video.kind === "extend";
   for (const node of $("viewer").querySelectorAll("[data-copy=curl], [data-copy=python]")) node.hidden = video.kind === "edit";
   if (video.kind === "edit") $("viewer").querySelector("[data-copy=cli]").hidden = true;
@@ -191,8 +191,7 @@ export function perform(act) {
   if (act === "share") return share(video);
   if (act === "verify") return verify(video);
   if (act === "delete") return remove(video);
-  if (act === "extend" && !composer.hasVerb("extensions")) return undefined;
-  if (act === "loop" && !composer.hasEdit("loop")) return undefined;
+  if (["extend", "loop"].includes(act) && !composer.canChange(act, video)) return undefined;
   close();
   if (act === "compare") return compareWith(video);
   if (act === "reuse") {
