@@ -81,7 +81,7 @@ RECIPES: dict[str, Recipe] = {
             checkpoint_every=10_000,
         ),
         flow=FlowStage(
-            clips=800_000,
+            clips=1_200_000,
             batch_size=256,
             optim=OptimConfig(
                 learning_rate=1e-3,
@@ -92,11 +92,22 @@ RECIPES: dict[str, Recipe] = {
             ),
             times=TimeSampling(shift=5.0),
             grounding=GroundingConfig(block=4, weight=0.1, object_weight=5.0),
+            pictures=768,
             compile=True,
             workers=12,
             validate_every=25_600,
             sample_every=204_800,
             checkpoint_every=25_600,
+        ),
+        pictures=CorpusConfig(
+            clips=65_536,
+            validation_clips=0,
+            frames=1,
+            height=128,
+            width=128,
+            fps=12.0,
+            first_seed=3_000_000,
+            least_objects=2,
         ),
     ),
     # Seconds on a CPU: proves that every stage works, learns next to nothing.
