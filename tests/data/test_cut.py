@@ -3,7 +3,8 @@ from pathlib import Path
 
 import av
 
-from kinema.data.cut import Span, cut_clips
+from kinema.data.cut import Cutter
+from kinema.data.transcode import Span
 from kinema.media import Frame
 
 
@@ -17,7 +18,8 @@ def test_a_transcode_has_the_same_bytes_each_time(make_shot: Callable[..., Frame
         file.mux(stream.encode(None))
     found = set()
     for _ in range(25):  # with x264's own choice of routines, one of four came out by chance
-        (_, target, method) = next(cut_clips(path, [Span(3, 17, 0.3, 1.7)], tmp_path))
+        with Cutter(path, tmp_path) as cutter:
+            (_, target, method) = next(cutter.cut([Span(3, 17, 0.3, 1.7)]))
         assert method == "transcoded"
         found.add(target.read_bytes())
     assert len(found) == 1

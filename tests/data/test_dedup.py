@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kinema.data.dedup import DedupConfig, cluster, distance, hash_pictures
+from kinema.data.dedup import DedupConfig, distance, hash_pictures, match
 from kinema.media import Frame
 
 LIMIT = DedupConfig().max_bits
@@ -41,18 +41,11 @@ def test_a_copy_is_near_and_another_clip_is_far(make_shot: Callable[..., Frame],
     assert distance(hashes(original), hashes(make_shot(2, 16, speed=4))) > LIMIT + 6
 
 
-def clip(name: str, frames: Frame, width: int) -> dict[str, object]:
-    values, detail = hash_pictures(list(frames))
-    facts = {"start_s": 0.0, "end_s": 4.0, "width": width, "height": width // 2, "sharpness": 9.0, "num_bytes": 999}
-    return {"clip_id": name, "video_hash": [int(each) for each in values.ravel()], "hash_detail": detail, **facts}
-
-
-def test_the_largest_copy_stands_for_its_cluster(make_shot: Callable[..., Frame]) -> None:
-    one, other = make_shot(1, 12), make_shot(2, 12)
-    clips = [clip("a1", one, 64), clip("b2", COPIES["noisy"](one), 128), clip("c3", other, 64)]
-    assert cluster(clips, DedupConfig()) == {"a1": "b2", "b2": "b2", "c3": "c3"}
-
-
-def test_flat_clips_are_not_each_others_copies() -> None:
-    clips = [clip(name, np.full((6, 72, 128, 3), level, np.uint8), 64) for name, level in (("a1", 90), ("b2", 91))]
-    assert cluster(clips, DedupConfig()) == {"a1": "a1", "b2": "b2"}
+def test_a_match_is_a_distance_within_the_limit(make_shot: Callable[..., Frame]) -> None:
+    shots = [hashes(make_shot(seed, length, speed=4)) for seed in (1, 2) for length in (9, 16)]
+    shots += [hashes(change(make_shot(1, 16, speed=4))) for change in COPIES.values()]
+    chance = np.random.default_rng(0)
+    shots += [shots[1] ^ chance.integers(0, 2**bits, shots[1].shape, dtype=np.uint64) for bits in (14, 18, 22)]
+    verdicts = [match(one, other, DedupConfig()) for one in shots for other in shots]
+    assert verdicts == [distance(one, other) <= LIMIT for one in shots for other in shots]
+    assert 0 < sum(verdicts) < len(verdicts)

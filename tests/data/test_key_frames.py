@@ -5,10 +5,11 @@ from typing import Any
 import av
 import pytest
 
-from kinema.data import cut
-from kinema.data.cut import Span, cut_clips
+from kinema.data import transcode
+from kinema.data.cut import Cutter
 from kinema.data.frames import iter_pictures
 from kinema.data.key_frames import pictures_from, stands_alone
+from kinema.data.transcode import Span
 from kinema.media import Frame
 
 RATE = 10
@@ -65,12 +66,13 @@ def test_a_clip_late_in_a_file_is_cut_without_decoding_all_before_it_where_that_
             decoded.append(picture.index)
             yield picture
 
-    monkeypatch.setattr(cut, "iter_pictures", counted)
+    monkeypatch.setattr(transcode, "iter_pictures", counted)
     clips = {}
-    for way, least in (("jump", cut._WORTH_A_JUMP), ("pass", 1000)):
+    for way, least in (("jump", transcode._WORTH_A_JUMP), ("pass", 1000)):
         decoded.clear()
-        monkeypatch.setattr(cut, "_WORTH_A_JUMP", least)
+        monkeypatch.setattr(transcode, "_WORTH_A_JUMP", least)
         (tmp_path / way).mkdir()
-        clips[way] = [target.read_bytes() for _, target, _ in cut_clips(path, spans, tmp_path / way)]
+        with Cutter(path, tmp_path / way) as cutter:
+            clips[way] = [target.read_bytes() for _, target, _ in cutter.cut(spans)]
         assert max(decoded) == (16 if way == "jump" and not open_gop else 119)
     assert clips["jump"] == clips["pass"]

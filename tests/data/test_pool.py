@@ -29,6 +29,27 @@ def test_every_item_ends_with_a_true_reason(workers: int) -> None:
     assert {item: (end.status, end.value, end.reason, end.attempts) for item, end in found.items()} == ENDS
 
 
+PARTS = "iter([1, 2])"
+HALF = f"(each if each < 3 else {BAD} for each in (1, 2, 3))"
+DYING = f"(each if each < 3 else {CRASH} for each in (1, 2, 3))"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_parts_come_one_by_one_before_the_end_that_says_what_they_are_worth(workers: int) -> None:
+    found = list(run_all(eval, [PARTS, HALF, "4"], Limits(workers=workers)))
+    assert [(item, end.status, end.value) for item, end in found] == [
+        (PARTS, "part", 1), (PARTS, "part", 2), (PARTS, "done", None),
+        (HALF, "part", 1), (HALF, "part", 2), (HALF, "refused", None), ("4", "done", 4),
+    ]  # fmt: skip
+
+
+def test_each_attempt_gives_its_parts_anew() -> None:
+    found = list(run_all(eval, [DYING], Limits(workers=1)))
+    assert [(end.status, end.value, end.attempts) for _, end in found] == [
+        *(("part", value, attempt) for attempt in (1, 2, 3) for value in (1, 2)), ("set apart", None, 3)
+    ]  # fmt: skip
+
+
 def test_a_crash_a_stall_and_a_glutton_cost_only_themselves() -> None:
     limits = Limits(workers=1, seconds=1.0, memory_gb=2.0)
     found = dict(run_all(eval, [CRASH, "1 + 1", LARGE, STALL], limits))

@@ -56,7 +56,7 @@ def test_scores_do_not_depend_on_whether_a_clip_is_looked_at_alone(
 ) -> None:
     path = tmp_path / "film.mp4"
     write_video(path, np.concatenate([make_shot(1, 40), make_shot(2, 30), make_shot(3, 50)]), 12)
-    clips = split_file(str(path), "hash", SplitConfig(max_s=3.0), tmp_path / "work")
+    clips = list(split_file(str(path), "hash", SplitConfig(max_s=3.0), tmp_path / "work"))
     spans = [(clip.row["first_frame"], clip.row["first_frame"] + clip.row["num_frames"]) for clip in clips]
     assert spans == [(0, 20), (20, 40), (40, 70), (70, 95), (95, 120)]
     again = survey_again(str(path), spans[1::2], per_second=4.0, hashed=True)
@@ -81,7 +81,7 @@ def test_clips_cut_at_key_frames_are_copies_and_others_hold_the_same_pictures(
         for picture in film:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         file.mux(stream.encode(None))
-    clips = split_file(str(path), "hash", SplitConfig(max_s=2.0, detector="none"), tmp_path / "work")
+    clips = list(split_file(str(path), "hash", SplitConfig(max_s=2.0, detector="none"), tmp_path / "work"))
     assert [clip.row["cut"] for clip in clips] == ["copied" if key_every == 10 else "transcoded"] * 2
     whole = [picture.rgb() for picture in iter_pictures(path)]
     for clip in clips:

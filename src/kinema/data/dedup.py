@@ -6,7 +6,6 @@ with its borders cut by some percent, so that a cropped copy meets its original.
 offset and speed, nearly all moments of the shorter one meet moments of the longer one.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,8 +28,8 @@ COLUMNS = pa.schema([pa.field("video_hash", pa.list_(pa.uint64())), pa.field("ha
 CLUSTER_COLUMNS = pa.schema([pa.field("cluster", pa.string()), pa.field("drop_reason", pa.string())])
 """`cluster`: the clip that stands for all that look alike; `drop_reason`: why the clip is not in the data set."""
 
-READS = ("clip_id", "hash_detail", "start_s", "end_s", "width", "height", "sharpness", "num_bytes")
-"""The columns that `cluster` reads, beside `video_hash`."""
+READS = ("hash_detail", "start_s", "end_s", "width", "height", "sharpness", "num_bytes")
+"""The columns that clusters are made from, beside `clip_id` and `video_hash`."""
 
 INSETS = (0.0, 0.025, 0.05, 0.075)
 """Shares of each side that are cut before hashing."""
@@ -81,12 +80,31 @@ def unpack(flat: Sequence[int] | Hashes) -> Hashes:
 
 def distance(one: Hashes, other: Hashes, min_overlap: float = 0.7) -> float:
     """Mean number of bits in which two clips differ where they overlap best, over offsets and speeds; 64 if nowhere."""
-    if len(one) > len(other):
-        one, other = other, one
-    bits = _bits_between(one, other)
+    return min(_overlaps(_bits_between(*_by_length(one, other)), min_overlap), default=64.0)
+
+
+def match(one: Hashes, other: Hashes, config: DedupConfig) -> bool:
+    """Whether two clips count as the same: whether `distance` is within the limit, told as early as it can be."""
+    bits = _bits_between(*_by_length(one, other))
+    nearest = np.sort(bits.min(axis=1))[: _least(len(bits), config.min_overlap)]
+    if nearest.mean() > config.max_bits:  # at no offset is a moment nearer than its nearest
+        return False
+    return any(mean <= config.max_bits for mean in _overlaps(bits, config.min_overlap))
+
+
+def _by_length(one: Hashes, other: Hashes) -> tuple[Hashes, Hashes]:
+    return (one, other) if len(one) <= len(other) else (other, one)
+
+
+def _least(count: int, min_overlap: float) -> int:
+    """Moments of a clip of `count` that must meet the other's."""
+    return max(1, int(np.ceil(min_overlap * count)))
+
+
+def _overlaps(bits: NDArray[np.int64], min_overlap: float) -> Iterator[float]:
+    """Mean number of differing bits for each offset and speed at which two clips overlap enough."""
     count, total = bits.shape
-    least = max(1, int(np.ceil(min_overlap * count)))
-    best = 64.0
+    least = _least(count, min_overlap)
     steps = np.arange(count)
     for speed in _SPEEDS if count >= 4 else (1.0,):
         places = np.round(steps * speed).astype(int)
@@ -94,60 +112,13 @@ def distance(one: Hashes, other: Hashes, min_overlap: float = 0.7) -> float:
             there = places + offset
             valid = (there >= 0) & (there < total)
             if valid.sum() >= least:
-                best = min(best, float(bits[steps[valid], there[valid]].mean()))
-    return best
-
-
-def cluster(clips: Sequence[dict[str, Any]], config: DedupConfig) -> dict[str, str]:
-    """Give for each clip the one that stands for its cluster: the best of all that are linked by matches.
-
-    `clips` are rows with `clip_id`, `video_hash`, `hash_detail` and what `quality` reads. Clips with next to no detail
-    (a flat colour) match only themselves: their hashes say nothing.
-    """
-    hashes = {clip["clip_id"]: unpack(clip["video_hash"]) for clip in clips}
-    plain = {clip["clip_id"] for clip in clips if clip["hash_detail"] < 4}
-    parent = {clip["clip_id"]: clip["clip_id"] for clip in clips}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for one, other in _candidates({name: each for name, each in hashes.items() if name not in plain}):
-        if root(one) == root(other):
-            continue
-        if distance(hashes[one], hashes[other], config.min_overlap) <= config.max_bits:
-            parent[max(root(one), root(other))] = min(root(one), root(other))
-    groups = defaultdict(list)
-    for clip in clips:
-        groups[root(clip["clip_id"])].append(clip)
-    best = {name: max(group, key=quality)["clip_id"] for name, group in groups.items()}
-    return {clip["clip_id"]: best[root(clip["clip_id"])] for clip in clips}
+                yield float(bits[steps[valid], there[valid]].mean())
 
 
 def quality(clip: dict[str, Any]) -> tuple[float, ...]:
-    """What makes one copy better than another: pixels, then length, then sharpness, bits per second, name."""
+    """What makes one copy better than another: pixels, then length, then sharpness, bits per second."""
     seconds = clip["end_s"] - clip["start_s"]
-    pixels = clip["width"] * clip["height"]
-    return (pixels, seconds, clip["sharpness"] or 0.0, clip["num_bytes"] / seconds, -int(clip["clip_id"], 16))
-
-
-def _candidates(hashes: dict[str, Hashes]) -> Iterator[tuple[str, str]]:
-    """Pairs that share a quarter of some moment's hash: of many moments of two copies, a few nearly always do."""
-    buckets: dict[tuple[int, int], set[str]] = defaultdict(set)
-    for name, moments in sorted(hashes.items()):
-        parts = moments.reshape(-1).view(np.uint8).reshape(-1, 8)
-        for place in range(4):
-            for value in np.unique(parts[:, 2 * place].astype(int) << 8 | parts[:, 2 * place + 1]):
-                buckets[place, int(value)].add(name)
-    seen: set[tuple[str, str]] = set()
-    for _, names in sorted(buckets.items()):
-        for one in names:
-            for other in names:
-                if one < other:
-                    seen.add((one, other))
-    yield from sorted(seen)
+    return (clip["width"] * clip["height"], seconds, clip["sharpness"] or 0.0, clip["num_bytes"] / seconds)
 
 
 def _bits_between(one: Hashes, other: Hashes) -> NDArray[np.int64]:

@@ -37,6 +37,12 @@ COLUMNS = pa.schema(
 )
 """The table of latents: float16, "c t y x" and "k d"."""
 
+READS = (
+    "caption", "width", "height", "start_s", "end_s", "crop_left", "crop_top", "crop_right", "crop_bottom",
+    "encode_key", "encode_status",
+)  # fmt: skip
+"""The columns of clips that this stage reads, beside `clip_id`."""
+
 _SAMPLES = 4096
 
 

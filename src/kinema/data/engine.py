@@ -14,7 +14,8 @@ from kinema.data.store import KEYS, Row, Store, Table, outcome_columns
 BATCH = 32
 """Rows, or seconds, after which results are written."""
 BATCH_S = 10.0
-_ENDED = ("done", "refused", "set apart")
+ENDED = ("done", "refused", "set apart")
+"""How an item may end so that it is not tried again while its lineage stays."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def work_through(
 
 def pending(store: Store, table: Table, stage: str, jobs: Sequence[Job]) -> list[Job]:
     """The jobs whose rows did not end under their lineage."""
-    rows = store.read(table, [f"{stage}_key", f"{stage}_status"])
-    ended = {row[KEYS[table]]: row[f"{stage}_key"] for row in rows if row[f"{stage}_status"] in _ENDED}
+    rows = store.scan(table, [f"{stage}_key", f"{stage}_status"])
+    ended = {row[KEYS[table]]: row[f"{stage}_key"] for row in rows if row[f"{stage}_status"] in ENDED}
     return [job for job in jobs if ended.get(job.row) != job.lineage]
 
 

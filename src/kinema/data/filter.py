@@ -6,10 +6,15 @@ from typing import Any
 from kinema.data.scores import COLUMNS
 from kinema.errors import SpecError
 
-__all__ = ["COLUMNS", "VERSION", "FilterConfig", "KeepConfig", "drop_reason"]
+__all__ = ["COLUMNS", "READS", "VERSION", "FilterConfig", "KeepConfig", "drop_reason"]
 
 VERSION = 3
 """Raised when the same clip would have other scores."""
+
+READS = (
+    "split_reason", "filter_status", "filter_reason", "width", "height", "num_frames", "damaged_frames", *COLUMNS.names
+)  # fmt: skip
+"""The columns of clips that `drop_reason` reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +70,7 @@ class KeepConfig:
 def drop_reason(clip: dict[str, Any], keep: KeepConfig) -> str | None:
     """Why a clip is not kept: the first threshold that its row does not meet, or None.
 
-    `clip` is a row with the columns of split and of the scores, and `hdr` of its file.
+    `clip` is a row with the columns `READS`, and `hdr` of its file.
     """
     if clip["split_reason"]:
         return str(clip["split_reason"])

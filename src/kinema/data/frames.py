@@ -4,10 +4,11 @@ import io
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ ANALYSIS_SIDE = 256
 
 Made = TypeVar("Made")
 Times = NDArray[np.float64]
+VideoPacket: TypeAlias = "av.Packet[VideoStream]"
 
 _MOST_ERRORS = 100
 """Packets in a row that may fail before a file counts as broken from there on."""
@@ -53,8 +55,8 @@ class Picture:
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def iter_pictures(video: str | Path | bytes) -> Iterator[Picture]:
-    """Decode the first video stream from its beginning, on one thread.
+def iter_pictures(video: str | Path | bytes, watch: Callable[[VideoPacket], None] | None = None) -> Iterator[Picture]:
+    """Decode the first video stream from its beginning, on one thread; `watch` sees each packet before its pictures.
 
     A packet that cannot be decoded marks the next picture as damaged. Raises MediaError when the file cannot be opened,
     or when nothing more can be decoded although most of it is still to come.
@@ -66,9 +68,22 @@ def iter_pictures(video: str | Path | bytes) -> Iterator[Picture]:
         ) as file:
             if not file.streams.video:
                 raise MediaError(f"{name} holds no video")
-            yield from decode_packets(file.demux(file.streams.video[0]), file.streams.video[0], name)
+            stream = file.streams.video[0]
+            yield from decode_packets(file.demux(stream) if watch is None else _watched(file, watch), stream, name)
     except av.error.FFmpegError as error:
         raise MediaError(f"{name} cannot be decoded: {error.strerror}") from error
+
+
+def real_packets(file: InputContainer) -> Iterator[VideoPacket]:
+    """The packets of the first video stream that hold something to be shown."""
+    return (packet for packet in file.demux(file.streams.video[0]) if packet.size and not packet.is_discard)
+
+
+def _watched(file: InputContainer, watch: Callable[[VideoPacket], None]) -> Iterator[VideoPacket]:
+    for packet in file.demux(file.streams.video[0]):
+        if packet.size and not packet.is_discard:
+            watch(packet)
+        yield packet
 
 
 def sample_pictures(video: str | Path | bytes, per_second: float) -> Iterator[Picture]:
@@ -107,15 +122,14 @@ def _packet_times(clip: bytes) -> Times:
     """When the pictures are shown, as the packets say; none where the clip cannot be opened."""
     try:
         with av.open(io.BytesIO(clip), "r", metadata_errors="replace") as file:
-            packets = file.demux(file.streams.video[0])
-            stamps = (packet.pts for packet in packets if packet.size and not packet.is_discard)
+            stamps = (packet.pts for packet in real_packets(file))
             base = file.streams.video[0].time_base or 1
             return np.sort([float(stamp * base) for stamp in stamps if stamp is not None])
     except (av.error.FFmpegError, IndexError):
         return np.empty(0)
 
 
-def decode_packets(packets: Iterable["av.Packet[VideoStream]"], stream: VideoStream, name: str) -> Iterator[Picture]:
+def decode_packets(packets: Iterable[VideoPacket], stream: VideoStream, name: str) -> Iterator[Picture]:
     """The pictures of packets of one stream, on one thread; `name` is the file's, for errors as in `iter_pictures`."""
     stream.codec_context.thread_count = 1
     scaler = VideoReformatter()

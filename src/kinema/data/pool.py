@@ -2,7 +2,8 @@
 
 What an item may end as: a result; refused (the item itself is unfit, and says why: not tried again until it changes);
 set apart (it killed or stalled its process `TRIES` times); failed (the world was unfit: disk, network; tried again
-in the next run).
+in the next run). Work that is a generator gives parts before the end, one by one, so that nobody holds them all; what
+an attempt gave that did not end as done is void.
 """
 
 import concurrent.futures
@@ -16,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -29,7 +30,7 @@ TRIES = 3
 """How often an item may kill or stall its process, or meet a failing world, before the run goes on without it."""
 
 Item = TypeVar("Item")
-Status = Literal["done", "refused", "set apart", "failed"]
+Status = Literal["part", "done", "refused", "set apart", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Limits:
     workers: int = 1
     """Child processes; 0 works in this process, without limits."""
     seconds: float = 600.0
-    """Time for one item, and `per_second` more for each second of its footage."""
+    """Time for one item, and `per_second` more for each second of its footage; as much again after each part."""
     per_second: float = 4.0
     """As above."""
     memory_gb: float = 8.0
@@ -50,7 +51,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one item ended, and after how many attempts."""
+    """How one item ended, and after how many attempts; or a part of its result, of which more come."""
 
     status: Status
     value: Any = None
@@ -61,30 +62,39 @@ class Outcome:
 def run_all(
     work: Callable[[Item], Any], items: Iterable[Item], limits: Limits, length_s: Callable[[Item], float] | None = None
 ) -> Iterator[tuple[Item, Outcome]]:
-    """Yield each item with its outcome, as they end; `work` is a function of a module, so that children find it.
+    """Yield each item with its parts and its outcome, as they come; `work` is of a module, so that children find it.
 
     `length_s` gives the length of an item's footage, by which its time is reckoned.
     """
     if limits.workers == 0:
         for item in items:
-            yield item, _attempt_here(work, item)
+            yield from ((item, outcome) for outcome in _attempt_here(work, item))
         return
-    waiting: deque[tuple[Item, int]] = deque((item, 1) for item in items)
-    children = [Child(limits) for _ in range(min(limits.workers, len(waiting)))]
+    fresh = ((item, 1) for item in items)
+    again: deque[tuple[Item, int]] = deque()
+    children: list[Child] = []
     try:
-        while waiting or any(child.busy for child in children):
-            for child in children:
-                if waiting and not child.busy:
-                    item, attempt = waiting.popleft()
-                    longer = limits.per_second * length_s(item) if length_s else 0.0
-                    child.give(work, item, attempt, limits.seconds + longer)
-            for child in children:
-                ended = child.collect()
-                if ended is None:
+        while True:
+            for number in range(limits.workers):
+                if number < len(children) and children[number].busy:
                     continue
-                item, outcome = ended
+                following = again.popleft() if again else next(fresh, None)
+                if following is None:
+                    break
+                if number == len(children):
+                    children.append(Child(limits))
+                item, attempt = following
+                longer = limits.per_second * length_s(item) if length_s else 0.0
+                children[number].give(work, item, attempt, limits.seconds + longer)
+            if not any(child.busy for child in children):
+                return
+            for child in children:
+                came = child.collect()
+                if came is None:
+                    continue
+                item, outcome = came
                 if outcome.status in ("set apart", "failed") and outcome.attempts < TRIES:
-                    waiting.append((item, outcome.attempts + 1))
+                    again.append((item, outcome.attempts + 1))
                 else:
                     yield item, outcome
             wait([child.pipe for child in children if child.busy], timeout=0.2)
@@ -133,12 +143,11 @@ class Child:
         """Whether it works on an item."""
         return self._job is not None
 
-    def work(self, work: Callable[[Any], Any], item: Any, attempt: int, seconds: float) -> Outcome:
-        """Work on an item and wait for its end."""
-        self.give(work, item, attempt, seconds)
-        while (ended := self.collect()) is None:
+    def next(self) -> Outcome:
+        """Wait for the next part of the item, or for its end."""
+        while (came := self.collect()) is None:
             wait([self.pipe], timeout=0.2)
-        return ended[1]
+        return came[1]
 
     def give(self, work: Callable[[Any], Any], item: Any, attempt: int, seconds: float) -> None:
         """Begin with an item."""
@@ -148,7 +157,7 @@ class Child:
         self._job, self._began, self._seconds = (item, attempt), None, seconds
 
     def collect(self) -> tuple[Any, Outcome] | None:
-        """The item and how it ended, once it has."""
+        """The item and its next part, or how it ended, once either is there."""
         if self._job is None:
             return None
         item, attempt = self._job
@@ -169,7 +178,10 @@ class Child:
             self.stop()
         if outcome is None:
             return None
-        self._job = None
+        if outcome.status == "part":
+            self._began = time.monotonic()
+        else:
+            self._job = None
         return item, outcome
 
     def stop(self) -> None:
@@ -198,8 +210,8 @@ def _serve(pipe: Connection, memory_gb: float) -> None:
         except EOFError:
             return
         pipe.send(None)  # the clock starts when the item is there, not while modules are imported
-        outcome = _attempt(work, item)
-        pipe.send((outcome.status, outcome.value, outcome.reason))
+        for outcome in _attempt_parts(work, item):
+            pipe.send((outcome.status, outcome.value, outcome.reason))
 
 
 def _end_with_parent() -> None:
@@ -210,16 +222,32 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _attempt_here(work: Callable[[Item], Any], item: Item) -> Outcome:
-    attempt, outcome = 1, _attempt(work, item)
-    while outcome.status not in ("done", "refused") and attempt < TRIES:
-        attempt, outcome = attempt + 1, _attempt(work, item)
-    return Outcome(outcome.status, outcome.value, outcome.reason, attempt)
+def _attempt_here(work: Callable[[Item], Any], item: Item) -> Iterator[Outcome]:
+    for attempt in range(1, TRIES + 1):
+        for outcome in _attempt_parts(work, item):
+            is_last = outcome.status in ("done", "refused") or attempt == TRIES
+            if outcome.status == "part" or is_last:
+                yield replace(outcome, attempts=attempt)
+        if is_last:
+            return
 
 
-def _attempt(work: Callable[[Any], Any], item: Any) -> Outcome:
+def _attempt_parts(work: Callable[[Any], Any], item: Any) -> Iterator[Outcome]:
+    """The parts that a generator gives, then how it ended; of other work, the end alone."""
+    outcome = _attempt(work, item)
+    parts = outcome.value
+    while isinstance(parts, Iterator):
+        outcome = _attempt(next, parts, None)
+        if outcome.status == "done" and outcome.value is not None:
+            yield replace(outcome, status="part")
+        else:
+            break
+    yield outcome
+
+
+def _attempt(work: Callable[..., Any], *arguments: Any) -> Outcome:
     try:
-        return Outcome("done", work(item))
+        return Outcome("done", work(*arguments))
     except FileNotFoundError as error:
         return Outcome("refused", None, f"{error.filename} does not exist")
     except KinemaError as error:

@@ -23,7 +23,7 @@ _ROW_COLUMNS = (
 
 def statistics(store: Store) -> dict[str, Any]:
     """Counts, hours, licences, reasons and histograms of a data set, as plain values."""
-    files, clips = store.read("files"), store.read("clips")
+    files, clips = store.read("files"), store.read("clips", _lean(store))
     kept = [clip for clip in clips if not clip.get("drop_reason") and not clip["split_reason"]]
     license_of = {row["uri"]: row["license"] or "not stated" for row in files}
     seconds = {clip["clip_id"]: clip["end_s"] - clip["start_s"] for clip in clips}
@@ -47,6 +47,11 @@ def statistics(store: Store) -> dict[str, Any]:
         "motion": histogram([clip["motion"] for clip in kept if clip.get("motion") is not None]),
         "camera": dict(Counter(clip["camera"] for clip in kept if clip.get("camera"))),
     }
+
+
+def _lean(store: Store) -> list[str]:
+    """The columns of clips but for the large ones."""
+    return [name for name in store.columns("clips") if name != "video_hash"]
 
 
 def histogram(values: Sequence[float], bins: int = 8) -> list[tuple[float, float, int]]:
@@ -80,7 +85,7 @@ def card(store: Store, samples: int = 5) -> str:
         ("Motion", "motion"),
     ):
         lines += _table(title, "clips", {f"{low:.3g} to {high:.3g}": count for low, high, count in facts[name]})
-    kept = store.read("clips", where=KEPT if "drop_reason" in store.columns("clips") else None)
+    kept = store.read("clips", _lean(store), KEPT if "drop_reason" in store.columns("clips") else None)
     shown = [row for row in kept if row.get("caption")][:samples]
     if shown:
         lines += ["", "## Samples", "", *(f"- `{row['clip_id']}` {row['caption']}" for row in shown)]

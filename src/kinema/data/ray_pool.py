@@ -7,6 +7,7 @@ whether it happened. An item that loses `TRIES` slots is set apart all the same:
 """
 
 import importlib.util
+import itertools
 import logging
 import os
 from collections import deque
@@ -23,27 +24,28 @@ _LOOK_S = 30.0
 def run_ray(
     work: Callable[[Item], Any], items: Iterable[Item], limits: Limits, length_s: Callable[[Item], float] | None = None
 ) -> Iterator[tuple[Item, Outcome]]:
-    """Yield each item with its outcome, as they end; arguments as for `run_all`, whose twin this is.
+    """Yield each item with its parts and its outcome, as they come; arguments as for `run_all`, whose twin this is.
 
     As many slots as the cluster has processors, or `limits.workers` where that is above 1. Raises DataError when Ray is
     not installed, or when no slot can be kept alive.
     """
     ray = connect()
-    waiting: deque[tuple[Item, int, int]] = deque((item, 1, 0) for item in items)
-    if not waiting:
-        return
+    fresh = ((item, 1, 0) for item in items)
     slots = limits.workers if limits.workers > 1 else int(ray.cluster_resources().get("CPU", 1))
+    waiting: deque[tuple[Item, int, int]] = deque(itertools.islice(fresh, slots))
     remote = ray.remote(num_cpus=1, max_restarts=0)(Slot)
-    idle = [remote.remote(limits) for _ in range(min(slots, len(waiting)))]
+    idle = [remote.remote(limits) for _ in waiting]
     busy: dict[Any, tuple[Any, Item, int, int]] = {}
     deaths = 0
     try:
-        while waiting or busy:
-            while waiting and idle:
+        while True:
+            while idle and (waiting or (waiting := deque(itertools.islice(fresh, 1)))):
                 slot = idle.pop()
                 item, attempt, lost = waiting.popleft()
                 seconds = limits.seconds + (limits.per_second * length_s(item) if length_s else 0.0)
                 busy[slot.run.remote(work, item, attempt, seconds)] = (slot, item, attempt, lost)
+            if not busy:
+                return
             ready, _ = ray.wait(list(busy), num_returns=1, timeout=_LOOK_S)
             for reference in ready:
                 slot, item, attempt, lost = busy.pop(reference)
@@ -61,6 +63,10 @@ def run_ray(
                         yield item, Outcome("set apart", None, f"its worker died: {_short(error)}", attempt + lost)
                     continue
                 deaths = 0
+                if outcome.status == "part":
+                    yield item, outcome
+                    busy[slot.next.remote()] = (slot, item, attempt, lost)
+                    continue
                 idle.append(slot)
                 if outcome.status in ("set apart", "failed") and outcome.attempts < TRIES:
                     waiting.append((item, outcome.attempts + 1, lost))
@@ -78,8 +84,13 @@ class Slot:
         self._child = Child(limits)
 
     def run(self, work: Callable[[Any], Any], item: Any, attempt: int, seconds: float) -> Outcome:
-        """How one attempt at an item ended."""
-        return self._child.work(work, item, attempt, seconds)
+        """The first part of an attempt at an item, or how it ended."""
+        self._child.give(work, item, attempt, seconds)
+        return self._child.next()
+
+    def next(self) -> Outcome:
+        """The next part, or how the attempt ended. While nobody asks, the child waits too."""
+        return self._child.next()
 
 
 def connect() -> Any:

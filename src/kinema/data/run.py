@@ -17,7 +17,8 @@ from kinema.data import dedup, ingest, publish, split
 from kinema.data import filter as scoring
 from kinema.data.buckets import Bucket
 from kinema.data.captioner import EndpointCaptioner, LocalCaptioner
-from kinema.data.engine import BATCH, Job, StageResult, outcome_row, pending, work_through
+from kinema.data.cluster import Clusters
+from kinema.data.engine import BATCH, ENDED, Job, StageResult, outcome_row, pending, work_through
 from kinema.data.ingest import Found
 from kinema.data.lineage import fingerprint
 from kinema.data.pool import Outcome, check_failures, check_space, run_all, run_batches, run_threads
@@ -32,6 +33,9 @@ from kinema.errors import DataError
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
+
+_MOST_CHANGED = 16384
+"""Rows whose decision is written at once."""
 
 
 def run_recipe(recipe: DataRecipe, stages: Sequence[str] = STAGES) -> list[StageResult]:
@@ -115,7 +119,7 @@ def _split(store: Store, recipe: DataRecipe) -> StageResult:
     here = store.folder / ".work" if recipe.engine == "local" else None
     work = partial(split_job, recipe.split, recipe.filter, here)
     for job, outcome in _runner(recipe)(work, todo, length_s=attrgetter("length_s")):
-        failed += outcome.status != "done"
+        failed += outcome.status not in ("part", "done")
         writer.add(job, outcome)
         check_space(store.folder, recipe.limits)
     writer.flush()
@@ -125,13 +129,15 @@ def _split(store: Store, recipe: DataRecipe) -> StageResult:
 
 def split_job(
     config: split.SplitConfig, filtered: scoring.FilterConfig, work: Path | None, job: Job
-) -> list[split.CutClip]:
+) -> Iterator[split.CutClip]:
     """Split the file of one job, in a child process; without a folder for its clips, they come back as bytes."""
     uri, file_hash = job.item
     if work is not None:
-        return split.split_file(uri, file_hash, config, work, filtered)
+        yield from split.split_file(uri, file_hash, config, work, filtered)
+        return
     with scratch_folder() as folder:
-        return [clip.carried() for clip in split.split_file(uri, file_hash, config, folder, filtered)]
+        for clip in split.split_file(uri, file_hash, config, folder, filtered):
+            yield clip.carried()
 
 
 def _runner(recipe: DataRecipe) -> Callable[..., Iterator[tuple[Job, Outcome]]]:
@@ -148,18 +154,18 @@ def _drop_clips_of_others(store: Store, uris: set[str]) -> None:
 
     Their files forget that they were split: they may come back.
     """
-    for uri in sorted({row["uri"] for row in store.read("clips", ["uri"])} - uris):
+    for uri in sorted({row["uri"] for row in store.scan("clips", ["uri"])} - uris):
         store.delete("clips", f"uri = {quoted(uri)}")
     columns = outcome_columns("split")
-    split_once = store.read("files", ["split_key"], "split_key IS NOT NULL")
+    split_once = store.scan("files", ["split_key"], "split_key IS NOT NULL")
     gone = [{**dict.fromkeys(columns.names), "uri": row["uri"]} for row in split_once if row["uri"] not in uris]
     store.update("files", gone, columns)
 
 
 def _drop_orphans(store: Store) -> None:
     """Remove videos that no clip names, which a killed run or a changed setting left."""
-    named = {row["clip_id"] for row in store.read("clips", [])}
-    orphans = [row["clip_id"] for row in store.read("videos", []) if row["clip_id"] not in named]
+    named = {row["clip_id"] for row in store.scan("clips", [])}
+    orphans = [row["clip_id"] for row in store.scan("videos", []) if row["clip_id"] not in named]
     _drop(store, "videos", "clip_id", orphans)
 
 
@@ -188,31 +194,29 @@ def _survey_again(store: Store, recipe: DataRecipe, stage: str, schema: pa.Schem
     """Score or hash the clips that `split` made under other settings: each of their files is decoded once."""
     outcomes = outcome_columns(stage)
     store.ensure("clips", pa.schema([*schema, *outcomes]))
-    clips = {
-        row["clip_id"]: row
-        for row in store.read("clips", ["uri", "first_frame", "num_frames", "end_s"], "split_reason IS NULL")
-    }
-    jobs = [Job(name, clip_lineage(stage, name, recipe), row["uri"]) for name, row in clips.items()]
-    by_file: dict[str, list[Job]] = defaultdict(list)
-    todo = pending(store, "clips", stage, jobs)
-    for job in todo:
-        by_file[job.item].append(job)
-    files = [
-        Job(uri, "", (stage, uri, [_run_of(clips[job.row]) for job in theirs]), clips[theirs[-1].row]["end_s"])
-        for uri, theirs in by_file.items()
-    ]
+    columns = ["uri", "first_frame", "num_frames", "end_s", f"{stage}_key", f"{stage}_status"]
+    by_file: dict[str, list[tuple[str, str, Run]]] = defaultdict(list)
+    lengths: dict[str, float] = {}
+    kept = failed = given = 0
+    for row in store.scan("clips", columns, "split_reason IS NULL"):
+        uri, lineage = row["uri"], clip_lineage(stage, row["clip_id"], recipe)
+        if row[f"{stage}_key"] == lineage and row[f"{stage}_status"] in ENDED:
+            kept += 1
+        else:
+            by_file[uri].append((row["clip_id"], lineage, _run_of(row)))
+            lengths[uri] = max(row["end_s"], lengths.get(uri, 0.0))
+    files = [Job(uri, "", (stage, uri, [run for *_, run in theirs]), lengths[uri]) for uri, theirs in by_file.items()]
     work = partial(survey_job, recipe.filter)
-    failed = 0
     for part in _parts(files, BATCH):
         rows: list[Row] = []
         for file, outcome in _runner(recipe)(work, part, length_s=attrgetter("length_s")):
-            for job in by_file[file.row]:
-                found = (outcome.value or {}).get(_run_of(clips[job.row]))
-                failed += found is None
-                row = {**dict.fromkeys(schema.names), **(found or {}), **outcome_row(stage, job.lineage, outcome)}
-                rows.append({**row, "clip_id": job.row})
+            for name, lineage, run in by_file[file.row]:
+                found = (outcome.value or {}).get(run)
+                given, failed = given + 1, failed + (found is None)
+                row = {**dict.fromkeys(schema.names), **(found or {}), **outcome_row(stage, lineage, outcome)}
+                rows.append({**row, "clip_id": name})
         store.update("clips", rows, pa.schema([*schema, *outcomes]))
-    return StageResult(stage, len(todo) - failed, failed, len(jobs) - len(todo))
+    return StageResult(stage, given - failed, failed, kept)
 
 
 def survey_job(config: scoring.FilterConfig, job: Job) -> dict[Run, Row]:
@@ -235,25 +239,29 @@ def decide(store: Store, recipe: DataRecipe) -> None:
     """Fill `cluster` and `drop_reason` of all clips from their scores and hashes; changed rows only are written."""
     store.ensure("clips", pa.schema([*outcome_columns("filter"), *outcome_columns("dedup"), *dedup.CLUSTER_COLUMNS]))
     store.ensure("clips", pa.schema([*scoring.COLUMNS, *dedup.COLUMNS]))
-    hdr = {row["uri"]: row["hdr"] for row in store.read("files", ["hdr"])}
-    before: dict[str, tuple[str | None, str | None]] = {}
-    reasons: dict[str, str | None] = {}
-    kept: list[Row] = []
-    for clip in store.scan("clips"):
-        name = clip["clip_id"]
-        before[name] = clip["cluster"], clip["drop_reason"]
-        reasons[name] = scoring.drop_reason({**clip, "hdr": hdr.get(clip["uri"])}, recipe.keep)
-        if reasons[name] is None and clip["dedup_status"] == "done":
-            hashes = dedup.unpack(clip["video_hash"])
-            kept.append({**{column: clip[column] for column in dedup.READS}, "video_hash": hashes})
-    clusters = dedup.cluster(kept, recipe.dedup)
-    changed: list[Row] = []
-    for name in sorted(reasons):
-        stands = clusters.get(name)
-        reason = reasons[name] or (f"looks like {stands}" if stands not in (None, name) else None)
-        if before[name] != (stands, reason):
-            changed.append({"clip_id": name, "cluster": stands, "drop_reason": reason})
-    store.update("clips", changed, dedup.CLUSTER_COLUMNS)
+    hdr = {row["uri"] for row in store.scan("files", ["hdr"]) if row["hdr"]}
+    reads = list(dict.fromkeys([*scoring.READS, *dedup.READS, "uri", "dedup_status", "cluster", "drop_reason"]))
+
+    def kept() -> Iterator[tuple[Row, dedup.Hashes]]:
+        for clip, hashes in store.scan_arrays("clips", "video_hash", reads):
+            if clip["dedup_status"] == "done" and reason(clip) is None:
+                yield clip, dedup.unpack(hashes)
+
+    def reason(clip: Row) -> str | None:
+        return scoring.drop_reason({**clip, "hdr": clip["uri"] in hdr}, recipe.keep)
+
+    with Clusters(recipe.dedup, kept()) as clusters:
+        changed: list[Row] = []
+        for clip in store.scan("clips", reads):
+            name = clip["clip_id"]
+            stands = clusters.get(name)
+            why = reason(clip) or (f"looks like {stands}" if stands not in (None, name) else None)
+            if (clip["cluster"], clip["drop_reason"]) != (stands, why):
+                changed.append({"clip_id": name, "cluster": stands, "drop_reason": why})
+            if len(changed) >= _MOST_CHANGED:
+                store.update("clips", changed, dedup.CLUSTER_COLUMNS)
+                changed = []
+        store.update("clips", changed, dedup.CLUSTER_COLUMNS)
 
 
 def _caption(store: Store, recipe: DataRecipe) -> StageResult:
@@ -293,7 +301,7 @@ def _encode(store: Store, recipe: DataRecipe) -> StageResult:
     wanted: dict[str, str] = {}
     todo: dict[Bucket, list[tuple[Row, str]]] = defaultdict(list)
     ended: list[Row] = []
-    for clip in store.read("clips", where=publish.KEPT):
+    for clip in store.read("clips", encode.READS, publish.KEPT):
         bucket = encode.bucket_of(clip, recipe.encode)
         if bucket is None:
             ended.append(_encoded(clip, name, Outcome("refused", reason="shorter than every bucket")))

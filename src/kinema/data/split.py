@@ -1,5 +1,6 @@
 """Stage 2: a file becomes clips, one shot each, of a length that training can use; they are scored on the way."""
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import av
 import pyarrow as pa
 
-from kinema.data.cut import Method, Span, cut_clips
+from kinema.data.cut import Cutter, Method
 from kinema.data.dedup import PER_SECOND
 from kinema.data.filter import FilterConfig
 from kinema.data.ingest import local_copy
@@ -18,9 +19,10 @@ from kinema.data.lineage import fingerprint
 from kinema.data.probe import probe_file
 from kinema.data.shots import ShotFinder
 from kinema.data.survey import Finder, KnownRuns, Piece, Run, ShotPlanner, survey_file
+from kinema.data.transcode import Span
 from kinema.errors import MediaError, SpecError
 
-VERSION = 3
+VERSION = 4
 """Raised when the same file would give other clips."""
 
 COLUMNS = pa.schema(
@@ -49,6 +51,9 @@ VIDEO_COLUMNS = pa.schema([pa.field("clip_id", pa.string()), pa.field("data", pa
 
 SHORTEST_S = 1 / PER_SECOND
 """Length of a clip below which it may have no moment to hash."""
+
+_AT_ONCE = 16
+"""Clips that are cut together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +93,11 @@ class CutClip:
         self.path.unlink()
         return replace(self, path=None, data=data)
 
+    def remove(self) -> None:
+        """Remove the file, if it has one."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
     def take_bytes(self) -> bytes | None:
         """The bytes; their file is removed."""
         return self.carried().data
@@ -95,10 +105,10 @@ class CutClip:
 
 def split_file(
     uri: str, file_hash: str, config: SplitConfig, work: Path, filtered: FilterConfig | None = None
-) -> list[CutClip]:
-    """Split one file, score and hash its clips; their bytes are written into a new folder below `work`.
+) -> Iterator[CutClip]:
+    """Split one file, score and hash its clips, and yield each as soon as it is cut; their bytes lie below `work`.
 
-    The caller removes it. Raises MediaError when the file cannot be decoded.
+    The caller removes them. Raises MediaError when the file cannot be decoded any further; then its clips are void.
     """
     filtered = filtered or FilterConfig()
     work.mkdir(parents=True, exist_ok=True)
@@ -107,17 +117,21 @@ def split_file(
         with local_copy(uri) as path:
             facts = probe_file(path)
             planner = ShotPlanner(make_finder(config), config.max_s)
-            pieces = [*survey_file(path, planner, facts["fps"], min_s=config.min_s, per_second=filtered.per_second)]
-            cuts = {span.first: (cut, method) for span, cut, method in _cut(path, pieces, facts, folder)}
-            return [
-                _clip(piece, cuts.get(piece.first, (None, None)), uri, file_hash, facts, config) for piece in pieces
-            ]
+            with Cutter(path, folder) as cutter:
+                pieces = survey_file(
+                    path, planner, facts["fps"],
+                    min_s=config.min_s, per_second=filtered.per_second, watch=cutter.watch,
+                )  # fmt: skip
+                while some := list(itertools.islice(pieces, _AT_ONCE)):
+                    cuts = {span.first: (cut.rename(work / f"{folder.name}-{cut.name}"), method)
+                            for span, cut, method in _cut(cutter, some, facts)}  # fmt: skip
+                    for piece in some:
+                        cut = cuts.get(piece.first, (None, None))
+                        yield _clip(piece, cut, uri, file_hash, facts, config)
     except av.error.FFmpegError as error:
-        shutil.rmtree(folder, ignore_errors=True)
         raise MediaError(f"{Path(uri).name} cannot be cut: {error.strerror}") from error
-    except BaseException:
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def make_finder(config: SplitConfig) -> Finder | None:
@@ -142,16 +156,15 @@ def survey_again(
         return {(piece.first, piece.last): (piece.scores, piece.hashes) for piece in pieces}
 
 
-def _cut(
-    path: Path, pieces: Sequence[Piece], facts: dict[str, Any], folder: Path
-) -> Iterator[tuple[Span, Path, Method]]:
+def _cut(cutter: Cutter, pieces: Sequence[Piece], facts: dict[str, Any]) -> Iterator[tuple[Span, Path, Method]]:
     spans = {
         Span(each.first, each.last, each.start_s, each.end_s): each.damaged for each in pieces if not each.is_short
     }
     even = facts["width"] % 2 == 0 and facts["height"] % 2 == 0
     plain = not facts["rotation"] and not facts["interlaced"] and facts["pixel_aspect"] == 1.0
     as_is = even and plain and facts["pixel_format"] in ("yuv420p", "yuvj420p")
-    return cut_clips(path, list(spans), folder, [span for span, damaged in spans.items() if as_is and not damaged])
+    copied = [span for span, damaged in spans.items() if as_is and not damaged]
+    return cutter.cut(list(spans), copied, at_end=len(pieces) < _AT_ONCE)
 
 
 def _clip(

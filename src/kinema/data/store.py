@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lance
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from kinema.checkpoint.lock import only_run
 from kinema.errors import DataError
@@ -91,14 +93,27 @@ class Store:
 
     def scan(self, table: Table, columns: Sequence[str] | None = None, where: str | None = None) -> Iterator[Row]:
         """The same rows in the order in which they lie, some at a time: for what need not hold them all."""
+        for batch in self._batches(table, columns, where):
+            yield from batch.to_pylist()
+
+    def scan_arrays(
+        self, table: Table, array: str, columns: Sequence[str], where: str | None = None
+    ) -> Iterator[tuple[Row, NDArray[Any]]]:
+        """The same, with the numbers of a column of lists as an array beside each row; none where it is empty."""
+        for batch in self._batches(table, [*columns, array], where):
+            lists = batch.column(array)
+            for place, row in enumerate(batch.drop_columns([array]).to_pylist()):
+                values = lists[place].values
+                yield row, np.empty(0) if values is None else values.to_numpy()
+
+    def _batches(self, table: Table, columns: Sequence[str] | None, where: str | None) -> Iterator[pa.RecordBatch]:
         if not self.has(table):
             return
         key = KEYS[table]
         dataset = self._open(table)
         wanted = None if columns is None else [key, *(name for name in columns if name != key)]
         try:
-            for batch in dataset.to_batches(columns=wanted, filter=where, batch_size=_ROWS):
-                yield from batch.to_pylist()
+            yield from dataset.to_batches(columns=wanted, filter=where, batch_size=_ROWS, batch_readahead=1)
         except (ValueError, OSError, pa.ArrowInvalid) as error:
             names = ", ".join(dataset.schema.names)
             raise DataError(f"cannot read {table} where {where!r}: {_short(error)}; columns: {names}") from None

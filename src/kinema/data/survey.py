@@ -1,14 +1,14 @@
 """One pass over a file: while its pictures go by, clips are planned, scored and hashed; no picture is decoded twice.
 
 Memory depends on the longest clip, not on the file: of the pictures shown at each quarter of a second, a copy of 256
-pixels is kept until its clip is whole.
+pixels is kept until its clip is whole, and what was known of pictures before it is forgotten.
 """
 
 import itertools
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from kinema.data import dedup, scores
-from kinema.data.frames import ANALYSIS_SIDE, iter_pictures
+from kinema.data.frames import ANALYSIS_SIDE, VideoPacket, iter_pictures
 from kinema.data.shots import Transition
 from kinema.media import Frame
 
@@ -29,15 +29,26 @@ Run = tuple[int, int]
 
 
 class Times:
-    """When each picture of a file is shown, 8 bytes a picture: the end of the last one is known when all have come."""
+    """When each picture of a file is shown, but for those forgotten; the last one's end is known when all have come."""
 
     def __init__(self) -> None:
         self._starts = array("d")
+        self._gone = 0
+        self.origin_s = 0.0
         self.end_s = 0.0
 
     def add(self, time_s: float) -> None:
         """Take the time of the next picture."""
+        if not len(self):
+            self.origin_s = time_s
         self._starts.append(time_s)
+
+    def forget(self, first: int) -> None:
+        """Pictures before `first` are not asked for again; the last two stay."""
+        gone = min(first - self._gone, len(self._starts) - 2)
+        if gone > 1000:
+            del self._starts[:gone]
+            self._gone += gone
 
     def close(self, fps: float) -> None:
         """The last picture is shown as long as the one before it."""
@@ -45,15 +56,15 @@ class Times:
         self.end_s = self._starts[-1] + step
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return self._gone + len(self._starts)
 
     def __getitem__(self, index: int) -> float:
         """Start of a picture; the index after the last gives the end of the file."""
-        return self._starts[index] if index < len(self._starts) else self.end_s
+        return self._starts[index - self._gone] if index < len(self) else self.end_s
 
     def nearest(self, time_s: float, first: int, last: int) -> int:
         """The picture from `first` to `last` that starts nearest to a time."""
-        after = bisect_left(self._starts, time_s, first, last)
+        after = self._gone + bisect_left(self._starts, time_s, first - self._gone, last - self._gone)
         if after == last or (after > first and time_s - self[after - 1] <= self[after] - time_s):
             return max(first, after - 1)
         return after
@@ -197,10 +208,14 @@ class Samples:
         self._keep(end_s)
         self._before = None
 
-    def take(self, first: int, last: int) -> tuple[list[Frame], list[float]]:
-        """The samples of a run, `most` at most, and their times; older ones are forgotten."""
+    def forget(self, first: int) -> None:
+        """Samples before `first` are not asked for again."""
         while self._kept and self._kept[0][0] < first:
             self._kept.popleft()
+
+    def take(self, first: int, last: int) -> tuple[list[Frame], list[float]]:
+        """The samples of a run, `most` at most, and their times; older ones are forgotten."""
+        self.forget(first)
         found = list(itertools.takewhile(lambda each: each[0] < last, self._kept))[: self._most]
         return [picture for _, _, picture in found], [time_s for _, time_s, _ in found]
 
@@ -214,9 +229,16 @@ class Samples:
 
 
 def survey_file(
-    path: Path, planner: Planner, fps: float, *, min_s: float = 0.0, per_second: float | None = 4.0, hashed: bool = True
+    path: Path,
+    planner: Planner,
+    fps: float,
+    *,
+    min_s: float = 0.0,
+    per_second: float | None = 4.0,
+    hashed: bool = True,
+    watch: Callable[[VideoPacket], None] | None = None,
 ) -> Iterator[Piece]:
-    """Decode a file once, and yield its pieces in order.
+    """Decode a file once, and yield its pieces in order; `watch` sees each packet before its pictures.
 
     Shots shorter than `min_s` are given without scores. `per_second` pictures are scored, none where it is None.
     Raises MediaError when the file cannot be decoded.
@@ -238,9 +260,12 @@ def survey_file(
             found[0] = scores.measure(*to_score.take(first, last))
         if not is_short and hashed:
             found[1] = dedup.hash_row(to_hash.take(first, last)[0])
-        return Piece(first, last, start_s, end_s, times[0], sum(index < last for index in damaged), is_short, *found)
+        bad = sum(index < last for index in damaged)
+        for each in (times, to_score, to_hash):
+            each.forget(last)
+        return Piece(first, last, start_s, end_s, times.origin_s, bad, is_short, *found)
 
-    for picture in iter_pictures(path):
+    for picture in iter_pictures(path, watch):
         small = picture.rgb(ANALYSIS_SIDE)
         size = size or small.shape[:2]
         if small.shape[:2] != size:  # streams may change their size on the way

@@ -15,6 +15,7 @@ from kinema.data.store import Row, Store, outcome_columns, quoted
 
 _MOST_BYTES = 16 * 2**20
 """Bytes of clips that are held before they are written."""
+_MOST_CLIPS = 128
 
 
 def clip_lineage(stage: str, clip_id: str, recipe: DataRecipe) -> str:
@@ -25,40 +26,66 @@ def clip_lineage(stage: str, clip_id: str, recipe: DataRecipe) -> str:
 
 
 class ClipWriter:
-    """Writes what became of files into the data set, some at a time: videos first, then clips, then the files."""
+    """Writes what became of files into the data set, some at a time: videos first, then clips, then the files.
+
+    A clip may be written before its file has ended. It carries the lineage of its file's split, so that what an earlier
+    split of that file left is told from it, and goes when the file ends.
+    """
 
     COLUMNS = pa.schema(
-        [*split.COLUMNS, *scoring.COLUMNS, *outcome_columns("filter"), *dedup.COLUMNS, *outcome_columns("dedup")]
+        [
+            *split.COLUMNS,
+            pa.field("split_key", pa.string()),
+            *scoring.COLUMNS,
+            *outcome_columns("filter"),
+            *dedup.COLUMNS,
+            *outcome_columns("dedup"),
+        ]
     )
 
     def __init__(self, store: Store, recipe: DataRecipe) -> None:
         self._store, self._recipe = store, recipe
+        self._clips: dict[str, tuple[Job, split.CutClip]] = {}
         self._ended: list[tuple[Job, Outcome]] = []
+        self._num_bytes = 0
         self._since = time.monotonic()
 
     def add(self, job: Job, outcome: Outcome) -> None:
-        """Take how one file ended."""
-        self._ended.append((job, outcome))
-        size = sum(clip.row["num_bytes"] or 0 for _, each in self._ended for clip in each.value or [])
-        if len(self._ended) >= BATCH or size > _MOST_BYTES or time.monotonic() - self._since > BATCH_S:
+        """Take a clip of a file, or how the file ended; the clips of one that did not end well go."""
+        if outcome.status == "part":
+            clip: split.CutClip = outcome.value
+            self._forget(clip.row["clip_id"])  # an attempt that failed may have given it before
+            self._clips[clip.row["clip_id"]] = job, clip
+            self._num_bytes += clip.row["num_bytes"] or 0
+        else:
+            self._ended.append((job, outcome))
+            if outcome.status != "done":
+                for name in [name for name, (its, _) in self._clips.items() if its.row == job.row]:
+                    self._forget(name)
+        is_full = len(self._ended) >= BATCH or len(self._clips) >= _MOST_CLIPS or self._num_bytes > _MOST_BYTES
+        if is_full or time.monotonic() - self._since > BATCH_S:
             self.flush()
 
     def flush(self) -> None:
         """Write what was taken."""
-        if not self._ended:
-            return
-        clips: list[split.CutClip] = [clip for _, outcome in self._ended for clip in outcome.value or []]
-        self._store_videos(clips)
-        rows = [self._row(clip) for clip in clips]
-        listed = ", ".join(quoted(job.row) for job, _ in self._ended)
-        self._store.upsert("clips", rows, self.COLUMNS, scope=f"uri IN ({listed})")
+        self._store_videos([clip for _, clip in self._clips.values()])
+        rows = [self._row(job, clip) for job, clip in self._clips.values()]
+        void = [_void(job, outcome) for job, outcome in self._ended]
+        self._store.upsert("clips", rows, self.COLUMNS, scope=" OR ".join(void) or None)
         files = [{"uri": job.row, **outcome_row("split", job.lineage, outcome)} for job, outcome in self._ended]
         self._store.update("files", files, outcome_columns("split"))
-        self._ended, self._since = [], time.monotonic()
+        self._clips, self._ended, self._num_bytes, self._since = {}, [], 0, time.monotonic()
 
-    def _row(self, clip: split.CutClip) -> Row:
+    def _forget(self, name: str) -> None:
+        """Leave out a clip that was taken, if it was."""
+        if name in self._clips:
+            _, clip = self._clips.pop(name)
+            clip.remove()
+            self._num_bytes -= clip.row["num_bytes"] or 0
+
+    def _row(self, job: Job, clip: split.CutClip) -> Row:
         """The row of a clip; one that became a clip was scored and hashed in the same pass."""
-        row = {**dict.fromkeys(self.COLUMNS.names), **clip.row}
+        row = {**dict.fromkeys(self.COLUMNS.names), **clip.row, "split_key": job.lineage}
         name = clip.row["clip_id"]
         for stage, found in (("filter", clip.scores), ("dedup", clip.hashes)):
             if found is not None:
@@ -79,3 +106,9 @@ class ClipWriter:
                 self._store.upsert("videos", batch, split.VIDEO_COLUMNS)
                 batch, size = [], 0
         self._store.upsert("videos", batch, split.VIDEO_COLUMNS)
+
+
+def _void(job: Job, outcome: Outcome) -> str:
+    """The condition of the clips that a file is not left with: those of other splits, or all of them."""
+    its = f"uri = {quoted(job.row)}"
+    return f"({its} AND split_key IS DISTINCT FROM {quoted(job.lineage)})" if outcome.status == "done" else f"({its})"
