@@ -147,5 +147,5 @@ def test_a_storm_of_kills_loses_nothing() -> None:
     words = ["serve_storm.py", "--kills", "6", "--clients", "6", "--step-s", "0.01"]
     done = subprocess.run([sys.executable, *words], cwd=FOLDER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("lost", "published twice", "stuck", "resurrected", "ended by itself"):
+    for name in ("lost", "published twice", "stuck", "resurrected", "untold", "refused", "ended by itself"):
         assert f"| **{name}** | 0 |" in done.stdout
