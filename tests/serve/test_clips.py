@@ -13,7 +13,8 @@ from tests.serve.doubles import MODEL, PNG, Place
 
 from kinema.errors import MediaError
 from kinema.media import probe, read_video, write_video
-from kinema.provenance.mark import UNMARKED
+from kinema.provenance import c2pa
+from kinema.provenance.mark import UNMARKED, write_marked
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.capabilities import known_models
 from kinema.serve.clips import store_clip
@@ -29,7 +30,7 @@ from kinema.serve.pictures import UNUSED_S, Pictures, sweep_pictures
 from kinema.serve.settings import QueueSettings, ServeSettings
 from kinema.serve.store import Store
 from kinema.serve.worker import Worker
-from kinema.spec import Extend, Remix, VideoSpec
+from kinema.spec import Extend, Remix, Vary, VideoSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -165,6 +166,31 @@ def test_before_any_worker_has_spoken_an_upload_waits(serve: Callable[..., Any],
     clip = _clip(tmp_path)
     answer = httpx2.post(f"{serve().url}/v1/videos/edits", data={"prompt": "x"}, files={"video": clip})
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_not_ready")
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_an_edit_of_an_uploaded_video_keeps_what_that_said_of_its_origin(
+    shelf: Shelf, store: Store, tiny_model: Path, is_signed: bool
+) -> None:
+    frames = np.random.default_rng(0).integers(90, 160, (9, 64, 64, 3)).astype(np.uint8)
+    upload = shelf.folder / "camera.mp4"
+    write_marked(upload, frames, 8.0, {"title": "seen"}, None if is_signed else UNMARKED)
+    worker = Worker(store, shelf.artefacts, (str(tiny_model),))
+    worker.load()
+    model = known_models(store)[str(tiny_model)]
+    taken = store_clip(Upload(content=upload.read_bytes()), shelf.pictures, model, 20.0)
+    spec = VideoSpec(
+        prompt="x", model=str(tiny_model), width=taken.width, height=taken.height, steps=1,
+        edit=Vary(video=taken.video),
+    )  # fmt: skip
+    job = Jobs(store).submit(NewJob(spec=spec))[0]
+    worker.work_once()
+    done = Jobs(store).get(job.id)
+    assert done.result is not None, done.error_message
+    found = c2pa.read(shelf.artefacts.fetch(done.result.artefacts["video"].name, shelf.folder / "made.mp4"))
+    assert found is not None
+    assert (found.state, found.problems) == ("trusted", ())
+    assert (found.ingredients, found.origins) == (("input-0.mp4",), ("signed by Kinema" if is_signed else "",))
 
 
 def test_a_worker_goes_on_from_an_uploaded_video(shelf: Shelf, store: Store, tiny_model: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import importlib.util
+import io
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,8 @@ class Ingredient:
     path: Path
     relation: Literal["parentOf", "inputTo"]
     """parentOf: an edit of it; inputTo: shown to the model, such as a first picture."""
+    statement: bytes | None = None
+    """What it said of its origin, from `read_statement`, where `path` itself no longer can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,8 @@ class Signature:
     """What Kinema says of how it was made."""
     ingredients: tuple[str, ...]
     """Titles of what went into it."""
+    origins: tuple[str, ...]
+    """What was found of the own statement of each of them when it went in, in words; empty where there was none."""
     problems: tuple[str, ...]
     """Codes of what does not hold."""
 
@@ -95,7 +100,10 @@ def sign(
     if kind is None:
         raise MediaError(f"{title} is of a format that carries no signature; {', '.join(SIGNED_ENDINGS)} do")
 
-    settings: dict[str, Any] = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
+    settings: dict[str, Any] = {
+        "builder": {"thumbnail": {"enabled": False}},
+        "verify": {"verify_after_sign": False, "remote_manifest_fetch": False},
+    }
     if authority.roots:
         settings["trust"] = {"user_anchors": authority.roots}
     signed = path.with_name(f"{path.name}.signed")
@@ -113,6 +121,9 @@ def sign(
             builder = stack.enter_context(c2pa.Builder(manifest, context=context))
             for i, ingredient in enumerate(ingredients):
                 about = {"title": ingredient.path.name, "relationship": ingredient.relation, "label": f"ingredient-{i}"}
+                if ingredient.statement is not None:
+                    builder.add_ingredient(about, "application/c2pa", io.BytesIO(ingredient.statement))
+                    continue
                 its_kind = media_type(ingredient.path) or "application/octet-stream"
                 builder.add_ingredient(about, its_kind, stack.enter_context(ingredient.path.open("rb")))
             source, target = stack.enter_context(path.open("rb")), stack.enter_context(signed.open("w+b"))
@@ -169,7 +180,7 @@ def read(path: Path, anchors: str | None = None) -> Signature | None:
     except c2pa.C2paError as error:
         return Signature(
             state="invalid", issuer=None, generator=None, signed_at=None, source_type=None, generation=None,
-            ingredients=(), problems=(" ".join(str(error).split()),),
+            ingredients=(), origins=(), problems=(" ".join(str(error).split()),),
         )  # fmt: skip
 
 
@@ -212,5 +223,18 @@ def _signature(store: dict[str, Any], state: str) -> Signature:
         source_type=sources[0] if sources else None,
         generation=assertions.get(GENERATION),
         ingredients=tuple(str(each.get("title") or "?") for each in active.get("ingredients", [])),
+        origins=tuple(_origin(each, store["manifests"]) for each in active.get("ingredients", [])),
         problems=tuple(dict.fromkeys(str(each["code"]) for each in checks.get("failure", []))),
     )
+
+
+def _origin(ingredient: Mapping[str, Any], manifests: Mapping[str, Any]) -> str:
+    own = manifests.get(ingredient.get("active_manifest") or "")
+    if own is None:
+        return ""
+    failures = ingredient.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
+    codes = {str(each["code"]) for each in failures}
+    issuer = own.get("signature_info", {}).get("issuer") or "nobody named"
+    if codes - {"signingCredential.untrusted"}:
+        return f"its signature by {issuer} was broken"
+    return f"signed by {issuer}" + (", whom nobody here vouches for" if codes else "")

@@ -83,7 +83,8 @@ def _signature(path: Path, anchors: str | None) -> Mark:
     source = "made by a trained model" if found.source_type == c2pa.MADE_BY_MODEL else "origin not said to be a model"
     parts = [source, found.generator, f"signed {found.signed_at}" if found.signed_at else None]
     if found.ingredients:
-        parts.append(f"out of {', '.join(found.ingredients)}")
+        named = zip(found.ingredients, found.origins, strict=True)
+        parts.append("out of " + ", ".join(f"{title} ({origin})" if origin else title for title, origin in named))
     who = f"{found.state}: {found.issuer or 'nobody named'}"
     rests_on = (
         "a certificate that is trusted here, over every byte of the file"

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from kinema.config import from_json
 from kinema.errors import KinemaError, MediaError
 from kinema.media import Frame, VideoWriter
+from kinema.provenance.statement import append_statement, read_statement
 from kinema.serve.child import REFUSED, restrict
 from kinema.serve.clip_terms import CLEAN, FORMATS, Terms
 
@@ -32,6 +33,8 @@ def main(name: str, terms: Terms) -> int:
     restrict(MEMORY_BYTES, CPU_S, FILE_BYTES)
     try:
         told = json.dumps(_clean(name, terms))
+        if (statement := read_statement(Path(name))) is not None:
+            append_statement(Path(CLEAN), statement)
     except av.error.FFmpegError as error:
         return _refuse(f"cannot be read as a video: {error.strerror}")
     except (KinemaError, OSError, ValueError) as error:

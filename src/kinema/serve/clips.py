@@ -23,8 +23,8 @@ def store_clip(upload: Upload, pictures: Pictures, model: Capabilities, max_s: f
     """Store a video beside the pictures of requests, kept as long as they are: until no job needs it.
 
     It is decoded in a child process with limits. What is stored has no sound, the model's own frame rate, the size with
-    the nearest proportions at the model's number of pixels, and a length of whole latent frames. `name` is the field of
-    the request. Raises Fault and MediaError, which begins with it.
+    the nearest proportions at the model's number of pixels, and a length of whole latent frames; what it said of its
+    origin goes along. `name` is the field of the request. Raises Fault and MediaError, which begins with it.
     """
     if upload.ending not in FORMATS:
         raise Fault(400, f"{name} is no video that is read here; send mp4 or webm", code="invalid_value", param=name)

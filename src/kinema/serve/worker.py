@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import sqlalchemy as sa
@@ -31,6 +32,7 @@ from kinema.media import Frame, VideoWriter, contact_sheet, iter_frames, probe, 
 from kinema.provenance import label
 from kinema.provenance.c2pa import Ingredient
 from kinema.provenance.mark import Marker, Marks
+from kinema.provenance.statement import carried_statement
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.capabilities import Capabilities
 from kinema.serve.files import sweep_files
@@ -253,8 +255,8 @@ class Worker:
             label.box(spec.shape.height, spec.shape.width, self._marks.label)
         files = [Path(path) for path in ([] if before else spec.files())]
         parent = before or next((path for path in files if path.suffix == ".mp4"), None)
-        ingredients = [] if parent is None else [Ingredient(path=parent, relation="parentOf")]
-        ingredients += [Ingredient(path=path, relation="inputTo") for path in files if path != parent]
+        ingredients = [] if parent is None else [_ingredient(parent, "parentOf")]
+        ingredients += [_ingredient(path, "inputTo") for path in files if path != parent]
         return Marker("video.mp4", metadata, self._marks, ingredients)
 
     def _store(
@@ -295,6 +297,12 @@ class Worker:
                 logger.warning("the store is away (%s); the result waits", error.orig)
                 time.sleep(wait_s)
                 wait_s = min(5.0, 2 * wait_s)
+
+
+def _ingredient(path: Path, relation: Literal["parentOf", "inputTo"]) -> Ingredient:
+    """A file that goes into a video, with what it said of its origin before it was stored as a clean copy."""
+    statement = carried_statement(path) if path.suffix == ".mp4" else None
+    return Ingredient(path=path, relation=relation, statement=statement)
 
 
 def _attributes(job: Job) -> dict[str, str | int]:
