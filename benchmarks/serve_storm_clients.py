@@ -16,7 +16,7 @@ import numpy as np
 
 from kinema.media import write_video
 
-UPLOADS = 0.03
+UPLOADS = 0.15
 """Share of edits whose video is uploaded: decoding one in a child process takes seconds of a loaded core."""
 
 
