@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import signal
@@ -112,6 +113,63 @@ def test_a_run_killed_and_started_again_equals_the_unbroken_run_bit_for_bit(tmp_
     assert final_state(folder)["clips_seen"] < CONFIG.clips
     run(folder)
     assert_same(final_state(tmp_path / "whole"), final_state(folder))
+
+
+@pytest.mark.parametrize(
+    ("number", "ending"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
+    ids=["ctrl-c", "terminate"],
+)
+def test_a_run_asked_to_stop_ends_its_step_and_goes_on_from_there(tmp_path, number, ending):
+    class Interrupted(LineTask):
+        def loss(self, clips_seen, generator):
+            if clips_seen == 148:
+                signal.raise_signal(number)
+            return super().loss(clips_seen, generator)
+
+    before = signal.getsignal(number)
+    run(tmp_path / "whole")
+    with pytest.raises(ending) as stop:
+        train(Interrupted(), CONFIG, tmp_path / "stopped", LineTask().networks)
+    assert signal.getsignal(number) is before
+    assert final_state(tmp_path / "stopped")["clips_seen"] == 152
+    assert ("152 clips" in str(stop.value)) == (ending is KeyboardInterrupt)
+    run(tmp_path / "stopped")
+    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "stopped"))
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path):
+    class Impatient(LineTask):
+        def loss(self, clips_seen, generator):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("the step went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Impatient(), CONFIG, tmp_path, LineTask().networks)
+    assert checkpoints.load_latest(tmp_path) is None
+
+
+def test_who_watches_hears_of_every_part_and_what_was_measured(tmp_path):
+    heard = []
+    train(LineTask(), CONFIG, tmp_path, LineTask().networks, lambda *report: heard.append(report))
+    assert heard[0] == (0, 400)
+    assert [done for done, _, numbers in heard[1:] if "loss" in numbers] == [80, 160, 240, 320, 400]
+    assert [done for done, _, numbers in heard[1:] if "at_zero" in numbers] == [100, 200, 300, 400]
+
+
+def test_the_rate_counts_clips_whatever_the_size_of_a_step(tmp_path, monkeypatch):
+    class Mixed(StageConfig):
+        def size_at(self, clips_seen):
+            return 4 if clips_seen % 16 == 0 else 12
+
+    seconds = itertools.count()
+    monkeypatch.setattr("kinema.train.trainer.time.monotonic", lambda: float(next(seconds)))
+    train(LineTask(), Mixed(**dict(vars(CONFIG), validate_every=400)), tmp_path, LineTask().networks)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rates = [line["clips_per_second"] for line in lines if "clips_per_second" in line]
+    assert len(rates) == 2
+    assert rates[0] == pytest.approx(160.0, rel=0.7)  # twenty steps of 8 on average, a second or two apart
 
 
 def test_metrics_beyond_the_checkpoint_are_not_written_twice(tmp_path):

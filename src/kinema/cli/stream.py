@@ -5,14 +5,12 @@ import dataclasses
 import json
 import logging
 import queue
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -21,6 +19,7 @@ from kinema.cli import flags, making
 from kinema.cli.screen import Screen, check_way
 from kinema.config import to_dict
 from kinema.errors import JobCancelled, SpecError
+from kinema.interrupt import Interrupt
 from kinema.media import (
     Frame,
     LiveWriter,
@@ -178,7 +177,7 @@ def _stream(plan: "Plan", request: VideoSpec, options: StreamOptions) -> int:
     pipeline = plan.load()
     tally = _Tally(load_s=time.monotonic() - began)
     marker = _marker(options, plan, pipeline, request)
-    with _Stop() as stop, _opened_sink(options, plan, marker.metadata) as show:
+    with Interrupt() as stop, _opened_sink(options, plan, marker.metadata) as show:
         stream = pipeline.open_stream(request, is_cancelled=stop)
         assert stream.spec.fps is not None
         tally.fps = stream.spec.fps
@@ -248,31 +247,6 @@ def _opened_sink(
     else:
         with LiveWriter(Path(options.out), fps, metadata) as writer:
             yield writer.write
-
-
-class _Stop:
-    """True once Ctrl-C or SIGTERM has asked for the end; a second Ctrl-C does not wait for the block."""
-
-    def __init__(self) -> None:
-        self._is_asked = False
-        self._before: dict[int, Any] = {}
-
-    def __call__(self) -> bool:
-        return self._is_asked
-
-    def __enter__(self) -> "_Stop":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of a signal handler
-        if self._is_asked:
-            raise KeyboardInterrupt
-        self._is_asked = True
 
 
 class _Tally:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from kinema.cli import flags
+from kinema.cli.training import TrainingProgress
 from kinema.config import from_dict, load_json, to_dict, unknown
 from kinema.errors import SpecError
 
@@ -94,9 +95,10 @@ def run(argv: Sequence[str]) -> int:
     else:
         job = Run(recipe, folder, score_samples, options.init, device)
     try:
-        model = job.run(stages)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; the same command goes on from the last checkpoint") from None
+        with TrainingProgress() as watch:
+            model = job.run(stages, watch)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(str(stop) or "stopped; the same command goes on from the last checkpoint") from None
     if "export" in stages:
         print(
             f"The model is in {model}. Try: kinema generate 'a red ball rolls to the right' --model {model}",

@@ -56,7 +56,7 @@ class CausalRun(StagedRun):
         target = self.folder / "latents.npy"
         if not target.exists():
             vae = copy.deepcopy(self._init.vae).to(self._dtype)
-            encode_corpus(vae, self._corpus, target)
+            encode_corpus(vae, self._corpus, target, self._report)
 
     def forcing(self) -> None:
         """Teach the transformer to look back only."""

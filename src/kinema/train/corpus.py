@@ -6,7 +6,6 @@ another name first, so that an interrupted rendering continues where it stopped.
 
 import itertools
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,16 +16,15 @@ from torch import Tensor
 from kinema import config as config_io
 from kinema.errors import DataError
 from kinema.train.config import CorpusConfig
+from kinema.train.watch import Report, unwatched
 from kinema.world.dataset import ClipFormat, iter_clips
 from kinema.world.scene import Scene
-
-logger = logging.getLogger(__name__)
 
 SHARD = 256
 """Clips per shard."""
 
 
-def render_corpus(config: CorpusConfig, folder: Path) -> None:
+def render_corpus(config: CorpusConfig, folder: Path, report: Report = unwatched) -> None:
     """Render the clips of `config` into `folder`; whole shards that are there already are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     config_path = folder / "config.json"
@@ -37,6 +35,7 @@ def render_corpus(config: CorpusConfig, folder: Path) -> None:
     missing = [start for start in range(0, total, SHARD) if not _shard_paths(folder, start // SHARD)[0].exists()]
     all_seeds = _seeds(config, total) if missing else ()
     for start in missing:
+        report(start, total)
         frames_path, scenes_path = _shard_paths(folder, start // SHARD)
         seeds = all_seeds[start : start + SHARD]
         clips = list(
@@ -47,7 +46,7 @@ def render_corpus(config: CorpusConfig, folder: Path) -> None:
         with partial.open("wb") as file:
             np.save(file, np.stack([clip.frames for clip in clips]))
         partial.rename(frames_path)
-        logger.info("rendered %d of %d clips", min(start + SHARD, total), total)
+        report(min(start + SHARD, total), total)
 
 
 class Corpus:

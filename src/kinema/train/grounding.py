@@ -8,7 +8,7 @@ another network's features. The head is not part of the model.
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +26,7 @@ from kinema.model.dit import DiT
 from kinema.shapes import Stride, VideoShape
 from kinema.train.config import CorpusConfig, GroundingConfig
 from kinema.train.corpus import Corpus
+from kinema.train.watch import Report, unwatched
 from kinema.world.coverage import coverage
 from kinema.world.physics import simulate
 from kinema.world.scene import ACTIONS, COLOURS, MATERIALS, MOST_OBJECTS, SHAPES, Scene
@@ -128,7 +129,9 @@ def attributes_of(scene: Scene) -> Float[Tensor, "o attributes"]:
     return marks
 
 
-def measure_truth(corpus: Corpus, stride: Stride, path: Path, workers: int | None = None) -> None:
+def measure_truth(
+    corpus: Corpus, stride: Stride, path: Path, workers: int | None = None, report: Report = unwatched
+) -> None:
     """Write the share of each cell that shows each object, in 255ths, to `path` (uint8 `clip o t y x`).
 
     A cell is one latent of the autoencoder's `stride` times the transformer's patch; a latent frame that stands for
@@ -138,15 +141,24 @@ def measure_truth(corpus: Corpus, stride: Stride, path: Path, workers: int | Non
     parts = [corpus.scenes[start : start + CHUNK] for start in range(0, len(corpus.scenes), CHUNK)]
     workers = min(len(parts), workers or os.cpu_count() or 1)
     if workers == 1:
-        shares = [locate(part) for part in parts]
+        shares = _counted(map(locate, parts), len(parts), report)
     else:
         context = multiprocessing.get_context("forkserver")
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-            shares = list(pool.map(locate, parts))
+            shares = _counted(pool.map(locate, parts), len(parts), report)
     partial_path = path.with_suffix(".partial")
     with partial_path.open("wb") as file:
         np.save(file, np.concatenate(shares))
     partial_path.rename(path)
+
+
+def _counted(parts: Iterable[NDArray[np.uint8]], total: int, report: Report) -> list[NDArray[np.uint8]]:
+    """All parts, each reported as it comes."""
+    found: list[NDArray[np.uint8]] = []
+    for part in parts:
+        found.append(part)
+        report(len(found), total)
+    return found
 
 
 def _locate(form: CorpusConfig, stride: Stride, scenes: Sequence[Scene]) -> NDArray[np.uint8]:

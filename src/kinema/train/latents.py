@@ -1,6 +1,5 @@
 """The corpus seen through the autoencoder: latents computed once, mirrored clips included."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +12,8 @@ from kinema.errors import DataError
 from kinema.model.vae import VideoVAE
 from kinema.train.corpus import Corpus, iter_batches
 from kinema.train.precision import device_of
+from kinema.train.watch import Report, unwatched
 from kinema.world.scene import Scene
-
-logger = logging.getLogger(__name__)
 
 STATISTICS_CLIPS = 512
 BATCH = 16
@@ -33,7 +31,7 @@ def measure_statistics(vae: VideoVAE, corpus: Corpus) -> tuple[tuple[float, ...]
 
 
 @torch.no_grad()
-def encode_corpus(vae: VideoVAE, corpus: Corpus, path: Path) -> None:
+def encode_corpus(vae: VideoVAE, corpus: Corpus, path: Path, report: Report = unwatched) -> None:
     """Write the normalised latents of all clips, then of their mirror images, to `path` (float16 `clip c t y x`)."""
     total = len(corpus.scenes)
     device = device_of(vae)
@@ -47,8 +45,7 @@ def encode_corpus(vae: VideoVAE, corpus: Corpus, path: Path) -> None:
             array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
         size = len(frames)
         array[start : start + size], array[total + start : total + start + size] = both[:size], both[size:]
-        if start // BATCH % 64 == 0:
-            logger.info("encoded %d of %d clips", start + size, total)
+        report(start + size, total)
     if array is None:
         raise DataError("the corpus is empty; render some clips first")
     array.flush()

@@ -68,7 +68,7 @@ class Run(StagedRun):
         """Render the clips, and the single frames of recipes that have them apart."""
         super().corpus()
         if self.recipe.pictures is not None:
-            render_corpus(self.recipe.pictures, self.folder / "pictures")
+            render_corpus(self.recipe.pictures, self.folder / "pictures", self._report)
 
     def tokenizer(self) -> None:
         """Train the tokenizer on three captions of every scene, or take the one of the model to go on from."""
@@ -94,7 +94,7 @@ class Run(StagedRun):
             raise SpecError("vae.clips=0 keeps an autoencoder, but there is none of this size; give --init MODEL")
         task = VAETask(vae.to(self.device), self._corpus, self.recipe.vae)
         averaged = copy.deepcopy(task.networks)
-        train(task, self.recipe.vae, self.folder / "vae", averaged)
+        train(task, self.recipe.vae, self.folder / "vae", averaged, self._report)
         self._files.save_weights(averaged["vae"], "vae")
 
     def latents(self) -> None:
@@ -114,7 +114,7 @@ class Run(StagedRun):
         config_io.save_json(config, self.folder / "vae.json")
         vae = self._load_vae().to(self.device, self._dtype)
         for name in missing:
-            encode_corpus(vae, self._corpora[name], self.folder / f"{name}latents.npy")
+            encode_corpus(vae, self._corpora[name], self.folder / f"{name}latents.npy", self._report)
 
     def grounding(self) -> None:
         """Find what each part of each clip shows, for recipes that ask for it."""
@@ -124,7 +124,7 @@ class Run(StagedRun):
             target = self.folder / f"{name}coverage.npy"
             if not target.exists():
                 stride = self._load_vae().stride.with_patch(self.preset.dit.patch_size)
-                measure_truth(self._corpora[name], stride, target)
+                measure_truth(self._corpora[name], stride, target, report=self._report)
 
     def flow(self) -> None:
         """Train the diffusion transformer and the text encoder."""

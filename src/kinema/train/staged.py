@@ -16,6 +16,7 @@ from kinema.train.config import CausalRecipe, Recipe, StageConfig
 from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.folder import RunFolder
 from kinema.train.trainer import Task, train
+from kinema.train.watch import Report, Watch, unseen, unwatched
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +32,10 @@ class StagedRun:
         self.device = device or torch.device("cpu")
         self._files = RunFolder(folder)
         self._common = recipe
+        self._report: Report = unwatched
 
-    def run(self, stages: Sequence[str] | None = None) -> Path:
-        """Run the stages, all unless told, and return the model's folder.
+    def run(self, stages: Sequence[str] | None = None, watch: Watch = unseen) -> Path:
+        """Run the stages, all unless told, and return the model's folder; `watch` hears how far each has come.
 
         Raises DataError where one is missing, and where another run is working in the folder.
         """
@@ -43,12 +45,13 @@ class StagedRun:
             for stage in self.stages:
                 if stages is None or stage in stages:
                     logger.info("stage %s", stage)
+                    self._report = functools.partial(watch, stage)
                     getattr(self, stage)()
         return self.folder / "model"
 
     def corpus(self) -> None:
         """Render the clips."""
-        render_corpus(self._common.corpus, self.folder / "corpus")
+        render_corpus(self._common.corpus, self.folder / "corpus", self._report)
 
     @functools.cached_property
     def _corpus(self) -> Corpus:
@@ -58,6 +61,6 @@ class StagedRun:
     def _train(self, task: Task, config: StageConfig, name: str, keep: Sequence[str]) -> nn.ModuleDict:
         """Train, leave the averaged weights of the networks to `keep` as NAME.safetensors, and give all of them."""
         averaged = copy.deepcopy(task.networks)
-        train(task, config, self.folder / name, averaged)
+        train(task, config, self.folder / name, averaged, self._report)
         self._files.save_weights(nn.ModuleDict({part: averaged[part] for part in keep}), name)
         return averaged

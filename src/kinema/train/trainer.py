@@ -5,15 +5,17 @@ holds all other state, so that running the same command again continues as if no
 """
 
 import logging
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from kinema.errors import DataError
+from kinema.interrupt import Interrupt
 from kinema.train import checkpoints
 from kinema.train.blocks import compile_parts, recompute_blocks
 from kinema.train.config import StageConfig
@@ -22,6 +24,7 @@ from kinema.train.journal import Journal
 from kinema.train.optim import build_optimizers, learning_rate_share, set_learning_rate
 from kinema.train.order import step_seed
 from kinema.train.precision import autocast, device_of
+from kinema.train.watch import Report, unwatched
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +47,12 @@ class Task(Protocol):
         """Draw a sheet of results into `path` (PNG), and score them where a score exists."""
 
 
-def train(task: Task, config: StageConfig, folder: Path, averaged: nn.ModuleDict) -> None:
+def train(task: Task, config: StageConfig, folder: Path, averaged: nn.ModuleDict, report: Report = unwatched) -> None:
     """Train `task` for `config.clips`, continuing from the newest checkpoint in `folder`; end with `averaged` filled.
 
     `averaged` is a copy of `task.networks` that receives the moving average. Raises DataError when the gradient is not
-    finite.
+    finite. Ctrl-C and SIGTERM let the step end and leave a checkpoint, then raise KeyboardInterrupt, or SystemExit with
+    the code of a terminated process; a second one does not wait.
     """
     device = device_of(task.networks)
     named = dict(task.networks.named_parameters())
@@ -60,50 +64,67 @@ def train(task: Task, config: StageConfig, folder: Path, averaged: nn.ModuleDict
     ema = EMA(named, config.optim.ema_decay)
     clips_seen = _resume(folder, task.networks, optimizers, ema)
     journal = Journal(folder, clips_seen)
-    started = time.monotonic()
+    started, logged = time.monotonic(), clips_seen
     step = 0
     logs: dict[str, Tensor] = {}
-    while clips_seen < config.clips:
-        # Forward and backward: everything random comes from the seed of this step.
-        generator = torch.Generator(device).manual_seed(step_seed(config.seed, "step", clips_seen))
-        batch_size = config.size_at(clips_seen)
-        with autocast(device, config.precision):
-            loss, parts = task.loss(clips_seen, generator)
-        torch.autograd.backward(loss)
+    report(clips_seen, config.clips)
+    with Interrupt() as interrupt:
+        while clips_seen < config.clips:
+            # Forward and backward: everything random comes from the seed of this step.
+            generator = torch.Generator(device).manual_seed(step_seed(config.seed, "step", clips_seen))
+            batch_size = config.size_at(clips_seen)
+            with autocast(device, config.precision):
+                loss, parts = task.loss(clips_seen, generator)
+            torch.autograd.backward(loss)
 
-        # Update.
-        norm = nn.utils.clip_grad_norm_(named.values(), config.optim.clip_norm)
-        if not torch.isfinite(norm):
-            raise DataError(
-                f"the gradient is {norm.item()} after {clips_seen} clips; lower learning_rate and run again"
-            )
-        set_learning_rate(optimizers, learning_rate_share(config.optim, clips_seen, config.clips))
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        ema.update(named)
+            # Update.
+            norm = nn.utils.clip_grad_norm_(named.values(), config.optim.clip_norm)
+            if not torch.isfinite(norm):
+                raise DataError(
+                    f"the gradient is {norm.item()} after {clips_seen} clips; lower learning_rate and run again"
+                )
+            set_learning_rate(optimizers, learning_rate_share(config.optim, clips_seen, config.clips))
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            ema.update(named)
 
-        # Bookkeeping.
-        before, clips_seen, step = clips_seen, clips_seen + batch_size, step + 1
-        for name, value in {"loss": loss, "gradient_norm": norm, **parts}.items():
-            logs[name] = logs.get(name, torch.zeros((), device=device)) + value.detach() / LOG_EVERY_STEPS
-        if step % LOG_EVERY_STEPS == 0:
-            rate = LOG_EVERY_STEPS * batch_size / (time.monotonic() - started)
-            numbers = {name: value.item() for name, value in logs.items()}
-            journal.write(clips_seen, {**numbers, "clips_per_second": rate})
-            logs, started = {}, time.monotonic()
-        if _passes(before, clips_seen, config.validate_every) or clips_seen >= config.clips:
-            _fill(averaged, ema)
-            journal.write(clips_seen, task.validate(averaged))
-            started = time.monotonic()
-        if _passes(before, clips_seen, config.sample_every) or clips_seen >= config.clips:
-            _fill(averaged, ema)
-            journal.write(clips_seen, task.sample(averaged, folder / f"samples_{clips_seen:09d}.png"))
-            started = time.monotonic()
-        if _passes(before, clips_seen, config.checkpoint_every) or clips_seen >= config.clips:
-            checkpoints.save(folder, clips_seen, _state(task.networks, optimizers, ema, clips_seen))
+            # Bookkeeping.
+            before, clips_seen, step = clips_seen, clips_seen + batch_size, step + 1
+            for name, value in {"loss": loss, "gradient_norm": norm, **parts}.items():
+                logs[name] = logs.get(name, torch.zeros((), device=device)) + value.detach() / LOG_EVERY_STEPS
+            if step % LOG_EVERY_STEPS == 0:
+                rate = (clips_seen - logged) / (time.monotonic() - started)
+                numbers = {name: value.item() for name, value in logs.items()}
+                journal.write(clips_seen, {**numbers, "clips_per_second": rate})
+                report(clips_seen, config.clips, numbers)
+                logs, started, logged = {}, time.monotonic(), clips_seen
+            if _passes(before, clips_seen, config.validate_every) or clips_seen >= config.clips:
+                _fill(averaged, ema)
+                numbers = task.validate(averaged)
+                journal.write(clips_seen, numbers)
+                report(clips_seen, config.clips, numbers)
+                started, logged = time.monotonic(), clips_seen
+            if _passes(before, clips_seen, config.sample_every) or clips_seen >= config.clips:
+                _fill(averaged, ema)
+                journal.write(clips_seen, task.sample(averaged, folder / f"samples_{clips_seen:09d}.png"))
+                started, logged = time.monotonic(), clips_seen
+            is_stopped = interrupt()
+            if _passes(before, clips_seen, config.checkpoint_every) or clips_seen >= config.clips or is_stopped:
+                checkpoints.save(folder, clips_seen, _state(task.networks, optimizers, ema, clips_seen))
+            if is_stopped:
+                journal.close()
+                _stop(interrupt, clips_seen)
     _fill(averaged, ema)
     journal.close()
+
+
+def _stop(interrupt: Interrupt, clips_seen: int) -> NoReturn:
+    message = f"stopped after {clips_seen} clips of this stage; the same command goes on from there"
+    if interrupt.number == signal.SIGTERM:
+        logger.warning(message)
+        raise SystemExit(128 + signal.SIGTERM)
+    raise KeyboardInterrupt(message)
 
 
 def _passes(before: int, after: int, every: int) -> bool:

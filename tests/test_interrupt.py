@@ -1,0 +1,32 @@
+import signal
+import threading
+
+import pytest
+
+from kinema.interrupt import SIGNALS, Interrupt
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_a_question_and_a_second_one_an_end(number):
+    before = signal.getsignal(number)
+    with Interrupt() as interrupt:
+        assert not interrupt()
+        signal.raise_signal(number)
+        assert interrupt()
+        assert interrupt.number == number
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_it_is_silent_in_other_threads():
+    heard = []
+
+    def work():
+        with Interrupt() as interrupt:
+            heard.append(interrupt())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert heard == [False]
