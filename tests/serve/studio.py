@@ -71,7 +71,7 @@ class Stage:
 
     def take(self) -> Job:
         """Take the next job, which the page has asked for or is about to."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240  # an upload is decoded in a process of its own
         while time.monotonic() < deadline:
             if job := self.leases.claim(["mini"]):
                 return job

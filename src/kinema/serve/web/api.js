@@ -55,12 +55,12 @@ export const listVideos = (after, limit = 60) =>
   json(`/v1/videos?limit=${limit}${after ? `&after=${encodeURIComponent(after)}` : ""}`);
 
 // The same idempotency key for the same request: pressing again after a lost answer makes one video.
-export function createVideo(path, body, picture, repeatKey) {
+export function createVideo(path, body, file, repeatKey, field = "input_reference") {
   const options = { method: "POST", headers: { "idempotency-key": repeatKey } };
-  if (picture) {
+  if (file) {
     options.body = new FormData();
     for (const [name, value] of Object.entries(body)) options.body.append(name, typeof value === "object" ? JSON.stringify(value) : value);
-    options.body.append("input_reference", picture, "first.png");
+    options.body.append(field, file, file.name ?? "first.png");
   } else {
     options.body = JSON.stringify(body);
     options.headers["content-type"] = "application/json";

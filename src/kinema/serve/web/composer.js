@@ -17,7 +17,7 @@ let picture = null; // a data: URL, as wide and high as it was dropped
 let repeatKey = null;
 let onSent = () => {};
 
-export function setUp({ sent }) {
+export function setUp({ sent, take }) {
   onSent = sent;
   $("composer").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -33,7 +33,7 @@ export function setUp({ sent }) {
   $("model").addEventListener("change", () => fillOptions());
   $("size").addEventListener("change", askForSize);
   $("picture-file").addEventListener("change", (event) => {
-    if (event.target.files[0]) setPicture(event.target.files[0]);
+    if (event.target.files[0]) take(event.target.files[0]);
     event.target.value = "";
   });
   $("picture-remove").addEventListener("click", () => showPicture(null));
@@ -162,7 +162,9 @@ function askForSize() {
 
 // --- where the video comes from
 
+// `video` is one that is here, or one from elsewhere with its `file`, of which the model gets whole latent frames.
 export async function startFrom(kind, video) {
+  if (video.file) video = { ...video, seconds: wholeSeconds(video.seconds ?? 0, present()) };
   mode = kind;
   source = video;
   picture = null;
@@ -173,14 +175,21 @@ export async function startFrom(kind, video) {
   if (kind === "extend" && !$("seconds").value) $("seconds").selectedIndex = 0;
   if (kind === "loop") choose($("seconds"), waysBack(present()), "");
   $("source-what").textContent = t({ remix: "remixOf", extend: "extensionOf", loop: "loopOf" }[kind]);
-  $("source-prompt").textContent = video.prompt;
-  $("source-image").src = await api.mediaAddress(video.id, "thumbnail");
+  $("source-prompt").textContent = video.file ? video.file.name : video.prompt;
+  $("source-image").src = video.file ? video.thumbnail : await api.mediaAddress(video.id, "thumbnail");
   repeatKey = null;
   complain("");
   showMode();
   grow();
   focus();
   $("prompt").select();
+}
+
+// About how much of a video from elsewhere is left at the model's rate; the server counts its frames.
+function wholeSeconds(seconds, model) {
+  const step = model?.seconds_step ?? 1;
+  const frames = Math.max(1, Math.ceil(seconds * (model?.default_fps ?? 1) - 0.25));
+  return Math.floor((frames - 1) / (model?.default_fps ?? 1) / step + 1e-6) * step;
 }
 
 // How long the end of a loop may be: a second or so, unless its maker knows better.
@@ -212,7 +221,7 @@ function showMode() {
     if (node.id !== "advanced") node.classList.toggle("absent", !node.dataset.only.split(" ").includes(mode));
   }
   $("advanced").classList.toggle("absent", mode !== "create");
-  $("picture-pill").hidden = !takesPicture(present());
+  $("composer-copy").classList.toggle("absent", Boolean(source?.file)); // text holds no file
   const length = $("seconds-pill").firstElementChild;
   length.dataset.t = { extend: "newLength", loop: "wayBack" }[mode] ?? "length";
   length.textContent = t(length.dataset.t);
@@ -302,12 +311,19 @@ const clean = (body) => Object.fromEntries(Object.entries(body).filter(([, value
 
 // What the box asks for, in the fields of the API.
 export function asked() {
+  if (source?.file) return clean(askedOfFile());
   if (mode === "extend") return clean({ prompt: $("prompt").value, seconds: $("seconds").value, seed: number("seed"), video: source.id });
   if (mode === "loop") return clean({ prompt: $("prompt").value, seed: number("seed"), video: source.id, edit: { kind: "loop", seconds: Number($("seconds").value) } });
   const own = { prompt: $("prompt").value, model: $("model").value, size: $("size").value, seconds: $("seconds").value, seed: number("seed") };
   if (mode === "remix") return clean({ ...own, model: source.model, size: source.size, seconds: source.seconds });
   if (story.isOn()) Object.assign(own, { seconds: String(story.total()), storyboard: story.cards() });
   return clean({ ...own, negative_prompt: $("negative").value, num_inference_steps: number("steps"), guidance_scale: number("guidance"), solver: $("solver").value });
+}
+
+function askedOfFile() {
+  const own = { prompt: $("prompt").value, model: $("model").value, seed: number("seed") };
+  if (mode === "extend") return { ...own, seconds: $("seconds").value };
+  return { ...own, edit: mode === "loop" ? { kind: "loop", seconds: Number($("seconds").value) } : { kind: mode } };
 }
 
 // A number as a number, and anything else as it is: the server says what is wrong with it.
@@ -352,6 +368,7 @@ async function sendTakes() {
 
 function sendChange() {
   const body = asked();
+  if (source.file) return api.createVideo(mode === "extend" ? "/v1/videos/extensions" : "/v1/videos/edits", body, source.file, repeatKey, "video");
   if (mode === "remix") return api.createVideo(`/v1/videos/${source.id}/remix`, clean({ prompt: body.prompt, seed: body.seed }), null, repeatKey);
   return api.createVideo(mode === "loop" ? "/v1/videos/edits" : "/v1/videos/extensions", { ...body, video: { id: source.id } }, null, repeatKey);
 }

@@ -2,9 +2,9 @@
 
 import * as api from "./api.js";
 import * as cards from "./cards.js";
+import * as clip from "./clip.js";
 import * as compare from "./compare.js";
 import * as composer from "./composer.js";
-import { readRecord } from "./mp4.js";
 import * as shelf from "./shelf.js";
 import * as viewer from "./viewer.js";
 import { currentLanguage, setLanguage, t, translate } from "./words.js";
@@ -110,13 +110,8 @@ function openVideo(id) {
 
 async function takeFile(file) {
   if (file.type.startsWith("image/")) return composer.setPicture(file);
-  if (file.type !== "video/mp4" && !/\.(mp4|m4v)$/i.test(file.name)) return composer.complain(t("notMedia", file.name));
-  const record = await readRecord(file);
-  if (!record) return composer.complain(t("unread", file.name));
-  const { spec } = record;
-  const seconds = spec.seconds ?? (spec.frames && spec.fps ? (spec.frames - 1) / spec.fps : null);
-  composer.reuse({ ...spec, storyboard: spec.edit?.cards, size: spec.width && spec.height ? `${spec.width}x${spec.height}` : null, seconds });
-  return toast(record.image_sha256 ? t("reusedWithoutPicture") : t("reloaded"));
+  if (!["video/mp4", "video/webm"].includes(file.type) && !/\.(mp4|m4v|webm)$/i.test(file.name)) return composer.complain(t("notMedia", file.name));
+  return clip.open(file);
 }
 
 function setUpDrop() {
@@ -246,7 +241,8 @@ function followHash() {
 
 async function start() {
   api.whenKeyIsWanted(askForKey);
-  composer.setUp({ sent: () => $("works").scrollIntoView({ block: "nearest", behavior: "smooth" }) });
+  composer.setUp({ sent: () => $("works").scrollIntoView({ block: "nearest", behavior: "smooth" }), take: takeFile });
+  clip.setUp({ toast });
   cards.setUp({ open: openVideo });
   viewer.setUp({ toast, compare: pickForCompare });
   compare.setUp();
