@@ -19,7 +19,7 @@ from kinema.data.scores import find_bars
 from kinema.errors import SpecError
 from kinema.media import Frame
 
-VERSION = 1
+VERSION = 2
 """Raised when the same clip would have another hash."""
 
 COLUMNS = pa.schema([pa.field("video_hash", pa.list_(pa.uint64())), pa.field("hash_detail", pa.float32())])

@@ -197,21 +197,19 @@ def _misfit(frames: NDArray[np.float32], start: int, end: int) -> float | None:
     """How badly the pictures between `start` and `end` are even blends of the two; None when they are none."""
     old, new = frames[start], frames[end]
     across = new - old
-    size = float(np.sqrt(np.mean(across * across)))
-    if size < _FAR or _show_one_scene(old, new):
-        return None
-    if max(_distance(frames[start - _CONTEXT], old), _distance(new, frames[end + _CONTEXT])) > 0.5 * size:
+    length = float(across @ across)
+    size = (length / len(across)) ** 0.5
+    share = float((frames[(start + end) // 2] - old) @ across) / length if length else 0.0
+    if size < _FAR or not 0.25 < share < 0.75:
         return None
     # before and after, the picture must not move along the same line: a pan does, and so does a longer dissolve
-    around = np.stack([old - frames[start - _CONTEXT], frames[end + _CONTEXT] - new])
-    if np.abs(around @ across).max() / float(across @ across) > _OUTSIDE * _CONTEXT / (end - start):
+    around = old - frames[start - _CONTEXT], frames[end + _CONTEXT] - new
+    if max(abs(float(step @ across)) for step in around) / length > _OUTSIDE * _CONTEXT / (end - start):
         return None
-    middle = frames[(start + end) // 2] - old
-    share = float(middle @ across) / float(across @ across)
-    if not 0.25 < share < 0.75:
+    if max(float(step @ step) for step in around) > 0.25 * length or _show_one_scene(old, new):
         return None
     between = frames[start + 1 : end] - old
-    shares = between @ across / float(across @ across)
+    shares = between @ across / length
     left = between - shares[:, None] * across
     off = float(np.sqrt(np.mean(left * left, axis=1)).max()) / size
     even = np.arange(1, end - start) / (end - start)
@@ -235,4 +233,4 @@ def _show_one_scene(old: NDArray[np.float32], new: NDArray[np.float32]) -> bool:
 
 def _distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     step = one - other
-    return float(np.sqrt(np.mean(step * step)))
+    return float(step @ step / len(step)) ** 0.5
