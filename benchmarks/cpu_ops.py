@@ -161,6 +161,12 @@ def commit() -> str:
     return found.stdout.strip() or "not a checkout"
 
 
+def header() -> str:
+    """The first lines of a report: the command, the commit, the hardware and the version of Python."""
+    command = shlex.join(["python", *sys.argv])
+    return f"`{command}` at {commit()}, {cpu_name()}, {os.cpu_count()} cores,\nPython {platform.python_version()}\n"
+
+
 def main() -> None:
     """Print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

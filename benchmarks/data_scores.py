@@ -1,4 +1,6 @@
-"""How well scores tell text, marks and camera motion in real footage: `python benchmarks/data_scores.py FOLDER`.
+"""How well scores tell text, marks and camera motion in real footage.
+
+python benchmarks/data_scores.py FOLDER [NUMBER] > benchmarks/data_scores_HARDWARE_YYYYMM.md
 
 The pictures of NUMBER videos (40 by default) are taken as they are, and with text, a mark or a camera's motion laid
 over them. A table says which share of each is found at the thresholds of `[keep]`, and how often clean footage is
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from cpu_ops import header
 
 from kinema.data.filter import KeepConfig
 from kinema.data.frames import ANALYSIS_SIDE, sample_pictures
@@ -117,6 +120,7 @@ def main() -> int:
     keep = KeepConfig()
     clips = read_clips(Path(folder), int(sys.argv[2]) if len(sys.argv) > 2 else 40)
     clean = {name: scored(frames) for name, frames in clips.items()}
+    print(header())
     print(f"{len(clips)} clips of {PICTURES} pictures\n")
     print("| laid over | score | found | accused in clean clips |\n|---|---|---|---|")
     for label, score, change, limit in (
