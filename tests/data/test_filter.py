@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kinema.data.filter import KeepConfig, drop_reason
-from kinema.data.scores import find_bars, measure
+from kinema.data.scores import _quantile, find_bars, measure
 from kinema.media import Frame
 
 
@@ -109,3 +109,9 @@ def test_before_a_camera_that_stands_still_no_mark_is_claimed(make_shot: Callabl
     frames = with_words(np.repeat(make_shot(1, 1, height=144, width=256), 12, axis=0))
     frames[:, 40:80, 100:140] = np.arange(12, dtype=np.uint8)[:, None, None, None] * 20
     assert scores(frames)["watermark_share"] == 0
+
+
+@pytest.mark.parametrize(("count", "share"), [(4, 0.5), (7, 0.5), (7, 0.75), (12, 0.75), (5, 1.0)])
+def test_a_quantile_is_that_of_numpy(count: int, share: float) -> None:
+    values = np.random.default_rng(0).integers(-900, 900, (count, 2, 50), dtype=np.int16)
+    np.testing.assert_allclose(_quantile(values, share), np.quantile(values, share, axis=0), rtol=1e-6)

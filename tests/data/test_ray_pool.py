@@ -91,6 +91,7 @@ class FakeCluster:
         self.losses = dict(losses)
         self.started: list[object] = []
         self.killed: list[object] = []
+        self.parts: list[Outcome] = []
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": 2.0}
@@ -99,12 +100,19 @@ class FakeCluster:
         return lambda kind: SimpleNamespace(remote=self._start)
 
     def _start(self, limits: Limits) -> SimpleNamespace:
-        slot = SimpleNamespace(run=SimpleNamespace(remote=self._run))
+        slot = SimpleNamespace(run=SimpleNamespace(remote=self._run), next=SimpleNamespace(remote=self._next))
         self.started.append(slot)
         return slot
 
     def _run(self, work: Callable[[str], object], item: str, attempt: int, seconds: float) -> tuple[str, Outcome]:
-        return item, Outcome("done", work(item), None, attempt)
+        value = work(item)
+        if not isinstance(value, list):
+            return item, Outcome("done", value, None, attempt)
+        self.parts = [Outcome("part", each, None, attempt) for each in value]
+        return item, self.parts.pop(0)
+
+    def _next(self) -> tuple[str, Outcome]:
+        return "a part", self.parts.pop(0) if self.parts else Outcome("done")
 
     def wait(self, references: list[Any], **options: object) -> tuple[list[Any], list[Any]]:
         return references[:1], references[1:]
@@ -137,6 +145,14 @@ def test_a_slot_that_is_lost_is_no_attempt_at_its_item_and_ends(
     assert [(found[item].status, found[item].attempts) for item in ("1", "2", "3")] == ends
     assert len(cluster.started) == 2 + sum(losses.values())
     assert all(slot in cluster.killed for slot in cluster.started)
+
+
+def test_a_slot_is_asked_for_parts_until_its_item_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_pool, "connect", lambda: FakeCluster({}))
+    found = list(ray_pool.run_ray(eval, ["[1, 2, 3]", "4", "5"], Limits()))
+    ends = [(end.status, end.value) for item, end in found if item == "[1, 2, 3]"]
+    assert ends == [("part", 1), ("part", 2), ("part", 3), ("done", None)]
+    assert {item for item, end in found if end.status == "done"} == {"[1, 2, 3]", "4", "5"}
 
 
 def test_without_ray_the_message_says_what_to_install(

@@ -51,6 +51,20 @@ def test_every_clip_has_the_pictures_shown_at_each_quarter_second() -> None:
     assert samples.take(4, 7)[1] == [1.0]
 
 
+def test_what_is_forgotten_changes_no_answer_about_the_rest() -> None:
+    times, whole, samples = Times(), Times(), Samples(4.0, 99)
+    for index in range(5000):
+        for each in (times, whole):
+            each.add(7 + index / 10)
+        samples.add(index, 7 + index / 10, np.zeros((1, 1, 3), np.uint8))
+        times.forget(index - 10)
+    times.close(10)
+    assert (len(times), times.origin_s, times[4999], times[5000]) == (5000, 7, whole[4999], pytest.approx(507))
+    assert times.nearest(505.12, 4990, 5000) == whole.nearest(505.12, 4990, 5000) == 4981 + 9
+    samples.forget(4990)
+    assert samples.take(0, 5000)[1] == [506.0, 506.2, 506.5, 506.7]
+
+
 def test_scores_do_not_depend_on_whether_a_clip_is_looked_at_alone(
     make_shot: Callable[..., Frame], tmp_path: Path
 ) -> None:

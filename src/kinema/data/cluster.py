@@ -23,9 +23,11 @@ _PLAIN = 4.0
 """Detail below which hashes say nothing: such clips match only themselves."""
 _SLACK = 3.0
 """Bits by which one moment of two clips that match may differ more than they do in the mean."""
-_SORTED = 1 << 19
+_SORTED = 1 << 17
 """Hashes that are sorted together, if their values are spread evenly."""
-_READ = 1 << 17
+_MOST_RANGES = 64
+"""Turns in which all hashes are sorted, for each quarter: of very many, more are sorted together."""
+_READ = 1 << 15
 """Hashes that are read at once."""
 _MOST_AFTER = 64
 """Hashes with its quarter that one is compared with: those that follow in order."""
@@ -95,7 +97,7 @@ class Clusters(Mapping[str, str]):
 
     def _link(self) -> None:
         """Join the groups of clips that match."""
-        num_ranges = -(-self._begins[-1] // _SORTED)
+        num_ranges = min(_MOST_RANGES, -(-self._begins[-1] // _SORTED))
         edges = np.linspace(0, 1 << 16, num_ranges + 1).astype(np.uint64)
         for quarter in range(4):
             for low, high in itertools.pairwise(edges):
