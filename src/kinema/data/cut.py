@@ -33,12 +33,12 @@ class Cutter:
 
     def __init__(self, path: Path, folder: Path) -> None:
         self._path, self._folder = path, folder
-        self._packets = _Packets()
         with av.open(str(path), metadata_errors="replace") as file:
             stream = file.streams.video[0]
             self._codec, self._extradata = stream.codec_context.name, stream.codec_context.extradata or b""
             rate = Fraction(stream.average_rate or 25)
             aspect = float(stream.sample_aspect_ratio or 1) or 1.0
+            self._packets = _Packets(float(stream.time_base or 0))
         self.watch = self._packets.add
         self._transcoder = Transcoder(path, rate, aspect)
         self._source: InputContainer | None = None
@@ -122,7 +122,8 @@ class _Packets:
     Those before the spans that are next are forgotten.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tick_s: float) -> None:
+        self._tick_s = tick_s
         self._times, self._keys = array("d"), array("b")
         self._gone = 0
         self._are_timed = True
@@ -133,7 +134,7 @@ class _Packets:
     def add(self, packet: VideoPacket) -> None:
         """Take the next one."""
         self._are_timed &= packet.pts is not None
-        self._times.append((packet.pts or 0) * float(packet.time_base or 0))
+        self._times.append((packet.pts or 0) * self._tick_s)
         self._keys.append(packet.is_keyframe)
 
     def forget(self, end_s: float) -> None:
