@@ -19,7 +19,7 @@ from kinema.cli import flags, making
 from kinema.cli.screen import Screen, check_way
 from kinema.config import to_dict
 from kinema.errors import JobCancelled, SpecError
-from kinema.interrupt import Interrupt
+from kinema.generate.interrupt import Interrupt
 from kinema.media import (
     Frame,
     LiveWriter,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import DataError
-from kinema.interrupt import Interrupt
+from kinema.generate.interrupt import Interrupt
 from kinema.train import checkpoints
 from kinema.train.blocks import compile_parts, recompute_blocks
 from kinema.train.config import StageConfig

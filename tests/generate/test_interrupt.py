@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from kinema.interrupt import SIGNALS, Interrupt
+from kinema.generate.interrupt import SIGNALS, Interrupt
 
 
 @pytest.mark.parametrize("number", SIGNALS)
