@@ -14,7 +14,7 @@ from kinema.world.parse import parse
 from kinema.world.scene import is_held_out, sample_scene
 
 
-def _answer(case, seed, frames):
+def _answer(case, seed, frames, observation):
     return Answer(
         case=case,
         seed=seed,
@@ -23,7 +23,7 @@ def _answer(case, seed, frames):
         seconds=1.5 + seed,
         flicker=0.9,
         sharpness=0.1,
-        observation=parse(frames, 8.0),
+        observation=observation,
     )
 
 
@@ -46,7 +46,8 @@ def observed():
 def test_a_report_says_what_was_measured_and_shows_the_clips(tmp_path, observed):
     noise = np.random.default_rng(0).integers(0, 256, (17, 64, 64, 3), dtype=np.uint8)
     cases = [*make_cases(2, "train", 2.0), *make_cases(1, "held_out", 2.0), free_cases()[0]]
-    answers = [_answer(case, seed, noise) for case in cases for seed in (0, 1)]
+    nothing = parse(noise, 8.0)
+    answers = [_answer(case, seed, noise, nothing) for case in cases for seed in (0, 1)]
     fidelity = Fidelity(psnr_db=(28.0, 30.0), flicker_true=0.99, flicker_decoded=0.98, observed=tuple(observed[:3]))
     report = build_report(answers, fidelity, observed, 2.0, 3_000_000, {"command": "kinema evaluate x", "seeds": 2})
     assert report["vae"]["psnr_db"] == pytest.approx(29.0)
@@ -78,7 +79,7 @@ def test_a_report_says_what_was_measured_and_shows_the_clips(tmp_path, observed)
 def test_true_clips_score_as_high_as_the_parser_can_see(observed):
     cases = make_cases(4, "train", 2.0)
     clips = iter_clips([case.number for case in cases], num_frames=17, fps=8.0, height=64, width=64)
-    answers = [_answer(case, 0, clip.frames) for case, clip in zip(cases, clips, strict=True)]
+    answers = [_answer(case, 0, clip.frames, parse(clip.frames, 8.0)) for case, clip in zip(cases, clips, strict=True)]
     fidelity = Fidelity(psnr_db=(30.0,), flicker_true=1.0, flicker_decoded=1.0)
     report = build_report(answers, fidelity, observed, 1.0, 1, {})
     assert report["adherence"]["seen"]["colour"]["mean"] == 1.0

@@ -271,6 +271,7 @@ def test_a_worker_says_that_it_is_there_while_it_works(shop: Shop, monkeypatch: 
 
 VICTIM = """
 import sys
+import time
 from pathlib import Path
 from kinema.provenance.mark import UNMARKED
 from kinema.serve.artefacts import Artefacts
@@ -278,16 +279,22 @@ from kinema.serve.settings import QueueSettings
 from kinema.serve.store import Store
 from kinema.serve.worker import Worker
 
+class Slow(Artefacts):
+    def write(self, name, content):
+        super().write(name, content)
+        time.sleep(0.05)  # or it could be done before it is killed
+
+
 url, artefacts, model = sys.argv[1:]
 settings = QueueSettings(lease_s=1.0, backoff_s=0.05)
-worker = Worker(Store.open(url), Artefacts(Path(artefacts)), (model,), settings=settings, keep_steps_s=0.0)
+worker = Worker(Store.open(url), Slow(Path(artefacts)), (model,), settings=settings, keep_steps_s=0.0)
 worker.load()
 worker.run()
 """
 
 
 def test_a_job_survives_kill_9_of_its_worker(shop: Shop, tmp_path: Path) -> None:
-    job = shop.add(steps=400)
+    job = shop.add(steps=100)
     # A process of its own: a fork would inherit the locks of torch's threads, which no longer run.
     words = [sys.executable, "-c", VICTIM, shop.store.url, str(tmp_path / "artefacts"), shop.model]
     victim = subprocess.Popen(words)
