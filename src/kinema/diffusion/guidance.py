@@ -1,6 +1,5 @@
 """Follow the prompt more closely than the network would by itself: guidance maps a `Velocity` to a `Velocity`."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,12 +17,12 @@ def classifier_free(
 ) -> Velocity:
     """Push the velocity away from the negative prompt, v = v_neg + scale (v_prompt - v_neg), in one network call.
 
-    `conditional` acts on the latents with their prompts. `paired` acts on twice the batch, the latents twice over: the
-    first half with the prompts, the second with the negative ones. A batched time is doubled too, a scalar one is not.
-    Scale 1 is the prompt alone: `conditional` itself is returned, one call at half the cost; the same call is made at
-    times outside `interval` (low < t <= high; for a batched time, its noisiest entry counts), where guidance costs
-    variety and helps little. `rescale` in [0, 1] pulls the contrast of each clip's velocity back to that of the
-    unguided one, against burnt colours at high scales. Raises SpecError for an interval or rescale outside [0, 1].
+    Both act on the same latents. `conditional` answers for their prompts; `paired` gives twice the batch, the answers
+    for the prompts and then those for the negative prompts. Scale 1 is the prompt alone: `conditional` itself is
+    returned, one call at half the cost; the same call is made at times outside `interval` (low < t <= high; for a
+    batched time, its noisiest entry counts), where guidance costs variety and helps little. `rescale` in [0, 1] pulls
+    the contrast of each clip's velocity back to that of the unguided one, against burnt colours at high scales. Raises
+    SpecError for an interval or rescale outside [0, 1].
     Sources: Ho and Salimans 2022 (arXiv 2207.12598), equation 6; interval: Kynkaanniemi et al. 2024 (arXiv 2404.07724);
     rescale: Lin et al. 2023 (arXiv 2305.08891), equations 15 and 16, on the velocity.
     """
@@ -39,8 +38,7 @@ def classifier_free(
     def guided(latent: Float[Tensor, "b *axes"], time: Float[Tensor, "..."]) -> Float[Tensor, "b *axes"]:
         if not always and not low < float(time.max()) <= high:
             return conditional(latent, time)
-        both_times = torch.cat([time, time]) if time.ndim else time
-        prompt, negative = paired(torch.cat([latent, latent]), both_times).chunk(2)
+        prompt, negative = paired(latent, time).chunk(2)
         velocity = negative + scale * (prompt - negative)
         return _rescaled(velocity, prompt, rescale) if rescale else velocity
 

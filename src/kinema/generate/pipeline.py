@@ -260,7 +260,7 @@ class Pipeline:
         return video_noise(spec.seed, self.model.vae.config.z_dim, spec.shape.to_latent(self.model.vae.stride))
 
     def network(self, spec: VideoSpec, canvas: Canvas | None = None) -> FrameVelocity:
-        """The network under the text, pictures and guidance of a resolved request: a batch of two, or of one unguided.
+        """The network under the text, pictures and guidance of a resolved request; for one video at a time.
 
         A model of two experts hands over from one to the other at its boundary, each with its own guidance. One that
         reads pictures is shown those of `canvas`, if there is one, and else those of the request.
@@ -287,15 +287,12 @@ class Pipeline:
 
         def velocity(latent: Tensor, times: Tensor) -> Tensor:
             if shown is not None:
-                latent = torch.cat([latent, shown.expand(len(latent), -1, -1, -1, -1)], dim=1)
+                latent = torch.cat([latent, shown], dim=1)
             self._bring(dit)
             predicted: Tensor = dit(latent.to(self.dtype), times, text, steps=steps)
             return predicted.float()
 
-        def paired(latents: Tensor, times: Tensor) -> Tensor:
-            return velocity(latents[:1], times[:1])  # both halves are the same video: it meets both texts as one
-
-        return classifier_free(velocity, paired, guidance)
+        return classifier_free(velocity, velocity, guidance)  # one video meets all texts that there are
 
     def _guidances(self, spec: VideoSpec) -> tuple[float, ...]:
         """The guidance of each transformer."""

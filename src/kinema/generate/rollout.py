@@ -192,12 +192,14 @@ class Rollout:
         seen = block
         if self._config.context_noise:
             seen = interpolate(block, noise(start, block.shape[2], self._schedule.num_steps).to(block), time)
-        self._velocity(seen.expand(self._batch, -1, -1, -1, -1), time)
+        self._velocity(seen, time)
         self._cache.close()
         self._made |= {start + index: frame for index, frame in enumerate(block.split(1, dim=2))}
         self._made = {frame: self._made[frame] for frame in self._cache.frames()}
 
     def _velocity(self, latent: Tensor, time: Tensor) -> Tensor:
-        times = time.float().expand(latent.shape[0], latent.shape[2])
-        predicted: Tensor = self._dit(latent.to(self._dtype), times, self._text, cache=self._cache)
+        """What the network answers for each of the texts: each has keys and values of its own, and so a copy."""
+        times = time.float().expand(self._batch, latent.shape[2])
+        copies = latent.to(self._dtype).expand(self._batch, -1, -1, -1, -1)
+        predicted: Tensor = self._dit(copies, times, self._text, cache=self._cache)
         return predicted.float()

@@ -186,7 +186,7 @@ class SelfForcingTask:
             both = torch.cat([text, self._forcing.empty.expand_as(text)])
             guided = classifier_free(
                 lambda latent, at: self._teacher(latent, at, text).float(),
-                lambda latent, at: self._teacher(latent, at, both).float(),
+                lambda latent, at: self._teacher(torch.cat([latent] * 2), torch.cat([at] * 2), both).float(),
                 self._config.guidance,
             )
             real = data_from_velocity(noisy, guided(noisy, times), times)
