@@ -71,7 +71,7 @@ def test_takes_are_counted(edit: Any) -> None:
 
 
 def test_joining_needs_no_model(edit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pipeline, "load", None)
+    monkeypatch.setattr(Pipeline, "of", None)
     code, out, _ = edit("a.mp4:0-0.5", "--join", "b.mp4:1-", "--join", "a.mp4", "--json")
     assert code == 0
     assert json.loads(out)["videos"][0]["path"] == "a-join.mp4"
@@ -79,7 +79,7 @@ def test_joining_needs_no_model(edit: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_dry_run_makes_nothing(edit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pipeline, "load", None)
+    monkeypatch.setattr(Pipeline, "of", None)
     before = sorted(tmp_path.iterdir())
     code, out, _ = edit("a.mp4", "--extend", "0.5", "--dry-run", "--json", *FAST)
     assert code == 0
@@ -128,7 +128,7 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
 def test_bad_input_is_refused_in_one_line_before_any_work(
     edit: Any, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], code: int, message: str
 ) -> None:
-    monkeypatch.setattr(Pipeline, "load", None)
+    monkeypatch.setattr(Pipeline, "of", None)
     outcome = edit(*words)
     assert outcome[:2] == (code, ""), outcome
     lines = outcome[2].strip().splitlines()

@@ -45,7 +45,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr(Pipeline, "load", refuse)
+    monkeypatch.setattr(Pipeline, "of", refuse)
     monkeypatch.setattr(Pipeline, "stream", refuse)
 
 

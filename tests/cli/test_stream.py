@@ -122,7 +122,7 @@ def test_what_is_typed_is_said_to_the_stream(make: Any, monkeypatch: pytest.Monk
 def test_a_dry_run_shows_how_the_model_looks_back_and_makes_nothing(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pipeline, "load", None)
+    monkeypatch.setattr(Pipeline, "of", None)
     code, out, _ = make(*FAST, "--dry-run", "--json", "--preset", "longlive")
     assert code == 0
     plan = json.loads(out)
@@ -160,7 +160,7 @@ def test_bad_input_is_refused_in_one_line_before_any_work(
     code: int,
     message: str,
 ) -> None:
-    monkeypatch.setattr(Pipeline, "load", None)
+    monkeypatch.setattr(Pipeline, "of", None)
     (tmp_path / "there.mp4").write_text("mine")
     (tmp_path / "left.mp4.partial").write_text("mine")
     outcome = make(*words)

@@ -44,7 +44,7 @@ def test_as_little_is_done_as_suffices(tiny_model: Path) -> None:
     tight = _plan(tiny_model, max(in_turn.values()) - 1)
     assert tight.means.tiles is not None  # decoding takes the most
     assert (tight.means.blocks, tight.means.text_layers) == (0, 0)
-    assert _peak(tight, tight.means) <= tight.memory < _peak(free, Means(in_turn="all"))  # type: ignore[operator]
+    assert _peak(tight, tight.means) <= tight.prepared.memory < _peak(free, Means(in_turn="all"))  # type: ignore[operator]
 
 
 @pytest.mark.usefixtures("bare")
@@ -101,7 +101,7 @@ def test_a_process_keeps_to_what_it_was_given(tmp_path: Path) -> None:
         "less = None if sys.argv[2] == '0' else plan.estimate.memory_bytes - int(sys.argv[2])\n"
         "plan = make_plan(spec, device='cpu', dtype='float32', memory=less)\n"
         "frames = sum(int(part.sum()) for part in plan.load().stream(plan.spec))\n"
-        "print(json.dumps([peak_memory_bytes(plan.device), frames, less, plan.means.blocks]))"
+        "print(json.dumps([peak_memory_bytes(plan.prepared.device), frames, less, plan.means.blocks]))"
     )
     less = weights * 6 // 10
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from kinema.checkpoint import weights
+from kinema.checkpoint.tensors import Tensors
 from kinema.generate.means import Means, weight_bytes
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.plan import make_plan
@@ -124,3 +126,22 @@ def test_weights_of_eight_bits_come_block_by_block_too(
     pipe = Pipeline.load(str(tiny_model), "cpu", "float32", memory="1TB", quantize="int8")
     monkeypatch.setattr(pipe._fitter, "means", lambda _: dataclasses.replace(MEANS[-1], quantize="int8"))
     assert np.array_equal(pipe(SPEC).frames, whole)
+
+
+@pytest.mark.parametrize("memory", [None, "1TB"])
+def test_files_are_opened_once_for_a_plan_and_what_it_loads(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, memory: str | None
+) -> None:
+    opened: list[Path] = []
+
+    def look(files: list[Path]) -> Tensors:
+        opened.extend(files)
+        return Tensors(files)
+
+    monkeypatch.setattr(weights, "Tensors", look)
+    plan = make_plan(dataclasses.replace(SPEC, model=str(tiny_model)), dtype="float32", device="cpu", memory=memory)
+    pipe = plan.load()
+    pipe._bring(pipe.model.dit)
+    pipe._bring(pipe.model.text)
+    assert len(opened) == len(set(opened)) == 3
+    assert next(plan.outline.model.dit.parameters()).is_meta

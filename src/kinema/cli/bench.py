@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import kinema
-from kinema.cli import flags
+from kinema.cli import flags, groups
 from kinema.config import to_dict
 from kinema.errors import SpecError
 from kinema.spec import VideoSpec
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from kinema.evaluate.bench import Comparison
     from kinema.evaluate.roofline import Floor
     from kinema.evaluate.stream_bench import StreamTimes
-
-_MODELS = flags.hint("the model's")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,24 +36,21 @@ class Bench:
     """Measure Kinema only; diffusers need not be installed."""
     rounds: Annotated[int, flags.whole("N"), flags.hint("5")] = 5
     """Videos per side; medians are shown."""
-    frames: Annotated[int | None, flags.whole("N"), _MODELS] = None
+    frames: Annotated[int | None, flags.whole("N"), groups.MODELS] = None
     """Number of frames."""
-    size: Annotated[str | None, flags.text("WxH"), _MODELS] = None
+    size: Annotated[str | None, flags.text("WxH"), groups.MODELS] = None
     """Width and height in pixels, such as 96x64."""
-    steps: Annotated[int | None, flags.whole("N"), _MODELS] = None
+    steps: Annotated[int | None, flags.whole("N"), groups.MODELS] = None
     """Steps of the solver."""
     stream: Annotated[int | None, flags.whole("N"), flags.hint()] = None
     """Time N blocks of a stream instead, for causal models: the first frame, the steady state, each stage."""
-    preset: Annotated[str | None, flags.text("NAME"), _MODELS] = None
+    preset: Annotated[str | None, flags.text("NAME"), groups.MODELS] = None
     """With --stream, how the model looks back: self-forcing or longlive."""
-    device: Annotated[str | None, flags.text("D"), flags.hint("a GPU if there is one, else cpu")] = None
-    """Where to compute: cpu, cuda, cuda:1."""
-    dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
-    """Number type of the networks: float32, bfloat16 or float16."""
     as_json: Annotated[bool, flags.hint(name="json")] = False
     """Print the figures as one JSON object."""
     dry_run: Annotated[bool, flags.hint()] = False
     """Check everything and print the resolved request, without measuring anything."""
+    place: groups.Shared[groups.Place]
 
 
 def run(argv: Sequence[str]) -> int:
@@ -87,8 +82,10 @@ def run(argv: Sequence[str]) -> int:
         print(resolved.to_json())
         return 0
     sides = ("Kinema",) if options.alone else ("Kinema", "diffusers")
-    found = compare(folder, request, sides, rounds=options.rounds, device=options.device, dtype=options.dtype)
-    least = floors(resolved, options.device, options.dtype)
+    found = compare(
+        folder, request, sides, rounds=options.rounds, device=options.place.device, dtype=options.place.dtype
+    )
+    least = floors(resolved, options.place.device, options.place.dtype)
     if options.as_json:
         floor = {stage: to_dict(each) for stage, each in least.items()}
         print(json.dumps({"machine": machine, **to_dict(found), "floors": floor}, ensure_ascii=False))
@@ -104,7 +101,7 @@ def _stream(options: Bench, request: VideoSpec, machine: dict[str, Any]) -> int:
     assert options.stream is not None
     if options.frames is not None:
         raise SpecError("--stream counts blocks, so --frames does nothing beside it; drop it")
-    pipe = Pipeline.load(options.model, options.device, options.dtype, options.preset)
+    pipe = Pipeline.load(options.model, options.place.device, options.place.dtype, options.preset)
     if options.dry_run:
         print(pipe.resolve(request).to_json())
         return 0

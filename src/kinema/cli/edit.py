@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from kinema.cli import flags, making
+from kinema.cli import flags, groups, making
 from kinema.errors import MediaError, SpecError
 from kinema.media import read_metadata
 from kinema.spec import (
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SPEC_FLAGS = ("model", "seconds", "fps", "seed", "steps", "guidance", "fit")
-_MODELS = flags.hint("the model's")
 _Pictures = tuple[Annotated[str, flags.text("FILE@S")], ...]
 
 
@@ -76,11 +74,7 @@ class EditOptions:
     """How long --blend takes."""
     key: Annotated[_Pictures, tyro.conf.UseAppendAction, flags.hint()] = ()
     """Show a picture at a time of a new video, such as --key first.png@0 --key last.png@2."""
-    card: Annotated[
-        tuple[tuple[Annotated[float, flags.number("S")], Annotated[str, flags.text("TEXT")]], ...],
-        tyro.conf.UseAppendAction,
-        flags.hint(),
-    ] = ()
+    card: groups.TimedTexts = ()
     """Storyboard: show something else from second S of a new video on; may be repeated."""
     card_image: Annotated[_Pictures, tyro.conf.UseAppendAction, flags.hint()] = ()
     """Storyboard: show a picture at a time, beside --card or alone; at 0, the video starts from it."""
@@ -96,46 +90,21 @@ class EditOptions:
     """The file to write: .mp4, .webm, .gif or .webp."""
     model: Annotated[str | None, flags.text("NAME|FOLDER|HUB_ID"), flags.hint("mini")] = None
     """The model: its name, its folder, or its hub id."""
-    seconds: Annotated[float | None, flags.number("S"), _MODELS] = None
+    seconds: Annotated[float | None, flags.number("S"), groups.MODELS] = None
     """Length of a new video (--key, --card)."""
-    size: Annotated[str | None, flags.text("WxH"), _MODELS] = None
-    """Width and height in pixels, such as 96x64."""
     fps: Annotated[float | None, flags.number("F"), flags.hint("the video's, or the model's")] = None
     """Frames per second of a new video."""
-    seed: Annotated[int | None, flags.whole("N"), flags.hint("0")] = None
-    """Another seed is another take."""
-    steps: Annotated[int | None, flags.whole("N"), _MODELS] = None
-    """Steps of the solver; more is slower and usually better."""
-    guidance: Annotated[float | None, flags.number("G"), _MODELS] = None
-    """How strongly to follow the prompt; 1 turns guidance off and is twice as fast."""
     count: Annotated[int, flags.whole("N"), flags.hint("1")] = 1
     """Make several videos, with the seeds from --seed upwards."""
-    device: Annotated[str | None, flags.text("D"), flags.hint("a GPU if there is one, else cpu")] = None
-    """Where to compute: cpu, cuda, cuda:1."""
-    dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
-    """Number type of the networks: float32, bfloat16 or float16."""
-    memory: Annotated[str | None, flags.text("AMOUNT"), flags.hint("whatever it takes")] = None
-    """Keep to this much memory, such as 8GB: of the GPU, or on a CPU of the process; slower where it is little."""
-    attention: Annotated[str | None, flags.text("NAME"), flags.hint("auto")] = None
-    """What computes attention: auto, cudnn, flash, efficient, math, products, or a package: flash3, flash2, sage."""
-    quantize: Annotated[str | None, flags.text("KIND"), flags.hint("off")] = None
-    """Less memory, and not quite the same: weights of eight bits in the transformer, int8 or on newer GPUs fp8."""
-    label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
-    """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
-    no_marks: Annotated[bool, flags.hint()] = False
-    """Leave out the marks that say how the file was made: the invisible watermark, the AIGC key, the signature."""
-    as_json: Annotated[bool, flags.hint(name="json")] = False
-    """Print the result as one JSON object."""
-    dry_run: Annotated[bool, flags.hint()] = False
-    """Check everything and print the resolved request and its cost, without making anything."""
-    force: Annotated[bool, flags.hint()] = False
-    """Replace the output if it exists."""
+    sampling: groups.Shared[groups.Sampling]
+    compute: groups.Shared[groups.Compute]
+    writing: groups.Shared[groups.Writing]
 
 
 def run(argv: Sequence[str]) -> int:
     """Run the command with the arguments that follow its name; returns the exit code."""
     options = flags.parse(EditOptions, argv, "edit")
-    making.check_outputs(options.out, options.count, force=options.force)
+    making.check_outputs(options.out, options.count, force=options.writing.force)
     request = _request(options)
     assert request.edit is not None
     stem = making.slug(request.prompt) if options.video is None else Path(_part(options.video).video).stem
@@ -145,22 +114,9 @@ def run(argv: Sequence[str]) -> int:
 
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
-    plan = make_plan(
-        request,
-        device=options.device,
-        dtype=options.dtype,
-        memory=options.memory,
-        attention=options.attention or "auto",
-        quantize=options.quantize,
-    )
-    paths = making.outputs(options.out, options.count, plan.spec, name=name, force=options.force)
-    marks = making.marks_of(options.label, no_marks=options.no_marks, old={})
-    for warning in [*plan.warnings(), *making.check_marks(marks, plan.spec, paths, is_dry=options.dry_run)]:
-        logger.warning(warning)
-    if options.dry_run:
-        making.show_plan(plan, paths, options.as_json)
-    else:
-        making.make_videos(plan, paths, marks, options.as_json)
+    plan = make_plan(request, **options.compute.chosen())
+    paths = making.outputs(options.out, options.count, plan.spec, name=name, force=options.writing.force)
+    making.carry_out(plan, paths, making.marks_of(options.writing), options.writing)
     return 0
 
 
@@ -171,15 +127,15 @@ def _join(options: EditOptions, request: VideoSpec, name: str) -> int:
     spec = settle_join(request)
     if options.count != 1:
         raise SpecError("joining is the same for every seed; drop --count")
-    path = making.outputs(options.out, 1, spec, name=name, force=options.force)[0]
+    path = making.outputs(options.out, 1, spec, name=name, force=options.writing.force)[0]
     assert spec.frames is not None
-    if options.dry_run:
+    if options.writing.dry_run:
         print(spec.to_json())
         return 0
     began = time.monotonic()
-    _write_joined(path, spec, making.marks_of(options.label, no_marks=options.no_marks, old={}))
+    _write_joined(path, spec, making.marks_of(options.writing))
     result = making.result_of(path, spec, spec.frames, time.monotonic() - began)
-    if options.as_json:
+    if options.writing.as_json:
         print(json.dumps({"videos": [result], "warnings": []}, ensure_ascii=False))
     elif logger.isEnabledFor(logging.WARNING):
         print(making.summary_of(result), file=sys.stderr)
@@ -200,11 +156,9 @@ def _write_joined(path: Path, spec: VideoSpec, marks: "Marks") -> None:
 
 def _request(options: EditOptions) -> VideoSpec:
     edit, image = _edit(options)
-    given: dict[str, Any] = {name: getattr(options, name) for name in _SPEC_FLAGS}
-    given["image"] = image
-    if options.size is not None:
-        given["width"], given["height"] = flags.parse_size(options.size)
-    given = {name: value for name, value in given.items() if value is not None}
+    given = groups.given(options, "model", "seconds", "fps", "fit") | options.sampling.given()
+    if image is not None:
+        given["image"] = image
     prompt = options.prompt
     if prompt is None and options.video is not None and not isinstance(edit, Join):
         prompt = _prompt_of(options.video)

@@ -137,6 +137,9 @@ def _flags_of(options: type[Any]) -> Iterator[_Flag]:
     hints = typing.get_type_hints(options, include_extras=True)
     for field in dataclasses.fields(options):
         marks = getattr(hints[field.name], "__metadata__", ())
+        if tyro.conf.OmitArgPrefixes in marks:  # a group of flags
+            yield from _flags_of(typing.get_args(hints[field.name])[0])
+            continue
         yield _Flag(
             name=next((mark.name for mark in marks if getattr(mark, "name", None)), field.name).replace("_", "-"),
             kinds=tuple(_kinds(hints[field.name])),

@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.table import Column
 
+from kinema.cli.groups import Writing
 from kinema.config import to_dict
 from kinema.errors import SpecError
 from kinema.media import Frame, VideoWriter, check_output
@@ -88,11 +89,12 @@ def _numbered(path: Path, count: int) -> list[Path]:
     return [path] if count == 1 else [path.with_stem(f"{path.stem}-{i + 1}") for i in range(count)]
 
 
-def marks_of(label: str | None, *, no_marks: bool, old: Mapping[str, str]) -> "Marks":
+def marks_of(writing: Writing, old: Mapping[str, str] | None = None) -> "Marks":
     """The marks to put on: all, unless turned off; and the label asked for, or that of the file to make again."""
     from kinema.provenance.mark import LABEL_KEY, UNMARKED, Marks
 
-    return dataclasses.replace(UNMARKED if no_marks else Marks(), label=label or old.get(LABEL_KEY))
+    label = writing.label or (old or {}).get(LABEL_KEY)
+    return dataclasses.replace(UNMARKED if writing.no_marks else Marks(), label=label)
 
 
 def check_marks(marks: "Marks", spec: VideoSpec, paths: list[Path], *, is_dry: bool) -> Iterator[str]:
@@ -129,6 +131,16 @@ def _join(pipeline: "Pipeline", specs: list[VideoSpec]) -> bool:
         for _ in pipeline.stream(spec):
             pass
     return False
+
+
+def carry_out(plan: "Plan", paths: list[Path], marks: "Marks", writing: Writing, warnings: Sequence[str] = ()) -> None:
+    """Say what the person may want to know, and make the videos, or show what would be made."""
+    for warning in [*plan.warnings(), *warnings, *check_marks(marks, plan.spec, paths, is_dry=writing.dry_run)]:
+        logger.warning(warning)
+    if writing.dry_run:
+        show_plan(plan, paths, writing.as_json)
+    else:
+        make_videos(plan, paths, marks, writing.as_json)
 
 
 def make_videos(plan: "Plan", paths: list[Path], marks: "Marks", as_json: bool) -> None:
@@ -243,15 +255,16 @@ def show_plan(plan: "Plan", paths: list[Path], as_json: bool) -> None:
     shown = {
         "spec": to_dict(plan.spec),
         "outputs": [str(path) for path in paths],
-        "device": str(plan.device),
-        "dtype": plan.dtype,
+        "device": str(plan.prepared.device),
+        "dtype": plan.prepared.dtype_name,
         "memory": memory_of(plan),
         "estimate": to_dict(plan.estimate),
     }
     if as_json:
         print(json.dumps({**shown, "warnings": list(plan.warnings())}, ensure_ascii=False))
         return
-    for name, value in [*to_dict(plan.spec).items(), ("device", plan.device), ("dtype", plan.dtype)]:
+    rows = [*to_dict(plan.spec).items(), ("device", plan.prepared.device), ("dtype", plan.prepared.dtype_name)]
+    for name, value in rows:
         if value not in (None, "", []):
             print(f"{name:>10}  {one_line(value)}")
     for path in paths:
@@ -268,13 +281,17 @@ def one_line(value: object) -> str:
 
 def memory_of(plan: "Plan") -> dict[str, Any]:
     """How a generation keeps to the memory there is, and what each of its stages will take, in bytes."""
-    return {"limit": plan.memory, "means": to_dict(plan.means), "stages": plan.fitter.peaks(plan.spec, plan.means)}
+    return {
+        "limit": plan.prepared.memory,
+        "means": to_dict(plan.means),
+        "stages": plan.fitter.peaks(plan.spec, plan.means),
+    }
 
 
 def memory_lines(plan: "Plan") -> Iterator[str]:
     """The same for people, where they asked for it."""
-    if plan.memory is not None:
+    if plan.prepared.memory is not None:
         peaks = plan.fitter.peaks(plan.spec, plan.means)
         yield ", ".join(f"{stage} {show_memory(peak)}" for stage, peak in peaks.items())
-    if plan.memory is not None or plan.quantize is not None:
+    if plan.prepared.memory is not None or plan.prepared.quantize is not None:
         yield from plan.means.describe()

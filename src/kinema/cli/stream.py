@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from kinema.cli import flags, making
+from kinema.cli import flags, groups, making
 from kinema.cli.screen import Screen, check_way
 from kinema.config import to_dict
 from kinema.errors import JobCancelled, SpecError
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SPEC_FLAGS = ("model", "seconds", "fps", "seed", "steps", "guidance")
-_MODELS = flags.hint("the model's")
-
 
 @dataclass(frozen=True, kw_only=True)
 class StreamOptions:
@@ -53,7 +50,7 @@ class StreamOptions:
     """What to show first."""
     model: Annotated[str | None, flags.text("NAME|FOLDER|HUB_ID"), flags.hint("the causal one that ships")] = None
     """The model: its name, its folder, or its hub id."""
-    preset: Annotated[str | None, flags.text("NAME"), _MODELS] = None
+    preset: Annotated[str | None, flags.text("NAME"), groups.MODELS] = None
     """How the model looks back: self-forcing or longlive."""
     out: Annotated[str | None, flags.text("FILE|-"), flags.hint("the terminal")] = None
     """Where it goes: an .mp4 that can be played while it grows, or - for standard output."""
@@ -63,46 +60,17 @@ class StreamOptions:
     """What goes to standard output: y4m, mp4 (fragmented), or rgb (bare frames)."""
     seconds: Annotated[float | None, flags.number("S"), flags.hint("until it is stopped")] = None
     """Length, from the first frame to the last."""
-    at: Annotated[
-        tuple[tuple[Annotated[float, flags.number("S")], Annotated[str, flags.text("PROMPT")]], ...],
-        tyro.conf.UseAppendAction,
-        flags.hint(),
-    ] = ()
+    at: groups.TimedTexts = ()
     """Show something else from second S on, such as --at 20 "the ball stops"; may be repeated."""
     listen: Annotated[bool, flags.hint()] = False
     """Show every line that comes in on standard input, from the next block on."""
     image: Annotated[Path | None, flags.path("FILE"), flags.hint()] = None
     """A picture to start from."""
-    size: Annotated[str | None, flags.text("WxH"), _MODELS] = None
-    """Width and height in pixels, such as 96x64."""
-    fps: Annotated[float | None, flags.number("F"), _MODELS] = None
+    fps: Annotated[float | None, flags.number("F"), groups.MODELS] = None
     """Frames per second."""
-    seed: Annotated[int | None, flags.whole("N"), flags.hint("0")] = None
-    """Another seed is another take; the same seed makes the same video again."""
-    steps: Annotated[int | None, flags.whole("N"), _MODELS] = None
-    """Steps of the solver for each block."""
-    guidance: Annotated[float | None, flags.number("G"), _MODELS] = None
-    """How strongly to follow the prompt; 1 turns guidance off and is twice as fast."""
-    device: Annotated[str | None, flags.text("D"), flags.hint("a GPU if there is one, else cpu")] = None
-    """Where to compute: cpu, cuda, cuda:1."""
-    dtype: Annotated[str | None, flags.text("D"), flags.hint("the fastest that the device has")] = None
-    """Number type of the networks: float32, bfloat16 or float16."""
-    memory: Annotated[str | None, flags.text("AMOUNT"), flags.hint("whatever it takes")] = None
-    """Keep to this much memory, such as 8GB: of the GPU, or on a CPU of the process; slower where it is little."""
-    attention: Annotated[str | None, flags.text("NAME"), flags.hint("auto")] = None
-    """What computes attention: auto, cudnn, flash, efficient, math, products, or a package: flash3, flash2, sage."""
-    quantize: Annotated[str | None, flags.text("KIND"), flags.hint("off")] = None
-    """Less memory, and not quite the same: weights of eight bits in the transformer, int8 or on newer GPUs fp8."""
-    label: Annotated[str | None, flags.text("eu|cn"), flags.hint("none")] = None
-    """Put a label that people see into every frame: eu writes AI, cn writes AI生成."""
-    no_marks: Annotated[bool, flags.hint()] = False
-    """Leave out the marks of origin: the invisible watermark and the AIGC key. Streams are not signed."""
-    as_json: Annotated[bool, flags.hint(name="json")] = False
-    """Print how it went as one JSON object, once it has ended."""
-    dry_run: Annotated[bool, flags.hint()] = False
-    """Check everything and print the resolved request and its cost, without making anything."""
-    force: Annotated[bool, flags.hint()] = False
-    """Replace the output if it exists."""
+    sampling: groups.Shared[groups.Sampling]
+    compute: groups.Shared[groups.Compute]
+    writing: groups.Shared[groups.Writing]
 
 
 def run(argv: Sequence[str]) -> int:
@@ -115,27 +83,19 @@ def run(argv: Sequence[str]) -> int:
 
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
-    plan = make_plan(
-        request,
-        device=options.device,
-        dtype=options.dtype,
-        causal=options.preset,
-        memory=options.memory,
-        attention=options.attention or "auto",
-        quantize=options.quantize,
-    )
+    plan = make_plan(request, causal=options.preset, **options.compute.chosen())
     if plan.outline.model.causal is None:
         plan.outline.open_stream(request)  # says why it cannot
     for warning in plan.warnings():
         logger.warning(warning)
-    if options.dry_run:
+    if options.writing.dry_run:
         _show_plan(plan, options)
         return 0
     return _stream(plan, request, options)
 
 
 def _check_output(options: StreamOptions) -> None:
-    if options.out is None and not options.dry_run and not sys.stdout.isatty():
+    if options.out is None and not options.writing.dry_run and not sys.stdout.isatty():
         raise SpecError("standard output is no terminal to draw in; give --out FILE.mp4, or --out - for a pipe")
     if options.draw is not None:
         if options.out is not None:
@@ -145,20 +105,17 @@ def _check_output(options: StreamOptions) -> None:
         check_pipe(options.format)
         if options.out != "-":
             raise SpecError(f"--format {options.format} is for standard output; give --out -")
-    if options.out == "-" and options.as_json:
+    if options.out == "-" and options.writing.as_json:
         raise SpecError("--out - and --json both write to standard output; give one of them")
     if options.out is not None and options.out != "-":
-        check_live(Path(options.out), overwrite=options.force)
-        check_output(Path(options.out), overwrite=options.force)
+        check_live(Path(options.out), overwrite=options.writing.force)
+        check_output(Path(options.out), overwrite=options.writing.force)
 
 
 def _request(options: StreamOptions) -> VideoSpec:
-    given: dict[str, Any] = {name: getattr(options, name) for name in _SPEC_FLAGS}
-    given["image"] = None if options.image is None else str(options.image)
-    given["changes"] = options.at or None
-    if options.size is not None:
-        given["width"], given["height"] = flags.parse_size(options.size)
-    given = {name: value for name, value in given.items() if value is not None}
+    given = groups.given(options, "model", "seconds", "fps", "image") | options.sampling.given()
+    if options.at:
+        given["changes"] = options.at
     return VideoSpec(**{"prompt": options.prompt or "", **given})
 
 
@@ -193,7 +150,7 @@ def _stream(plan: "Plan", request: VideoSpec, options: StreamOptions) -> int:
         if tally.frames and not is_whole and options.out not in (None, "-"):
             partial = partial_of(Path(options.out or ""))
             raise JobCancelled(f"stopped after {tally.seconds:.1f} s of {request.seconds:g}; they are in {partial}")
-    if options.as_json:
+    if options.writing.as_json:
         print(json.dumps({"out": options.out, **tally.numbers(), "spec": to_dict(stream.spec)}, ensure_ascii=False))
     elif logger.isEnabledFor(logging.WARNING):
         print(f"{options.out or 'shown'}: {tally.describe()}", file=sys.stderr)
@@ -225,7 +182,7 @@ def _marker(options: StreamOptions, plan: "Plan", pipeline: "Pipeline", request:
     from kinema.provenance.mark import Marker
 
     spec = plan.spec if request.seconds is not None else dataclasses.replace(plan.spec, frames=None)
-    marks = making.marks_of(options.label, no_marks=options.no_marks, old={})
+    marks = making.marks_of(options.writing)
     if marks.label is not None:
         label.box(plan.spec.shape.height, plan.spec.shape.width, marks.label)
     marks = dataclasses.replace(marks, signature=False)
@@ -305,16 +262,16 @@ def _show_plan(plan: "Plan", options: StreamOptions) -> None:
         "spec": spec,
         "output": options.out,
         "looking_back": to_dict(causal),
-        "device": str(plan.device),
-        "dtype": plan.dtype,
+        "device": str(plan.prepared.device),
+        "dtype": plan.prepared.dtype_name,
         "memory": making.memory_of(plan),
         "estimate": {"frames": plan.spec.frames, **to_dict(plan.estimate)},
     }
-    if options.as_json:
+    if options.writing.as_json:
         print(json.dumps({**shown, "warnings": list(plan.warnings())}, ensure_ascii=False))
         return
-    rows = [*spec.items(), *to_dict(causal).items(), ("output", options.out), ("device", plan.device)]
-    for name, value in [*rows, ("dtype", plan.dtype)]:
+    rows = [*spec.items(), *to_dict(causal).items(), ("output", options.out), ("device", plan.prepared.device)]
+    for name, value in [*rows, ("dtype", plan.prepared.dtype_name)]:
         if value not in (None, "", []):
             print(f"{name:>13}  {making.one_line(value)}")
     for line in making.memory_lines(plan):

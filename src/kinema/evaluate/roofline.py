@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name
 from kinema.generate.estimate import matrix_rate, wait_for
 from kinema.generate.plan import make_plan
 from kinema.spec import VideoSpec
@@ -33,10 +32,9 @@ def floors(spec: VideoSpec, device: str | None = None, dtype: str | None = None)
 
     Activations are not counted as memory traffic, so a stage may stay above its floor for a good reason.
     """
-    chosen = choose_device(device)
-    number_type = choose_dtype(dtype, chosen)
-    plan = make_plan(spec, device=str(chosen), dtype=dtype_name(number_type))
-    products, bytes_rate = matrix_rate(chosen, DTYPES[dtype_name(number_type)]), memory_rate(chosen)
+    plan = make_plan(spec, device=device, dtype=dtype)
+    where = plan.prepared.device
+    products, bytes_rate = matrix_rate(where, plan.prepared.dtype), memory_rate(where)
     found = {}
     for each in plan.works():
         compute_s = each.work.flops * each.times / products

@@ -1,5 +1,6 @@
 """What a generation will cost, counted on tensors that hold no numbers."""
 
+import functools
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -68,8 +69,9 @@ def count_work(compute: Callable[[], object]) -> Work:
     return Work(flops=meter.flops, peak_bytes=meter.peak_bytes)
 
 
+@functools.cache
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations per second of one large matrix product, measured for a tenth of a second."""
+    """Floating-point operations per second of one large matrix product, measured once for a tenth of a second."""
     left = torch.ones(_PROBE_SIDE, _PROBE_SIDE, device=device, dtype=dtype)
     right = left.clone()
     torch.mm(left, right)

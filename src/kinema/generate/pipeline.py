@@ -17,13 +17,14 @@ from kinema.generate.ability import check_edit, check_made, check_request
 from kinema.generate.adapters import Adapters
 from kinema.generate.canvas import Canvas
 from kinema.generate.condition import condition_channels, nature_of, read_pictures, shown_frames
-from kinema.generate.device import choose_device, choose_dtype, dtype_name, explained
+from kinema.generate.device import dtype_name, explained
 from kinema.generate.edit import play, settle
-from kinema.generate.experts import causal_model, hand_over, looking_back
+from kinema.generate.experts import causal_model, hand_over
 from kinema.generate.fit import Fitter
 from kinema.generate.image import as_frame, read_first_frame
 from kinema.generate.join import join_frames, settle_join
 from kinema.generate.noise import video_noise
+from kinema.generate.prepare import Prepared, prepare
 from kinema.generate.progress import IsCancelled, OnProgress, Tracker
 from kinema.generate.record import Record
 from kinema.generate.rollout import DrawNoise, Rollout
@@ -32,14 +33,11 @@ from kinema.generate.storyboard import as_changes, check_layout, holds_pictures,
 from kinema.generate.stream import Stream, to_pixels
 from kinema.generate.turns import Turns
 from kinema.generate.video import Video
-from kinema.generate.vocabulary import Vocabulary
 from kinema.generate.words import Picture, Words
-from kinema.model import CAUSAL_PRESETS, CausalConfig, DiT, Model, TextKV, Tiles, decode_clip, load_model
-from kinema.model.attention import choose_attention
+from kinema.model import CAUSAL_PRESETS, CausalConfig, DiT, Model, TextKV, Tiles, decode_clip
 from kinema.model.lora import read_lora
-from kinema.model.quantize import check_quantize
 from kinema.model.step_cache import StepCache
-from kinema.spec import Join, KeyFrames, Storyboard, VideoSpec, parse_memory
+from kinema.spec import Join, KeyFrames, Storyboard, VideoSpec
 
 DECODE_PIXELS = 2**19
 """Pixels that one chunk of the decoder may hold: enough to fill the processor, few enough that memory stays flat."""
@@ -57,22 +55,22 @@ class Pipeline:
         model: Model,
         *,
         name: str = "mini",
-        vocabulary: Vocabulary | None = None,
+        prepared: Prepared | None = None,
         turns: Turns | None = None,
         fitter: Fitter | None = None,
     ) -> None:
-        """With `turns` the model is an outline: its networks come when they are needed, by what `fitter` finds."""
+        """With `turns` the model is an outline: its networks come when they are needed, by what `fitter` finds.
+
+        `prepared` is what the model was made of, if it came by `load`; it says the name, too.
+        """
         self.model = model
-        self.name = name
-        self.vocabulary = vocabulary
+        self.name = name if prepared is None else prepared.name
+        self.vocabulary = None if prepared is None else prepared.vocabulary
         self.stride = model.vae.stride.with_patch(model.dit.config.patch_size)
         weight = next(model.dit.parameters())
         self.device, self.dtype = weight.device if turns is None else turns.device, weight.dtype
-        self._turns, self._fitter = turns, fitter
+        self._prepared, self._turns, self._fitter = prepared, turns, fitter
         self._adapters = Adapters(model, turns)
-        self.attention: str = "auto"
-        self.quantize: str | None = None
-        """What computes attention, and which eight bits the transformers' weights have; see `load`."""
         self.words = Words(model, self.device, self.dtype, self._bring)
         """What has read the last texts, and keeps what it made of them."""
 
@@ -96,29 +94,18 @@ class Pipeline:
         device or dtype, and for what does not run here, saying which there are, and CheckpointError for a damaged
         folder.
         """
-        chosen = choose_device(device)
-        number_type = choose_dtype(dtype, chosen)
-        if quantize is not None:
-            check_quantize(quantize, chosen)
+        return cls.of(prepare(name, device, dtype, causal, memory, attention, quantize))
 
-        def load(where: torch.device) -> Model:
-            model = load_model(name, where, number_type)
-            return model if causal is None else looking_back(model, causal)
-
-        is_outline = memory is not None or quantize is not None  # weights come when they are needed
-        model = load(torch.device("meta") if is_outline else chosen)
-        mix = choose_attention(attention, chosen, number_type, model.dit.config.head_dim)
-        for dit in model.experts:
-            dit.attend_by(mix)
-        vocabulary = Vocabulary.load(model.folder) if model.folder else None
-        turns = fitter = None
-        if is_outline:
-            outline = cls(load(torch.device("meta")), name=name)
-            amount = None if memory is None else parse_memory(memory)
-            turns, fitter = Turns(model, chosen), Fitter(outline, chosen, amount, quantize)
-        pipeline = cls(model, name=name, vocabulary=vocabulary, turns=turns, fitter=fitter)
-        pipeline.attention, pipeline.quantize = attention, quantize
-        return pipeline
+    @classmethod
+    def of(cls, prepared: Prepared, fitter: Fitter | None = None) -> "Pipeline":
+        """Load what was prepared; `fitter` is one that has counted requests of it. Raises CheckpointError."""
+        model = prepared.load()
+        if not prepared.comes_in_turn:
+            return cls(model, prepared=prepared)
+        if fitter is None:
+            outline = Pipeline(prepared.outline, prepared=prepared)
+            fitter = Fitter(outline, prepared.device, prepared.memory, prepared.quantize)
+        return cls(model, prepared=prepared, turns=Turns(model, prepared.device), fitter=fitter)
 
     def __call__(
         self, spec: VideoSpec, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None
@@ -194,7 +181,9 @@ class Pipeline:
     def record(self, spec: VideoSpec) -> Record:
         """What has to be written down about a resolved request so that it can be made again."""
         record = Record.of(spec, folder=self.model.folder, device=self.device.type, dtype=dtype_name(self.dtype))
-        return dataclasses.replace(record, attention=self.attention, quantize=self.quantize)
+        if self._prepared is None:
+            return record
+        return dataclasses.replace(record, attention=self._prepared.attention, quantize=self._prepared.quantize)
 
     @torch.inference_mode()
     def latents(

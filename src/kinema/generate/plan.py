@@ -4,24 +4,16 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 
-import torch
-
-from kinema.generate.device import DTYPES, choose_device, choose_dtype, dtype_name, explained
+from kinema.generate.device import explained
 from kinema.generate.edit import edit_warnings
 from kinema.generate.estimate import EFFICIENCY, Estimate, matrix_rate
-from kinema.generate.experts import looking_back
 from kinema.generate.fit import Fitter
 from kinema.generate.means import Means, companions, weight_bytes
 from kinema.generate.pipeline import Pipeline
+from kinema.generate.prepare import Prepared, prepare
 from kinema.generate.record import Record
-from kinema.generate.vocabulary import Vocabulary
 from kinema.generate.works import StageWork
-from kinema.model import load_model
-from kinema.model.attention import choose_attention
-from kinema.model.quantize import check_quantize
-from kinema.spec import VideoSpec, parse_memory
-
-_META = torch.device("meta")
+from kinema.spec import VideoSpec
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,31 +22,19 @@ class Plan:
 
     spec: VideoSpec
     """The request, with every default filled in."""
-    device: torch.device
-    """Where it will be computed."""
-    dtype: str
-    """Number type of the networks."""
+    prepared: Prepared
+    """The model without its weights, and how it will be computed."""
     outline: Pipeline
-    """The model without its weights."""
-    causal: str | None = None
-    """How it looks back, by a name of CAUSAL_PRESETS; None = as its folder says."""
-    memory: int | None = None
-    """What to keep to, in bytes; None = whatever it takes."""
-    attention: str = "auto"
-    """What computes attention, by a name of KERNELS, or auto."""
-    quantize: str | None = None
-    """Which eight bits the transformers' weights get; None = none."""
+    """The same as a pipeline, which makes nothing."""
 
     def load(self) -> Pipeline:
-        """Load the model for real. Raises CheckpointError for a damaged folder."""
-        return Pipeline.load(
-            self.spec.model, str(self.device), self.dtype, self.causal, self.memory, self.attention, self.quantize
-        )
+        """Load the model for real. Raises CheckpointError for damaged numbers."""
+        return Pipeline.of(self.prepared, self.fitter)
 
     @functools.cached_property
     def fitter(self) -> Fitter:
         """What counts the work, and finds how to keep to the memory."""
-        return Fitter(self.outline, self.device, self.memory, self.quantize)
+        return Fitter(self.outline, self.prepared.device, self.prepared.memory, self.prepared.quantize)
 
     @functools.cached_property
     def means(self) -> Means:
@@ -64,12 +44,7 @@ class Plan:
 
     def record(self) -> Record:
         """What will be written into the file."""
-        return dataclasses.replace(
-            self.outline.record(self.spec),
-            device=self.device.type,
-            attention=self.attention,
-            quantize=self.quantize,
-        )
+        return dataclasses.replace(self.outline.record(self.spec), device=self.prepared.device.type)
 
     def warnings(self) -> tuple[str, ...]:
         """What the person may want to know before the work begins."""
@@ -87,11 +62,11 @@ class Plan:
         flops = sum(each.work.flops * each.times for each in works)
         model = self.outline.model
         everything = companions(model, Means(), model.dit)
-        rate = EFFICIENCY * matrix_rate(self.device, DTYPES[self.dtype])
+        rate = EFFICIENCY * matrix_rate(self.prepared.device, self.prepared.dtype)
         return Estimate(
             flops=flops,
             seconds=flops / rate,
-            weight_bytes=sum(weight_bytes(each, Means(quantize=self.quantize)) for each in everything),
+            weight_bytes=sum(weight_bytes(each, Means(quantize=self.prepared.quantize)) for each in everything),
             memory_bytes=max(self.fitter.peaks(self.spec, self.means).values()),
         )
 
@@ -115,28 +90,9 @@ def make_plan(
     Raises what `Pipeline.load` and `Pipeline.resolve` raise, but for damaged numbers, and DeviceMemoryError where the
     request does not fit into `memory`, such as "8GB".
     """
-    amount = None if memory is None else parse_memory(memory)
-    chosen = choose_device(device)
-    number_type = choose_dtype(dtype, chosen)
-    if quantize is not None:
-        check_quantize(quantize, chosen)
-    model = load_model(request.model, _META, number_type)
-    model.check_files()
-    vocabulary = Vocabulary.load(model.folder) if model.folder else None
-    if causal is not None:
-        model = looking_back(model, causal)
-    choose_attention(attention, chosen, number_type, model.dit.config.head_dim)  # refuses what does not run here
-    outline = Pipeline(model, name=request.model, vocabulary=vocabulary)
-    plan = Plan(
-        spec=outline.resolve(request),
-        device=chosen,
-        dtype=dtype_name(number_type),
-        outline=outline,
-        causal=causal,
-        memory=amount,
-        attention=attention,
-        quantize=quantize,
-    )
-    if amount is not None:
+    prepared = prepare(request.model, device, dtype, causal, memory, attention, quantize)
+    outline = Pipeline(prepared.outline, prepared=prepared)
+    plan = Plan(spec=outline.resolve(request), prepared=prepared, outline=outline)
+    if prepared.memory is not None:
         _ = plan.means  # refuses what does not fit
     return plan

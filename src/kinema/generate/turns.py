@@ -79,7 +79,7 @@ class Turns:
     ) -> dict[str, Tensor]:
         """Read those weights of a network, its LoRAs added, with as many bits as are wanted."""
         if network not in self._sources:
-            self._sources[network] = self._model.sources[network]()
+            self._sources[network] = self._model.source(network)
         weights = {
             name: torch.empty_like(weight, device=device, pin_memory=is_pinned, requires_grad=False)
             for name, weight in outline.items()

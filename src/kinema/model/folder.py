@@ -1,5 +1,6 @@
 """Models on disk: load one by name, folder or hub id, and save one, as a diffusers pipeline folder (`WanPipeline`)."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from kinema.model.configs import (
 )
 from kinema.model.dit import DiT
 from kinema.model.hub import HUB_ID, fetch, installed
-from kinema.model.original import load_networks, matching_preset, vae_layout
+from kinema.model.original import matching_preset, outline_networks, vae_layout
 from kinema.model.presets import PRESETS, ModelPreset
 from kinema.model.text import TextEncoder, Tokenizer
 from kinema.model.vae import VideoVAE
@@ -79,6 +80,8 @@ class Model:
     """`scheduler_config.json` of the folder; made from the defaults where it is empty."""
     sources: dict[nn.Module, Callable[[], Source]] = field(default_factory=dict)
     """What opens the files that the weights of each network were, or can be, read from."""
+    opened: dict[nn.Module, Source] = field(default_factory=dict)
+    """Files that `check_files` has opened, until `source` hands them out."""
 
     @property
     def experts(self) -> tuple[DiT, ...]:
@@ -95,8 +98,25 @@ class Model:
 
         Raises CheckpointError, naming file and tensor.
         """
-        for open_files in self.sources.values():
-            open_files()
+        self.opened = {network: open_files() for network, open_files in self.sources.items()}
+
+    def source(self, network: nn.Module) -> Source:
+        """Give the opened files of a network, whose are then theirs who asked. Raises what `check_files` raises."""
+        return self.opened.pop(network, None) or self.sources[network]()
+
+    def fill(self, device: torch.device | str) -> None:
+        """Give an outline memory on a device, once, in its number type, and its weights. Raises CheckpointError."""
+        for network in self.sources:
+            self.source(network).fill(network.to_empty(device=device).state_dict())
+
+    def take_copy(self) -> "Model":
+        """Copy an outline for somebody who fills it; files that are open go to the copy."""
+        copies = {network: copy.deepcopy(network) for network in self.sources}
+        changes: dict[str, Any] = {key: copies[part] for key, part in vars(self).items() if isinstance(part, nn.Module)}
+        changes["sources"] = {copies[network]: open_files for network, open_files in self.sources.items()}
+        changes["opened"] = {copies[network]: source for network, source in self.opened.items()}
+        self.opened = {}
+        return dataclasses.replace(self, **changes)
 
 
 def load_model(name: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Model:
@@ -110,10 +130,13 @@ def load_model(name: str | Path, device: torch.device | str = "cpu", dtype: torc
     """
     path = _find(str(name))
     is_pipeline = path.is_dir() and ((path / "model_index.json").exists() or (path / "transformer").is_dir())
-    return _load_pipeline(path, device, dtype) if is_pipeline else _load_original(path, device, dtype)
+    model = _outline_pipeline(path, dtype) if is_pipeline else _outline_original(path, dtype)
+    if torch.device(device).type != "meta":
+        model.fill(device)
+    return model
 
 
-def _load_pipeline(folder: Path, device: torch.device | str, dtype: torch.dtype) -> Model:
+def _outline_pipeline(folder: Path, dtype: torch.dtype) -> Model:
     index = read_json(folder / "model_index.json")
 
     def has(part: str) -> bool:
@@ -128,9 +151,9 @@ def _load_pipeline(folder: Path, device: torch.device | str, dtype: torch.dtype)
     if not has("transformer"):
         raise CheckpointError(f"{folder}: model_index.json names no transformer; Kinema needs one for high noise")
     sources: dict[nn.Module, Callable[[], Source]] = {}
-    dit = _load_part(folder / "transformer", DiT, dit_config, device, dtype, sources)
-    vae = _load_part(folder / "vae", VideoVAE, vae_config, device, dtype, sources)
-    text = _load_part(folder / "text_encoder", TextEncoder, text_config, device, dtype, sources)
+    dit = _outline_part(folder / "transformer", DiT, dit_config, dtype, sources)
+    vae = _outline_part(folder / "vae", VideoVAE, vae_config, dtype, sources)
+    text = _outline_part(folder / "text_encoder", TextEncoder, text_config, dtype, sources)
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     try:
         sampler = schedule_from_config(scheduler)
@@ -138,9 +161,9 @@ def _load_pipeline(folder: Path, device: torch.device | str, dtype: torch.dtype)
         raise CheckpointError(f"{folder / 'scheduler'}: {error}") from error
     low = image = None
     if has("transformer_2"):
-        low = _load_part(folder / "transformer_2", DiT, dit_config, device, dtype, sources)
+        low = _outline_part(folder / "transformer_2", DiT, dit_config, dtype, sources)
     if dit.config.image_dim is not None:
-        image = _load_part(folder / "image_encoder", ImageEncoder, clip_config, device, dtype, sources)
+        image = _outline_part(folder / "image_encoder", ImageEncoder, clip_config, dtype, sources)
     model = Model(
         dit=dit,
         vae=vae,
@@ -160,13 +183,13 @@ def _load_pipeline(folder: Path, device: torch.device | str, dtype: torch.dtype)
     return model
 
 
-def _load_original(path: Path, device: torch.device | str, dtype: torch.dtype) -> Model:
-    """Load what the Wan team publishes, or a file that was trained on it; what it lacks comes from an installed model.
+def _outline_original(path: Path, dtype: torch.dtype) -> Model:
+    """Outline what the Wan team publishes, or a file trained on it; what it lacks comes from an installed model.
 
     A checkpoint of Self-Forcing's kind makes blocks of three latent frames in four steps without guidance.
     """
     found = inspect_weights(path)
-    nets = load_networks(found, device, dtype)
+    nets = outline_networks(found, dtype)
     if nets.dit is None:
         raise CheckpointError(f"{path} holds no transformer, only {', '.join(found.parts)}; give a model that has one")
     preset = matching_preset(nets.dit.config, has_experts=nets.dit_low is not None)
@@ -174,12 +197,12 @@ def _load_original(path: Path, device: torch.device | str, dtype: torch.dtype) -
     if nets.vae is None or nets.text is None or found.tokenizer is None:
         base = _installed_base(path, preset)
     sources = nets.sources
-    vae = nets.vae or _load_part(_of(base) / "vae", VideoVAE, vae_config, device, dtype, sources)
-    text = nets.text or _load_part(_of(base) / "text_encoder", TextEncoder, text_config, device, dtype, sources)
+    vae = nets.vae or _outline_part(_of(base) / "vae", VideoVAE, vae_config, dtype, sources)
+    text = nets.text or _outline_part(_of(base) / "text_encoder", TextEncoder, text_config, dtype, sources)
     image = nets.image
     if image is None and nets.dit.config.image_dim is not None:
         base = base or _installed_base(path, preset)
-        image = _load_part(base / "image_encoder", ImageEncoder, clip_config, device, dtype, sources)
+        image = _outline_part(base / "image_encoder", ImageEncoder, clip_config, dtype, sources)
     defaults = (preset or PRESETS["wan2.1-1.3b"]).defaults
     if nets.is_causal:
         defaults = dataclasses.replace(defaults, steps=4, guidance=1.0, solver="consistency", shift=5.0)
@@ -342,15 +365,14 @@ def _folders(parent: Path) -> list[str]:
     return [path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
-def _load_part(
+def _outline_part(
     folder: Path,
     network: Any,
     config_of: Any,
-    device: torch.device | str,
     dtype: torch.dtype,
     sources: dict[nn.Module, Callable[[], Source]],
 ) -> Any:
-    """Build a network without memory, then give it memory once, in its final type and place, and fill it."""
+    """Build a network without memory, in its final number type, and note what opens its files."""
     path = folder / "config.json"
     try:
         config = config_of(read_json(path))
@@ -362,11 +384,8 @@ def _load_part(
             module = network(config)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:  # a size of -1, say
         raise CheckpointError(f"{path}: no network has these sizes ({error}); fetch the file again") from error
-    module = module.to(dtype).to_empty(device=device)
     sources[module] = lambda: open_source(module, folder, _stem(module), _layout(module))
-    if torch.device(device).type != "meta":
-        sources[module]().fill(module.state_dict())
-    return module.eval()
+    return module.to(dtype).eval()
 
 
 def _stem(module: nn.Module) -> str:

@@ -46,15 +46,13 @@ class Networks:
     """What opens the files of each network again."""
 
 
-def load_networks(found: Found, device: torch.device | str, dtype: torch.dtype) -> Networks:
-    """Build every network that was found, of the sizes its weights have, and fill it.
+def outline_networks(found: Found, dtype: torch.dtype) -> Networks:
+    """Build every network that was found, without memory, of the sizes its weights have.
 
-    On the device `meta` nothing is filled. Raises CheckpointError, naming file and tensor.
+    Raises CheckpointError, naming file and tensor.
     """
     sources: dict[nn.Module, Callable[[], Source]] = {}
-    parts = {
-        name: _build(part, found.parts[part], device, dtype, sources) for name, part in _PARTS if part in found.parts
-    }
+    parts = {name: _build(part, found.parts[part], dtype, sources) for name, part in _PARTS if part in found.parts}
     wrapper = found.parts["transformer"].tensors.wrapper if "transformer" in found.parts else None
     return Networks(
         dit=parts.get("dit"),
@@ -82,13 +80,7 @@ _PARTS: tuple[tuple[str, Part], ...] = (
 )
 
 
-def _build(
-    part: Part,
-    found: FoundPart,
-    device: torch.device | str,
-    dtype: torch.dtype,
-    sources: dict[nn.Module, Callable[[], Source]],
-) -> Any:
+def _build(part: Part, found: FoundPart, dtype: torch.dtype, sources: dict[nn.Module, Callable[[], Source]]) -> Any:
     shapes = {name: entry.shape for name, entry in found.tensors.entries.items()}
     file = found.tensors.files[0]
     try:
@@ -97,11 +89,8 @@ def _build(
         raise CheckpointError(f"{file}: {error}") from error
     with torch.device("meta"):
         module: nn.Module = network(config)
-    module = module.to(dtype).to_empty(device=device)
     sources[module] = lambda: Source(module, found.tensors, layout)
-    if torch.device(device).type != "meta":
-        sources[module]().fill(module.state_dict())
-    return module.eval()
+    return module.to(dtype).eval()
 
 
 def _sizes(
