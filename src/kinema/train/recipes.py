@@ -137,7 +137,7 @@ RECIPES: dict[str, Recipe] = {
 }
 
 CAUSAL_RECIPES: dict[str, CausalRecipe] = {
-    # Two CPU cores, two hours.  # not measured
+    # More than a night on two CPU cores, by arithmetic.  # not measured
     "mini-causal": CausalRecipe(
         init="mini",
         corpus=CorpusConfig(clips=16_256),
