@@ -316,7 +316,7 @@ class Desk:
         spec = spec.resolve(model.defaults, model.stride)
         assert spec.width is not None
         assert spec.height is not None
-        self._require_able(lambda other: check_request(other, spec, other.name), model, "model")
+        self._require_able(lambda other: check_request(other, spec, other.name), model)
         if spec.width * spec.height > self.settings.max_pixels:
             most = self.settings.max_pixels
             raise Fault(400, f"size {_size_of(spec)} has more than {most} pixels", code="too_large", param="size")

@@ -16,7 +16,7 @@ from kinema.train.config import CausalRecipe, Recipe, StageConfig
 from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.folder import RunFolder
 from kinema.train.trainer import Task, train
-from kinema.train.watch import Report, Watch, unseen, unwatched
+from kinema.train.watch import Report, Watch, unwatched
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class StagedRun:
         self._common = recipe
         self._report: Report = unwatched
 
-    def run(self, stages: Sequence[str] | None = None, watch: Watch = unseen) -> Path:
+    def run(self, stages: Sequence[str] | None = None, watch: Watch | None = None) -> Path:
         """Run the stages, all unless told, and return the model's folder; `watch` hears how far each has come.
 
         Raises DataError where one is missing, and where another run is working in the folder.
@@ -45,7 +45,7 @@ class StagedRun:
             for stage in self.stages:
                 if stages is None or stage in stages:
                     logger.info("stage %s", stage)
-                    self._report = functools.partial(watch, stage)
+                    self._report = unwatched if watch is None else functools.partial(watch, stage)
                     getattr(self, stage)()
         return self.folder / "model"
 

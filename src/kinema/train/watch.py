@@ -23,7 +23,3 @@ class Watch(Protocol):
 
 def unwatched(done: int, total: int, numbers: Mapping[str, float] = NOTHING) -> None:
     """Tell nobody."""
-
-
-def unseen(stage: str, done: int, total: int, numbers: Mapping[str, float] = NOTHING) -> None:
-    """Watch nothing."""
