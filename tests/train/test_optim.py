@@ -38,6 +38,12 @@ def test_every_parameter_has_exactly_one_optimizer_when_muon_takes_the_hidden_ma
     assert sorted(taken[0] + taken[1]) == sorted(id(p) for p in network.parameters())
 
 
+def test_muon_leaves_the_text_encoder_alone():
+    network = nn.ModuleDict({"dit": nn.ModuleList([nn.Linear(4, 4)]), "text": nn.ModuleList([nn.Linear(4, 4)])})
+    _, muon = build_optimizers(network.named_parameters(), OptimConfig(learning_rate=1e-3, muon_learning_rate=1e-2))
+    assert [id(p) for group in muon.param_groups for p in group["params"]] == [id(network["dit"][0].weight)]
+
+
 def test_the_share_scales_each_group_from_its_own_peak():
     parameter = nn.Parameter(torch.zeros(2, 2))
     adamw, muon = build_optimizers(

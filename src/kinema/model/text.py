@@ -213,6 +213,15 @@ class Tokenizer:
             mask[row, : len(tokens)] = 1
         return ids, mask
 
+    def places(self, prompts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Give where each token stands in its prompt, as first character and the one after the last.
+
+        Marks that stand for no characters are at (0, 0). For prompts without runs of white space.
+        """
+        found = self.tokenizer(list(prompts), add_special_tokens=True, return_offsets_mapping=True, verbose=False)
+        places: list[list[tuple[int, int]]] = found["offset_mapping"]
+        return places
+
     def _tokens(self, prompts: Sequence[str]) -> list[list[int]]:
         texts = [" ".join(prompt.split()) for prompt in prompts]
         tokens: list[list[int]] = self.tokenizer(texts, add_special_tokens=True, verbose=False)["input_ids"]

@@ -208,6 +208,8 @@ class FlowStage(PhasedStage):
     """How often clean frames are given."""
     grounding: GroundingConfig | None = None
     """The second task; None = none."""
+    binding: float = 0.0
+    """Weight of the text encoder's own task, in nats per token that names an object (see `binding.py`); 0 = none."""
 
     def __post_init__(self) -> None:
         """Refuse what only the autoencoder's phases have."""

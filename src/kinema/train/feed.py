@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kinema.model.text import Tokenizer
+from kinema.train.binding import mark_names
 from kinema.train.caption import caption_of
 from kinema.train.config import StageConfig
 from kinema.train.latents import Latents
@@ -29,6 +30,10 @@ class Batch(NamedTuple):
     """Token ids of one caption for each, worded anew every time."""
     mask: Int[Tensor, "b k"]
     """1 on tokens, 0 on padding."""
+    said: UInt8[Tensor, "b k said"]
+    """What the caption says of the object that a token names (see `binding.py`)."""
+    named: Bool[Tensor, "b k"]
+    """Which tokens name one."""
 
 
 class Words(Dataset[Batch]):
@@ -58,7 +63,8 @@ class Words(Dataset[Batch]):
             )
             for offset, index in enumerate(indices)
         ]
-        return Batch(torch.tensor(indices), *self._tokenizer.encode([caption.text for caption in captions]))
+        ids, mask = self._tokenizer.encode([caption.text for caption in captions])
+        return Batch(torch.tensor(indices), ids, mask, *mark_names(captions, self._tokenizer))
 
 
 def scene_at(scenes: Sequence[Scene], index: int) -> Scene | str:

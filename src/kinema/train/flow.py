@@ -13,6 +13,7 @@ from kinema.diffusion.objective import clip_losses, flow_matching_loss, frame_ti
 from kinema.model.dit import DiT
 from kinema.model.text import TextEncoder, Tokenizer
 from kinema.shapes import Stride
+from kinema.train.binding import BindingHead, binding_loss
 from kinema.train.caption import caption_of
 from kinema.train.config import ConditioningShares, FlowStage
 from kinema.train.feed import Feed, Words
@@ -55,6 +56,8 @@ class FlowTask:
         self.networks = nn.ModuleDict({"dit": dit, "text": text})
         if config.grounding is not None:
             self.networks["grounding"] = GroundingHead(dit.config.width)
+        if config.binding:
+            self.networks["binding"] = BindingHead(text.config.d_model)
         self._tokenizer = tokenizer
         self._clips, self._pictures = clips, pictures or clips
         self._stride = stride
@@ -64,7 +67,10 @@ class FlowTask:
         self._feed = Feed(words, config, config.workers)
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean squared error of the velocity over the frames that are not given (Lipman et al. 2023), and grounding."""
+        """Mean squared error of the velocity over the frames that are not given (Lipman et al. 2023), and other tasks.
+
+        Grounding is the transformer's, binding the text encoder's.
+        """
         phase = self._config.phase(clips_seen, self._clips.latents.frames)
         batch = self._feed.at(clips_seen)
         latents, told = self._pictures if self._config.shows_pictures(clips_seen) else self._clips
@@ -73,16 +79,24 @@ class FlowTask:
         times = frame_times(self._config.times.sample(len(data), generator), clean)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
         noisy, text = interpolate(data, noise, times), embed_tokens(self.networks["text"], batch.ids, batch.mask)
+        parts: dict[str, Tensor] = {}
+        loss, weight = torch.zeros((), device=data.device), None
         grounding = self._config.grounding
         if grounding is None or told is None:
-            return flow_matching_loss(self.networks["dit"](noisy, times, text), data, noise, clean), {}
-        with listening(self.networks["dit"], grounding.block) as heard:  # type: ignore[arg-type]  # it is the DiT
             velocity = self.networks["dit"](noisy, times, text)
-        truth = told.training(batch.indices)[:, :, : data.shape[2]]
-        weight = emphasis(truth, times, (data.shape[3], data.shape[4]), grounding)
-        flow = flow_matching_loss(velocity, data, noise, clean, weight)
-        grounded = grounding_loss(self.networks["grounding"](heard.tokens), truth)
-        return flow + grounding.weight * grounded, {"velocity_loss": flow, "grounding_loss": grounded}
+        else:
+            with listening(self.networks["dit"], grounding.block) as heard:  # type: ignore[arg-type]  # it is the DiT
+                velocity = self.networks["dit"](noisy, times, text)
+            truth = told.training(batch.indices)[:, :, : data.shape[2]]
+            weight = emphasis(truth, times, (data.shape[3], data.shape[4]), grounding)
+            parts["grounding_loss"] = grounding_loss(self.networks["grounding"](heard.tokens), truth)
+            loss = loss + grounding.weight * parts["grounding_loss"]
+        if self._config.binding:
+            said, named = batch.said.to(text.device), batch.named.to(text.device)
+            parts["binding_loss"] = binding_loss(self.networks["binding"](text), said, named)
+            loss = loss + self._config.binding * parts["binding_loss"]
+        parts["velocity_loss"] = flow_matching_loss(velocity, data, noise, clean, weight)
+        return loss + parts["velocity_loss"], parts
 
     @torch.no_grad()
     def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:

@@ -12,6 +12,10 @@ from kinema.train.muon import Muon
 OUTER = ("embed", "conv_in", "conv_out", "proj_out", "bias")
 """Words in the names of matrices and kernels that are not hidden, and of tables that are none."""
 
+UNSCALED = "text."
+"""How the names of the text encoder begin. The logits of T5's attention are neither scaled nor normed, and Muon let
+those of `mini` grow until every token looked at one other, whatever was learnt: nothing could be bound to anything."""
+
 
 def learning_rate_share(config: OptimConfig, clips_seen: int, clips: int) -> float:
     """Share of the peak learning rate after `clips_seen` of `clips`: linear warm-up, then the schedule.
@@ -36,13 +40,14 @@ def build_optimizers(
     """AdamW for all parameters, or Muon for hidden matrices and kernels and AdamW for the others.
 
     What reads pixels, tokens or times and what writes the output (embeddings, `conv_in`, `conv_out`, `proj_out`) stays
-    with AdamW, as Muon's authors advise. Vectors are not decayed.
+    with AdamW, as Muon's authors advise, and so does the text encoder (`UNSCALED`). Vectors are not decayed.
     """
     matrices: list[nn.Parameter] = []
     decayed: list[Tensor] = []
     plain: list[Tensor] = []
     for name, parameter in named_parameters:
-        is_hidden = parameter.ndim in (2, 4, 5) and not any(word in name for word in OUTER)
+        is_outer = any(word in name for word in OUTER) or name.startswith(UNSCALED)
+        is_hidden = parameter.ndim in (2, 4, 5) and not is_outer
         if config.muon_learning_rate is not None and is_hidden:
             matrices.append(parameter)
         elif parameter.ndim >= 2:

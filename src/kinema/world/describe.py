@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from kinema.world import wording
 from kinema.world.facts import Facts, ObjectFacts, Relation, facts
-from kinema.world.scene import Scene
+from kinema.world.scene import MOST_OBJECTS, Scene
 
 Length = Literal["short", "medium", "long"]
 LENGTHS: tuple[Length, ...] = ("short", "medium", "long")
@@ -21,6 +21,7 @@ __all__ = [
     "Caption",
     "Facts",
     "Length",
+    "Mention",
     "describe",
     "describe_with_facts",
     "facts",
@@ -31,11 +32,22 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
+class Mention:
+    """A phrase of a caption, `text[start:end]`, and the objects that it names, by their numbers in the scene."""
+
+    objects: tuple[int, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Caption:
     """A text about a clip and the facts that it states; what it leaves open is None in `facts`."""
 
     text: str
     facts: Facts
+    mentions: tuple[Mention, ...] = ()
+    """Where the text names objects: each time with its colour, size and material, without article."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +84,9 @@ def describe_with_facts(scene: Scene, seed: int, length: Length) -> Caption:
     while True:
         writer = _Writer(truth, source, detail)
         sentences = writer.sentences()
-        text = _punctuate(sentences, source)
+        text, mentions = _unmark(_punctuate(sentences, source))
         if len(text.split()) <= MAX_WORDS[length]:
-            return Caption(text, writer.stated)
+            return Caption(text, writer.stated, mentions)
         # Too long: mention less.
         detail = replace(detail, **{name: value * 0.9 for name, value in vars(detail).items()})
 
@@ -109,8 +121,8 @@ def _plural(noun: str) -> str:
     return wording.IRREGULAR_PLURALS.get(noun, noun + "s")
 
 
-def _with_article(phrase: str) -> str:
-    return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
+def _article(phrase: str) -> str:
+    return "an" if phrase[0] in "aeiou" else "a"
 
 
 def _punctuate(sentences: Sequence[str], source: random.Random) -> str:
@@ -118,13 +130,42 @@ def _punctuate(sentences: Sequence[str], source: random.Random) -> str:
     style = source.random()
     if style < 0.3:
         text = ", ".join(sentences)
-        if source.random() < 0.4:
-            text = text[0].upper() + text[1:]
-        return text
+        return _capitalised(text) if source.random() < 0.4 else text
     if style < 0.32:
         return ", ".join(sentences).upper()
-    text = ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
+    text = ". ".join(map(_capitalised, sentences))
     return text + "." if source.random() < 0.8 else text
+
+
+def _capitalised(text: str) -> str:
+    """The text with its first letter large, marked as a mention or not."""
+    first = 1 if _MARKED.match(text) else 0
+    return text[:first] + text[first].upper() + text[first + 1 :]
+
+
+_MARKS = 0xE000
+"""Characters from here on, which no text holds, stand before mentions until a caption is whole: plus 1 for the first
+object, 2 for the second, 4 for the third and so on; `_MARKS` itself stands behind a mention."""
+_MARKED = re.compile(f"([{chr(_MARKS + 1)}-{chr(_MARKS + 2**MOST_OBJECTS - 1)}])(.*?){chr(_MARKS)}")
+
+
+def _mark(phrase: str, indices: Sequence[int]) -> str:
+    """The phrase between marks that say which objects it names."""
+    return f"{chr(_MARKS + sum(1 << index for index in indices))}{phrase}{chr(_MARKS)}"
+
+
+def _unmark(text: str) -> tuple[str, tuple[Mention, ...]]:
+    """Take the marks out, and say where they stood."""
+    plain, end = "", 0
+    mentions: list[Mention] = []
+    for match in _MARKED.finditer(text):
+        plain += text[end : match.start()]
+        which = ord(match[1]) - _MARKS
+        objects = tuple(index for index in range(MOST_OBJECTS) if which >> index & 1)
+        mentions.append(Mention(objects, len(plain), len(plain) + len(match[2])))
+        plain += match[2]
+        end = match.end()
+    return plain + text[end:], tuple(mentions)
 
 
 class _Writer:
@@ -308,18 +349,19 @@ class _Writer:
         shape = self._state_of([index], "shape")
         self.nouns[index] = self._pick(wording.SHAPE_WORDS[shape])
         phrase = " ".join([*self._adjectives([index]), self.nouns[index]])
+        marked = _mark(phrase, [index])
         if self.count == 1 and self._chance(0.12):
             self._state("count")
-            return f"{self._pick(wording.ALONE)} {phrase}"
-        return phrase if self.is_terse else _with_article(phrase)
+            return f"{self._pick(wording.ALONE)} {marked}"
+        return marked if self.is_terse else f"{_article(phrase)} {marked}"
 
     def _known(self, index: int) -> str:
         """Mention an object again."""
         shapes = [thing.shape for thing in self.truth.objects]
         if shapes.count(shapes[index]) == 1 and self._chance(0.5):
-            return f"the {self.nouns[index]}"
+            return f"the {_mark(self.nouns[index], [index])}"
         colour = self._pick(wording.COLOUR_WORDS[self._state_of([index], "colour")])
-        return f"the {colour} {self.nouns[index]}"
+        return f"the {_mark(f'{colour} {self.nouns[index]}', [index])}"
 
     def _group(self) -> str:
         """Mention all objects at once, which are alike."""
@@ -327,7 +369,7 @@ class _Writer:
         self._state("count")
         noun = _plural(self._pick(wording.SHAPE_WORDS[self._state_of(everyone, "shape")]))
         self.nouns = dict.fromkeys(everyone, noun)
-        return " ".join([self._number(self.count), *self._adjectives(everyone), noun])
+        return " ".join([self._number(self.count), _mark(" ".join([*self._adjectives(everyone), noun]), everyone)])
 
     def _number(self, number: int) -> str:
         word, digit = wording.NUMBER_WORDS[number]
