@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from kinema.model.presets import PRESETS
+from kinema.model.text import TextEncoder
 from kinema.train.config import OptimConfig
 from kinema.train.optim import build_optimizers, learning_rate_share, set_learning_rate
 
@@ -42,6 +44,19 @@ def test_muon_leaves_the_text_encoder_alone():
     network = nn.ModuleDict({"dit": nn.ModuleList([nn.Linear(4, 4)]), "text": nn.ModuleList([nn.Linear(4, 4)])})
     _, muon = build_optimizers(network.named_parameters(), OptimConfig(learning_rate=1e-3, muon_learning_rate=1e-2))
     assert [id(p) for group in muon.param_groups for p in group["params"]] == [id(network["dit"][0].weight)]
+
+
+def test_the_parts_of_the_text_encoder_move_at_their_own_rates():
+    text = TextEncoder(PRESETS["tiny"].text)
+    network = nn.ModuleDict({"text": text})
+    (adamw,) = build_optimizers(network.named_parameters(), OptimConfig(learning_rate=1e-3, muon_learning_rate=1e-2))
+    rates = {id(p): group["lr"] for group in adamw.param_groups for p in group["params"]}
+    assert len(rates) == len(list(text.parameters()))
+    attention = text.layers[0].attention
+    assert rates[id(attention.to_q.weight)] == pytest.approx(1.25e-4)
+    assert rates[id(attention.to_k.weight)] == pytest.approx(5e-4)
+    assert rates[id(attention.position_bias.weight)] == pytest.approx(2e-2)
+    assert rates[id(attention.to_v.weight)] == rates[id(text.embed.weight)] == pytest.approx(1e-3)
 
 
 def test_the_share_scales_each_group_from_its_own_peak():

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kinema.train.config import OptimConfig
 from kinema.train.muon import Muon
@@ -12,9 +12,14 @@ from kinema.train.muon import Muon
 OUTER = ("embed", "conv_in", "conv_out", "proj_out", "bias")
 """Words in the names of matrices and kernels that are not hidden, and of tables that are none."""
 
-UNSCALED = "text."
-"""How the names of the text encoder begin. The logits of T5's attention are neither scaled nor normed, and Muon let
-those of `mini` grow until every token looked at one other, whatever was learnt: nothing could be bound to anything."""
+TEXT = "text."
+"""How the names of the text encoder begin, which Muon leaves alone. The logits of T5's attention are neither scaled nor
+normed, and Muon let those of `mini` grow until every token looked at one other, whatever was learnt."""
+
+TEXT_RATES = {".to_q.": 0.125, ".to_k.": 0.5, ".position_bias.": 20.0}
+"""Learning rates of the text encoder's queries, keys and position biases, in those of the rest. AdamW moves all numbers
+alike, but queries start e^-1/2 times as large (`init_text_weights`), and a bias must reach several units before a token
+can look at its neighbour alone. At one rate for all, logits outgrow biases, and what stands together is not bound."""
 
 
 def learning_rate_share(config: OptimConfig, clips_seen: int, clips: int) -> float:
@@ -40,25 +45,23 @@ def build_optimizers(
     """AdamW for all parameters, or Muon for hidden matrices and kernels and AdamW for the others.
 
     What reads pixels, tokens or times and what writes the output (embeddings, `conv_in`, `conv_out`, `proj_out`) stays
-    with AdamW, as Muon's authors advise, and so does the text encoder (`UNSCALED`). Vectors are not decayed.
+    with AdamW, as Muon's authors advise, and so does the text encoder (`TEXT`), whose parts
+    have rates of their own (`TEXT_RATES`). Vectors are not decayed.
     """
     matrices: list[nn.Parameter] = []
-    decayed: list[Tensor] = []
-    plain: list[Tensor] = []
+    others: dict[tuple[float, float], list[nn.Parameter]] = {}  # by learning rate and decay
     for name, parameter in named_parameters:
-        is_outer = any(word in name for word in OUTER) or name.startswith(UNSCALED)
-        is_hidden = parameter.ndim in (2, 4, 5) and not is_outer
-        if config.muon_learning_rate is not None and is_hidden:
+        is_text = name.startswith(TEXT)
+        is_outer = is_text or any(word in name for word in OUTER)
+        if config.muon_learning_rate is not None and parameter.ndim in (2, 4, 5) and not is_outer:
             matrices.append(parameter)
-        elif parameter.ndim >= 2:
-            decayed.append(parameter)
         else:
-            plain.append(parameter)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+            rate = next((rate for word, rate in TEXT_RATES.items() if is_text and word in name), 1.0)
+            decay = config.weight_decay if parameter.ndim >= 2 else 0.0
+            others.setdefault((rate * config.learning_rate, decay), []).append(parameter)
+    groups = [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in others.items()]
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=config.learning_rate, betas=config.betas, fused=True
-        )
+        torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
     ]
     if matrices and config.muon_learning_rate is not None:
         optimizers.append(Muon(matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay))
