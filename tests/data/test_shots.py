@@ -71,3 +71,13 @@ def test_a_slow_pan_over_a_gradient_is_no_dissolve() -> None:
     wide = cv2.resize(np.array([[[0, 60, 120], [255, 200, 30]]], np.uint8), (400, 72), interpolation=cv2.INTER_LINEAR)
     frames = np.stack([wide[:, 2 * k : 2 * k + 128] for k in range(120)])
     assert find(frames) == []
+
+
+def test_the_edge_of_black_belongs_to_a_fade_though_it_looks_like_a_cut() -> None:
+    """Where a colour gets lost in black, hue and saturation change as much as at a cut."""
+    ground = cv2.resize(np.array([[[90, 30, 20], [20, 60, 30]]], np.uint8), (128, 72), interpolation=cv2.INTER_LINEAR)
+    shot = np.repeat(ground[None], 40, axis=0)
+    for length in (9, 12, 17):
+        film = blend(blend(shot, np.zeros((40, 72, 128, 3), np.uint8), length), shot, length)
+        first, second = 40 - length, 80 - 2 * length
+        assert find(film) == [Transition("gradual", first, 40), Transition("gradual", second, second + length)]

@@ -134,8 +134,9 @@ class ShotFinder:
         for length in self._recent.worth_a_look():
             misfit = _misfit(frames, end - length, end)
             if misfit is not None:
-                last = self._count - 1 - _CONTEXT
-                self._keep(_Candidate(last - length + 1, last, misfit))
+                first, last = _widen(frames, end - length, end)
+                oldest = self._count - len(frames)
+                self._keep(_Candidate(oldest + first + 1, oldest + last, misfit))
 
     def _keep(self, found: _Candidate) -> None:
         """Of candidates that overlap, the one that a blend fits best stands for the transition."""
@@ -218,6 +219,26 @@ def _misfit(frames: NDArray[np.float32], start: int, end: int) -> float | None:
     if off > _OFF_BLEND or uneven > _UNEVEN or largest_step > max(0.34, 4 / (end - start)):
         return None
     return uneven + 0.3 * off
+
+
+def _widen(frames: NDArray[np.float32], start: int, end: int) -> tuple[int, int]:
+    """The ends of a blend of which the pictures from `start` to `end` are a part: it goes on while its pace does.
+
+    `_OUTSIDE` lets a length that was tried be shorter than the blend by two pictures at each end. What changes in them
+    is no cut, though at the edge of black, where hue and saturation appear or are lost, it looks like one.
+    """
+    across = frames[end] - frames[start]
+    pace = float(across @ across) / (end - start)
+
+    def goes_on(before: int, after: int) -> bool:
+        return 0.5 * pace < float((frames[after] - frames[before]) @ across) < 2 * pace
+
+    first, last = start, end
+    while first > start - _CONTEXT and goes_on(first - 1, first):
+        first -= 1
+    while last < end + _CONTEXT and goes_on(last, last + 1):
+        last += 1
+    return first, last
 
 
 def _show_one_scene(old: NDArray[np.float32], new: NDArray[np.float32]) -> bool:
