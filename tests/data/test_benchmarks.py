@@ -26,3 +26,10 @@ def test_a_film_of_parts_repeats_without_a_gap(data_memory: Any, footage: Path, 
     np.testing.assert_allclose(np.diff([picture.time_s for picture in found]), 0.2)
     with pytest.raises(SystemExit, match="not 60; name another"):
         data_memory.make_film(footage, part, 60.0, (64, 36), 5)
+
+
+def test_tiny_inputs_are_videos_of_which_no_two_are_alike(data_memory: Any, tmp_path: Path) -> None:
+    data_memory.draw_inputs(tmp_path / "tiny", 3)
+    paths = sorted((tmp_path / "tiny").iterdir())
+    assert len({path.read_bytes() for path in paths}) == len(paths) == 3
+    assert all(len(list(iter_pictures(path))) == data_memory.TINY_FRAMES for path in paths)
