@@ -7,8 +7,9 @@ FOLDER holds videos, broken ones too; KINEMA_FOOTAGE may name it. A run begins w
 has opened its data set it is killed with SIGKILL: its whole process group, or its first process alone, which leaves
 children without a parent. The same command is started again, and killed again, until it ends by itself. That is a
 round; there are as many as the kills need. Half of the kills come at any time up to what a run takes, the others soon
-after the end of a stage drawn by lot, so they meet every stage. With the engine ray, a cluster of two nodes outlives
-the runs. After each kill and at the end of each round:
+after the end of a stage drawn by lot, so they meet every stage; a run that has let go of its data set has nothing left
+to lose, and is left to end. With the engine ray, a cluster of two nodes outlives the runs, and a third of the kills, at
+most one for each run, strike one of its workers while the run goes on. After each kill and at the end of each round:
 
 - unreadable: a table that cannot be read after a kill;
 - different: rows of a table, or the card, that are not those of the clean run;
@@ -88,14 +89,20 @@ class Place:
 
     def alive(self) -> list[str]:
         """Processes that a run started, and their command lines."""
-        found = []
+        return [f"{pid} {words[:120]}" for pid, words in self._ours() if not self._of_the_cluster(words)]
+
+    def workers(self) -> list[int]:
+        """Processes of the cluster that hold a slot."""
+        return sorted(pid for pid, words in self._ours() if words.startswith("ray::Slot"))
+
+    def _ours(self) -> Iterator[tuple[int, str]]:
+        """Processes that carry the token, and their command lines."""
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if entry.name.isdigit() and f"{TOKEN}={self._token}".encode() in (entry / "environ").read_bytes():
                     words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-                    if words and not self._of_the_cluster(words):
-                        found.append(f"{entry.name} {words[:120]}")
-        return found
+                    if words:
+                        yield int(entry.name), words
 
     def _of_the_cluster(self, words: str) -> bool:
         """Whether a process belongs to the cluster, which outlives the runs: all but the children of its workers."""
@@ -173,16 +180,21 @@ def storm(place: Place, options: argparse.Namespace) -> dict[str, Any]:
     def is_over() -> bool:
         return kills.total() >= options.kills or time.monotonic() - began > 60 * options.minutes
 
+    def has_let_go(run: subprocess.Popen[str], out: Path) -> bool:
+        return place.stages_done(out) == num_stages and not opened(run, out)
+
     while not is_over():
         rounds += 1
         out = place.folder / f"round {rounds}"
+        goes_on = is_hurt = False
         while True:
-            is_new, started = not out.exists(), time.monotonic()
-            run = place.start(out)
-            deadline = time.monotonic() + PATIENCE_S
-            while not opened(run, out) and time.monotonic() < deadline:
-                time.sleep(0.005)
-            spared = is_over()
+            if not goes_on:
+                is_hurt, is_new, started = False, not out.exists(), time.monotonic()
+                run = place.start(out)
+                deadline = time.monotonic() + PATIENCE_S
+                while not opened(run, out) and time.monotonic() < deadline:
+                    time.sleep(0.005)
+            spared = is_over() or has_let_go(run, out)
             if not spared and chance.random() < 0.5:
                 wait(place, run, out, chance.randrange(1, num_stages), deadline)
                 wait_s = chance.uniform(0, usual_s / num_stages)
@@ -202,11 +214,20 @@ def storm(place: Place, options: argparse.Namespace) -> dict[str, Any]:
                 if is_new:
                     usual_s = min(usual_s, time.monotonic() - started)
                 break
+            if goes_on := has_let_go(run, out):
+                continue
+            stages[place.stages_done(out)] += 1
+            workers = [] if is_hurt or chance.random() > 1 / 3 else place.workers()
+            if workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(chance.choice(workers), signal.SIGKILL)
+                kills["worker"] += 1
+                goes_on = is_hurt = True
+                continue
             whole = chance.random() < 0.5
             (os.killpg if whole else os.kill)(run.pid, signal.SIGKILL)
             run.wait()
             kills["group" if whole else "first process"] += 1
-            stages[place.stages_done(out)] += 1
             if (out / "kinema.json").exists():
                 try:
                     tables(out)
@@ -232,7 +253,8 @@ def cluster(place: Place, options: argparse.Namespace) -> Iterator[None]:
         return
     os.environ.update({name: place.environment[name] for name in (TOKEN, "TMPDIR")})
     patience = {"RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "600000"}
-    os.environ.update({**patience, "RAY_USAGE_STATS_ENABLED": "0"})
+    # Ray gives way to whatever else runs on a machine, by 15 steps of niceness, which starves it on a busy one
+    os.environ.update({**patience, "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"})
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -270,6 +292,7 @@ def main() -> int:
     rows: dict[str, object] = {
         "kills of the whole group": happened["kills"]["group"],
         "kills of the first process": happened["kills"]["first process"],
+        "kills of a worker of Ray": happened["kills"]["worker"],
         **{f"kills after {done} stages": count for done, count in sorted(happened["stages"].items())},
         "rounds": happened["rounds"], "seconds": round(happened["seconds"]),
         "seconds of the clean run": round(happened["clean_s"]),
