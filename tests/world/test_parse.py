@@ -44,6 +44,18 @@ def test_noise_is_read_without_failing(shape: tuple[int, ...]) -> None:
     parse(stripes, FPS)
 
 
+def test_an_object_that_another_hides_in_every_frame_is_no_reason_to_warn() -> None:
+    """Two balls of a row of three, and one before the middle that meets another at the end."""
+    rows, columns = np.indices((64, 64)) + 0.5
+    frames = np.full((3, 64, 64, 3), 128, dtype=np.uint8)
+    for frame, x in zip(frames, (32, 32, 30), strict=True):
+        for centre, bottom, radius in ((10.3, 50.0, 8.3), (53.7, 50.0, 8.3), (x, 50.5, 10.5)):
+            frame[np.hypot(columns - centre, rows - bottom + radius) < radius] = (200, 30, 30)
+    seen = parse(frames, FPS)
+    assert [thing.colour for thing in seen.objects] == ["red"] * seen.count
+    assert np.isnan(seen.objects[-1].track).all()
+
+
 def test_a_still_picture_shows_what_stands_in_it() -> None:
     scene = one_object("box", "blue")
     picture = render_clip(scene, standing(scene, 1), 1, 64, 64).numpy()

@@ -233,7 +233,7 @@ def _sights(
     lanes = lanes_of(VIEW_HEIGHT_M[min(max(len(blobs), 1), 4) - 1])
     # What moves does so in the subject's lane, nearest to the camera; of what stands, the lowest in the picture is.
     roughly = [_rough_stillness(blob, lanes, path, size_px) for blob in blobs]
-    lowest = [float(np.nanmedian(blob.box[:, 3])) for blob in blobs]
+    lowest = [float(np.nanmedian(blob.box[:, 3])) if blob.area.any() else 0.0 for blob in blobs]
     nearness = [size_px[0] + error if error > ROUGHLY_PX else low for error, low in zip(roughly, lowest, strict=True)]
     if is_parted:
         nearness[0] = max(nearness) + 1.0
