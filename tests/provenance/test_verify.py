@@ -1,10 +1,12 @@
 import json
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
+import c2pa as library
 import numpy as np
 import pytest
 
@@ -297,3 +299,31 @@ def test_importing_the_room_costs_no_signing_library() -> None:
     code = f"import sys, {rooms}; print({{'c2pa', 'cryptography', 'torch'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_ctrl_c_waits_until_the_signing_library_is_done(
+    marked: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sign, done = marked("marked.png", marks=UNMARKED), library.Builder.sign, []
+
+    def disturbed(*args: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        done.append(sign(*args))
+        return done[-1]
+
+    monkeypatch.setattr(library.Builder, "sign", disturbed)
+    before = path.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        c2pa.sign(path, "x.png", {}, open_authority())
+    assert len(done) == 1
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == ["marked.png"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_that_is_full_while_signing_is_named(marked: Callable[..., Path]) -> None:
+    path = marked("marked.png", marks=UNMARKED)
+    path.with_name("marked.png.signed").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        c2pa.sign(path, "x.png", {}, open_authority())
+    assert [each.name for each in path.parent.iterdir()] == ["marked.png"]

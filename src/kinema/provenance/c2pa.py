@@ -16,6 +16,7 @@ from PIL import Image
 import kinema
 from kinema.errors import MediaError, SpecError
 from kinema.provenance.authority import Authority, authority_folder, trusted_roots
+from kinema.provenance.hold import hold_signals
 
 SIGNED_ENDINGS = (".mp4", ".gif", ".webp", ".png")
 """Of the formats that Kinema writes, those that carry a signature. WebM has no place for one."""
@@ -86,6 +87,22 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+class _Target(io.FileIO):
+    """A file to write that remembers what its disk refused, which c2pa does not pass on."""
+
+    refused: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.refused = error
+            raise
+        return len(data)
+
+
 def sign(
     path: Path,
     title: str,
@@ -93,7 +110,10 @@ def sign(
     authority: Authority,
     ingredients: Sequence[Ingredient] = (),
 ) -> None:
-    """Sign a finished file where it stands. Raises MediaError when it, or an ingredient, cannot be read or signed."""
+    """Sign a finished file where it stands.
+
+    Raises MediaError when it, or an ingredient, cannot be read or signed, and OSError when the disk is full.
+    """
     import c2pa
 
     kind = media_type(path)
@@ -113,8 +133,9 @@ def sign(
         authority.key.encode(),
         authority.tsa_url.encode() if authority.tsa_url else None,
     )
+    target: _Target | None = None
     try:
-        with contextlib.ExitStack() as stack:
+        with hold_signals(), contextlib.ExitStack() as stack:
             context = stack.enter_context(c2pa.Context(c2pa.Settings.from_dict(settings)))
             signer = stack.enter_context(c2pa.Signer.from_info(info))
             manifest = _manifest(title, kind, generation, ingredients)
@@ -126,10 +147,12 @@ def sign(
                     continue
                 its_kind = media_type(ingredient.path) or "application/octet-stream"
                 builder.add_ingredient(about, its_kind, stack.enter_context(ingredient.path.open("rb")))
-            source, target = stack.enter_context(path.open("rb")), stack.enter_context(signed.open("w+b"))
+            source, target = stack.enter_context(path.open("rb")), stack.enter_context(_Target(signed, "w+b"))
             builder.sign(signer, kind, source, target)
         signed.replace(path)
     except c2pa.C2paError as error:
+        if target is not None and target.refused is not None:
+            raise target.refused from error
         raise MediaError(f"{title} cannot be signed: {error}") from error
     finally:
         signed.unlink(missing_ok=True)
@@ -170,7 +193,7 @@ def read(path: Path, anchors: str | None = None) -> Signature | None:
     if roots := anchors or trusted_roots():
         settings["trust"] = {"user_anchors": roots}
     try:
-        with contextlib.ExitStack() as stack:
+        with hold_signals(), contextlib.ExitStack() as stack:
             context = stack.enter_context(c2pa.Context(c2pa.Settings.from_dict(settings)))
             file = stack.enter_context(path.open("rb"))
             reader = stack.enter_context(c2pa.Reader(kind, file, context=context))

@@ -12,6 +12,7 @@ from typing import Any
 
 from kinema.provenance import c2pa as signed
 from kinema.provenance.authority import trusted_roots
+from kinema.provenance.hold import hold_signals
 
 MAX_BYTES = 4 * 2**20
 """Longest statement that is kept; one without thumbnails has some thousand bytes."""
@@ -39,7 +40,7 @@ def read_statement(path: Path) -> bytes | None:
         settings["trust"] = {"user_anchors": roots}
     packed = io.BytesIO()
     try:
-        with contextlib.ExitStack() as stack:
+        with hold_signals(), contextlib.ExitStack() as stack:
             context = stack.enter_context(c2pa.Context(c2pa.Settings.from_dict(settings)))
             builder = stack.enter_context(c2pa.Builder({"claim_generator_info": []}, context=context))
             file = stack.enter_context(path.open("rb"))
