@@ -25,6 +25,19 @@ def test_captions_that_people_wrote_are_found(tmp_path: Path, name: str, content
     assert read_sidecars(tmp_path / "a.mp4") == captions
 
 
+def test_a_list_of_the_folder_above_names_videos_by_their_folder(tmp_path: Path) -> None:
+    """The layout of Hugging Face's folders of videos; a list beside the video comes first."""
+    video = tmp_path / "videos" / "a.mp4"
+    video.parent.mkdir()
+    rows = [{"file_name": "a.mp4", "text": "another"}, {"file_name": "videos/a.mp4", "text": "above"}]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert read_sidecars(video) == ["above"]
+    (video.parent / "captions.json").write_text(json.dumps(rows))
+    assert read_sidecars(video) == ["another"]
+    (video.parent / "captions.json").write_text(json.dumps([{"file_name": "a.mp4", "text": "changed since"}]))
+    assert read_sidecars(video) == ["changed since"]
+
+
 def test_subtitles_belong_to_the_clip_that_shows_them(tmp_path: Path) -> None:
     first = "1\n00:00:01,000 --> 00:00:03,000\n<i>first</i>\nline\n\n"
     cues = first + "2\n00:00:03,500 --> 00:00:06,000\nsecond\n"

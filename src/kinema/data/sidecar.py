@@ -1,9 +1,11 @@
 """Captions that people wrote, from the files that stand beside the videos."""
 
 import csv
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,8 @@ _CUE = re.compile(r"(\d+):(\d\d):(\d\d)[,.](\d{1,3})\s*-->\s*(\d+):(\d\d):(\d\d)
 def read_sidecars(path: Path, span: tuple[float, float] | None = None) -> list[str]:
     """The captions of a video file, the first being the main one; `span` (seconds) picks the cues of subtitles.
 
-    Looked at in this order: NAME.txt, NAME.json, NAME.srt, then a list of the folder (metadata or captions, as jsonl,
-    json or csv) whose rows name the file. Raises DataError for a sidecar that cannot be read.
+    Looked at in this order: NAME.txt, NAME.json, NAME.srt, then a list (metadata or captions, as jsonl, json or csv) of
+    the folder, and of the one above, whose rows name the file. Raises DataError for a sidecar that cannot be read.
     """
     try:
         for ending, read in ((".txt", _plain), (".json", _json)):
@@ -28,8 +30,8 @@ def read_sidecars(path: Path, span: tuple[float, float] | None = None) -> list[s
                 return found
         if (beside := path.with_suffix(".srt")).is_file() and (cues := _cues(beside, span)):
             return [cues]
-        for name in _LISTS:
-            if (path.parent / name).is_file() and (found := _listed(path.parent / name, path)):
+        for folder, name in itertools.product(path.parents[:2], _LISTS):
+            if (folder / name).is_file() and (found := _listed(folder / name, path)):
                 return found
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"the captions beside {path.name} cannot be read: {error}") from error
@@ -74,11 +76,20 @@ def _cues(path: Path, span: tuple[float, float] | None) -> str:
 
 
 def _listed(path: Path, video: Path) -> list[str]:
+    state = path.stat()
+    row = _by_file(path, state.st_mtime_ns, state.st_size).get(video)
+    return [] if row is None else _texts(row)
+
+
+@lru_cache(maxsize=8)
+def _by_file(path: Path, changed_ns: int, size_bytes: int) -> dict[Path, dict[str, Any]]:  # noqa: ARG001 - what it was
+    """The rows of a list by the files that they name, read once as long as the list stays what it was."""
+    found: dict[Path, dict[str, Any]] = {}
     for row in _rows(path):
         named = next((str(row[key]) for key in _FILE_KEYS if row.get(key)), None)
-        if named is not None and (path.parent / named) == video:
-            return _texts(row)
-    return []
+        if named is not None:
+            found.setdefault(path.parent / named, row)
+    return found
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
