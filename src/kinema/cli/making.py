@@ -22,7 +22,7 @@ from kinema.cli.groups import Writing
 from kinema.config import to_dict
 from kinema.errors import SpecError
 from kinema.media import Frame, VideoWriter, check_output
-from kinema.spec import VideoSpec, edit_files, show_memory
+from kinema.spec import MAX_SEED, VideoSpec, edit_files, show_memory
 
 if TYPE_CHECKING:
     from kinema.generate.pipeline import Pipeline
@@ -166,7 +166,7 @@ def make_videos(plan: "Plan", paths: list[Path], marks: "Marks", as_json: bool) 
     if as_json:
         print(json.dumps({"videos": results, "warnings": list(plan.warnings())}, ensure_ascii=False))
     elif is_heard:
-        print(_next(paths[-1], plan.spec), file=sys.stderr)
+        print(_next(paths[-1], specs[-1], is_marked=marks.aigc), file=sys.stderr)
 
 
 def _write(pipeline: "Pipeline", spec: VideoSpec, path: Path, marks: "Marks", show: "_ShowProgress") -> int:
@@ -245,9 +245,10 @@ def summary_of(result: dict[str, Any]) -> str:
     return f"{result['path']}  {size}, seed {spec['seed']}, made in {result['took_s']:.1f} s"
 
 
-def _next(path: Path, spec: VideoSpec) -> str:
-    again = shlex.join(["kinema", "generate", "--from", str(path)])
-    return f"next: --seed {spec.seed + 1} for another take, or the same again: {again}"
+def _next(path: Path, spec: VideoSpec, *, is_marked: bool) -> str:
+    """What to type next, of the last file that was made."""
+    again = shlex.join(["kinema", "generate", "--from", str(path), *([] if is_marked else ["--no-marks"])])
+    return f"next: --seed {(spec.seed + 1) % (MAX_SEED + 1)} for another take, or the same again: {again}"
 
 
 def show_plan(plan: "Plan", paths: list[Path], as_json: bool) -> None:
