@@ -69,6 +69,13 @@ def test_quiet_says_nothing_where_nothing_is_wrong(make: Any) -> None:
     assert Path("a-red-ball-rolls.mp4").exists()
 
 
+def test_a_picture_of_other_proportions_comes_in_as_asked(make: Any) -> None:
+    media.write_video("wide.png", [np.full((32, 64, 3), 90, np.uint8)], 1)
+    command = (*FAST, "--image", "wide.png", "--out", "video.gif", "--fit", "crop")
+    assert make(*command)[0] == 0
+    assert Record.from_metadata(media.read_metadata("video.gif"), "video.gif").spec.fit == "crop"
+
+
 def test_a_second_video_of_a_prompt_takes_another_name(make: Any) -> None:
     make(*FAST)
     first = Path("a-red-ball-rolls.mp4").read_bytes()
@@ -280,6 +287,7 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
     (("--out", "."), 4, r"\. is a folder; give the name of a file$"),
     (("--negative", "red " * 60), 2, "the negative prompt has [0-9]+ tokens"),
     (("--image", "wide.png"), 2, "other proportions.*use size"),
+    (("--image", "wide.png", "--fit", "zoom"), 2, "fit='zoom' does not fit; use crop, pad or stretch"),
     (("--image", "square.png", "--frames", "1"), 2, "nothing to generate"),
     (("--out", "x.avi"), 4, "no format for the ending '.avi'.*mp4"),
     (("--out", "x"), 4, "no format for the ending ''"),

@@ -56,6 +56,8 @@ class Generate:
     """A picture to start from: it becomes the first frame."""
     last_image: Annotated[Path | None, flags.path("FILE"), flags.hint()] = None
     """A picture to end on, beside --image, for models trained on both, such as wan2.1-flf2v-14b."""
+    fit: Annotated[str | None, flags.text("HOW"), flags.hint("they are refused")] = None
+    """How pictures of other proportions come into the frame: crop, pad or stretch."""
     at: groups.TimedTexts = ()
     """Show something else from second S on, such as --at 20 "the ball stops"; may be repeated. For causal models."""
     lora: Annotated[
@@ -114,7 +116,7 @@ def _unmarked(marks: "Marks", old: dict[str, str], before: "Record | None") -> I
 
 def _request(options: Generate, before: "Record | None") -> VideoSpec:
     """The request that the flags make, on top of the one that `--from` read."""
-    given = groups.given(options, "prompt", "model", "seconds", "frames", "fps", "image", "last_image")
+    given = groups.given(options, "prompt", "model", "seconds", "frames", "fps", "image", "last_image", "fit")
     given |= options.sampling.given()
     if options.at:
         given["changes"] = options.at
