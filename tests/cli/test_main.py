@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -176,13 +177,19 @@ sys.exit(cli.main(["generate", sys.argv[1]]))
 """
 
 
-@pytest.mark.parametrize(("signal", "code", "line"), [("SIGINT", 130, "kinema: stopped"), ("SIGTERM", 143, "")])
-def test_stopping_half_way_leaves_no_file(tmp_path: Path, signal: str, code: int, line: str) -> None:
-    done = python("-c", STOPPED, f"{tmp_path}/clip.mp4", signal)
+@pytest.mark.parametrize(("name", "code", "line"), [("SIGINT", 130, "kinema: stopped"), ("SIGTERM", 143, "")])
+def test_stopping_half_way_leaves_no_file(tmp_path: Path, name: str, code: int, line: str) -> None:
+    done = python("-c", STOPPED, f"{tmp_path}/clip.mp4", name)
     assert done.returncode == code
     assert done.stderr.startswith(line)
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_calls_it_keeps_their_own_way_to_stop() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert (cli.main(["--version"]), cli.main(["no-such-command"])) == (0, 2)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("name", ["", *cli.COMMANDS])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kinema.errors import SpecError
-from kinema.media import contact_sheet
+from kinema.media import Spread, contact_sheet
 
 
 def flat(value: int, width: int = 4) -> np.ndarray:
@@ -31,3 +31,17 @@ def test_pictures_of_two_sizes_and_empty_sheets_are_refused() -> None:
         contact_sheet([], columns=2)
     with pytest.raises(SpecError, match="not 1, 0"):
         contact_sheet([flat(1)], columns=0)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 9, 100])
+def test_some_pictures_are_spread_over_all_of_a_video_however_long_it_is(count: int) -> None:
+    spread, buffer = Spread(4), np.zeros((1, 1, 3), np.uint8)
+    assert spread.frames == []
+    for index in range(count):
+        buffer[:] = index  # a decoder's own, which it fills again
+        spread.add(buffer)
+    seen = [int(frame[0, 0, 0]) for frame in spread.frames]
+    assert (len(seen), seen[0], seen) == (min(4, count), 0, sorted(set(seen)))
+    gaps = np.diff([*seen, count])
+    assert gaps.max() <= 2 * max(1, count // 4)
+    assert abs(int(spread.middle[0, 0, 0]) - count / 2) <= max(1, count // 4)

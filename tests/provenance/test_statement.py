@@ -42,6 +42,9 @@ def test_a_file_that_says_nothing_gives_nothing(pictures: Frame, tmp_path: Path)
     assert read_statement(tmp_path / "a.mp4") is None
     assert read_statement(tmp_path / "a.webm") is None
     assert carried_statement(tmp_path / "a.mp4") is None
+    with (tmp_path / "a.mp4").open("ab") as file:
+        file.write(b"\0\0\0\x10freejumbjumb")  # the name of the box, and no such box
+    assert read_statement(tmp_path / "a.mp4") is None
     (tmp_path / "b.mp4").write_bytes(b"\0\0\0\x04ftyp" + bytes(40))
     assert carried_statement(tmp_path / "b.mp4") is None
 

@@ -246,6 +246,27 @@ def test_the_same_order_is_made_once(place: Place) -> None:
     assert order("x", **{"x-stainless-retry-count": "1"}).json()["id"] == second != first
 
 
+@pytest.mark.parametrize("path", ["/v1/videos/edits", "/v1/videos/extensions", "/v1/videos/{id}/remix"])
+def test_an_order_is_known_again_though_what_it_started_from_was_deleted(place: Place, path: str) -> None:
+    source = place.client.videos.create_and_poll(prompt="x", poll_interval_ms=20)
+    place.double.on.clear()
+    body: dict[str, Any] = {"prompt": "y"} if "{" in path else {"prompt": "y", "video": {"id": source.id}}
+    if path.endswith("extensions"):
+        body["seconds"] = "3"
+
+    def order() -> httpx2.Response:
+        return place.http.post(path.format(id=source.id), json=body, headers={"idempotency-key": "k"})
+
+    first = order().json()["id"]
+    place.client.videos.delete(source.id)
+    assert (order().json()["id"], order().status_code) == (first, 200)
+    place.client.videos.delete(first)
+    late = order()
+    assert (late.status_code, late.json()["error"]["code"]) == (404, "not_found")
+    assert "another Idempotency-Key" in late.json()["error"]["message"]
+    assert place.client.videos.list().data == []
+
+
 def test_a_full_queue_is_a_429_that_says_when_to_retry(open_place: Callable[..., Place]) -> None:
     place = open_place(ServeSettings(queue=QueueSettings(max_queued=1)))
     place.double.on.clear()

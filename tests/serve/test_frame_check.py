@@ -1,15 +1,18 @@
 """Frames are looked at before a video is published; what a check refuses nobody sees."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.benchmarks import load_benchmark
 
 from kinema.errors import SpecError
+from kinema.media import write_video
 from kinema.provenance.mark import UNMARKED
 from kinema.serve.artefacts import Artefacts
-from kinema.serve.frame_check import load_check
+from kinema.serve.frame_check import load_check, load_scores
 from kinema.serve.job import Job, NewJob
 from kinema.serve.jobs import Jobs
 from kinema.serve.store import Store
@@ -29,7 +32,7 @@ def refuse(frames):
 FAKED = """
 class NudeDetector:
     def detect(self, frame):
-        blue, green, red = (int(frame[..., i].max()) for i in range(3))
+        red, green, blue = (int(frame[..., i].max()) for i in range(3))
         return [{"class": "FEMALE_BREAST_EXPOSED" if red else "FACE_FEMALE", "score": blue / 255}]
 """
 
@@ -74,14 +77,54 @@ def test_an_allowed_video_is_published_and_some_frames_of_it_were_seen(
     assert 1 < shape[0] <= 16
 
 
-def test_nudenet_sees_the_colours_as_they_are_and_must_be_sure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def faked_nudenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A detector that is as sure as a frame is blue, and sees a breast where there is red."""
     (tmp_path / "nudenet.py").write_text(FAKED)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "nudenet", raising=False)
+    yield
+    monkeypatch.delitem(sys.modules, "nudenet", raising=False)
+
+
+@pytest.mark.usefixtures("faked_nudenet")
+def test_nudenet_sees_the_colours_as_they_are_and_must_be_sure() -> None:
     check = load_check("nudenet")
     for colour, says in (((9, 0, 200), "female breast exposed"), ((9, 0, 100), None), ((0, 9, 255), None)):
         assert check(np.full((2, 4, 4, 3), colour, np.uint8)) == says
-    monkeypatch.delitem(sys.modules, "nudenet")
+
+
+@pytest.mark.usefixtures("faked_nudenet")
+def test_both_kinds_of_its_errors_are_counted_over_a_labelled_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark = load_benchmark("frame_check")
+    shown = {"positives": [200, 120, 70], "negatives": [0, 0, 160, 20]}
+    for label, blues in shown.items():
+        (tmp_path / "own" / label).mkdir(parents=True)
+        for i, blue in enumerate(blues):
+            picture = np.full((16, 16, 3), (9, 0, blue), np.uint8)
+            write_video(tmp_path / "own" / label / f"{i}.png", picture[None], 8)
+        (tmp_path / "own" / label / "notes.txt").write_text("no picture")
+    monkeypatch.setattr(benchmark.importlib.metadata, "version", lambda name: "0")
+    monkeypatch.setattr(sys, "argv", ["frame_check.py", "--clips", "1", "--labelled", str(tmp_path / "own")])
+    assert benchmark.main() == 0
+    _, world, clean, bad = capsys.readouterr().out.split("## ")
+    assert world.startswith("clean: the demo world: 1 videos or pictures, 16 frames")
+    assert "| 0.5 (the policy) | 1 of 4: 25.00 %, at most 69.94 % | 1 of 4 |" in clean
+    assert "Judged wrongly: 2.png" in clean
+    assert "| 0.5 (the policy) | 2 of 3: 66.67 %, at most 93.85 % | 2 of 3 |" in bad
+    assert "| female_breast_exposed | 3 | 2 | 2 | 1 | 1 | 1 | 0.78 |" in bad
+    assert "Judged wrongly: 1.png, 2.png" in bad
+    monkeypatch.setattr(sys, "argv", ["frame_check.py", "--clips", "0", "--labelled", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        benchmark.main()
+
+
+def test_without_nudenet_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SpecError, match="pip install nudenet"):
+        load_scores()
 
 
 @pytest.mark.parametrize(

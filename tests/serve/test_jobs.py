@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,23 @@ def test_an_idempotency_key_gives_the_same_job_and_refuses_another_request(room:
     assert room.add("somebody else", repeat=key).id != first.id
     room.clock.now += room.settings.idempotency_s + 1
     assert room.add(repeat=key).id != first.id
+
+
+@pytest.mark.parametrize("repeat", [Repeat(body_sha256="x", key="k"), Repeat(body_sha256="x", retry=1)])
+def test_a_late_retry_does_not_bring_back_what_was_deleted(room: Room, repeat: Repeat) -> None:
+    first = room.add(repeat=dataclasses.replace(repeat, retry=0))
+    found = room.jobs.repeated("", repeat)
+    assert found is not None
+    assert found.id == first.id
+    assert room.jobs.repeated("somebody else", repeat) is None
+    room.jobs.delete(first.id)
+    for is_swept in (False, True):
+        if is_swept:
+            forget(room.store, first.id, room.clock.now, room.settings)
+        for again in (lambda: room.add(repeat=repeat), lambda: room.jobs.repeated("", repeat)):
+            with pytest.raises(JobNotFound, match="deleted or has expired"):
+                again()
+    assert room.jobs.page() == ([], False)
 
 
 def test_a_retry_is_recognised_but_a_second_order_is_a_new_job(room: Room) -> None:

@@ -18,7 +18,7 @@ from kinema.serve.jobs import Jobs
 from kinema.serve.settings import QueueSettings
 from kinema.serve.store import Store
 from kinema.serve.worker import Worker
-from kinema.spec import VideoSpec
+from kinema.spec import Extend, VideoSpec
 
 
 def _work(store: Store, folder: Path, model: Path, new: NewJob, **options: Any) -> tuple[Job, Path]:
@@ -42,11 +42,11 @@ def test_what_a_worker_publishes_is_marked_and_an_extension_keeps_its_parent(
     assert [mark.outcome for mark in found.marks] == ["found"] * 4
     assert job.result is not None
     source = job.result.artefacts["video"].name
-    longer = NewJob(spec=job.result.spec, kind="extend", request={"source": source})
-    _, video = _work(store, tmp_path, tiny_model, longer)
+    longer = dataclasses.replace(job.result.spec, frames=None, edit=Extend(video=source, seconds=0.5))
+    _, video = _work(store, tmp_path, tiny_model, NewJob(spec=longer, kind="extend"))
     found = verify(video)
     assert [mark.outcome for mark in found.marks] == ["found"] * 4
-    assert found.marks[0].details["ingredients"] == ("before.mp4",)
+    assert found.marks[0].details["ingredients"] == ("input-0.mp4",)
     assert not found.contradictions
 
 

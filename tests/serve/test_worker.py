@@ -1,4 +1,3 @@
-import dataclasses
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from kinema.generate.progress import Progress
-from kinema.media import probe, read_image, read_video
+from kinema.media import probe, read_image
 from kinema.provenance.mark import UNMARKED
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.capabilities import known_models
@@ -211,23 +210,6 @@ def test_a_request_that_the_model_cannot_meet_fails_with_its_reason(shop: Shop) 
     failed = shop.jobs.get(job.id)
     assert (failed.status, failed.error_code) == ("failed", "invalid_request")
     assert "65" in (failed.error_message or "")
-
-
-def test_an_extension_by_a_model_of_first_frames_goes_on_from_the_last_frame(shop: Shop, tmp_path: Path) -> None:
-    source = shop.add()
-    shop.worker.work_once()
-    before = shop.jobs.get(source.id).result
-    assert before is not None
-    name = before.artefacts["video"].name
-    spec = dataclasses.replace(before.spec, prompt="it stops")
-    job = shop.jobs.submit(NewJob(kind="extend", spec=spec, parent=source.id, request={"source": name}))[0]
-    shop.worker.work_once()
-    after = shop.jobs.get(job.id).result
-    assert after is not None
-    frames = read_video(shop.artefacts.fetch(after.artefacts["video"].name, tmp_path / "b.mp4")).frames
-    assert before.spec.frames is not None
-    assert len(frames) == 2 * before.spec.frames - 1
-    assert after.seconds == pytest.approx(2 * before.seconds)
 
 
 @pytest.mark.parametrize("frames", [1, None])

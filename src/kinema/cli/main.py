@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words, switches = _take_switches(list(sys.argv[1:] if argv is None else argv))
     is_other = os.environ.get("RANK", "0") != "0"  # of several processes that torchrun started, the first one speaks
     configure(-1 if "quiet" in switches or is_other else switches.count("verbose"))
-    signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         code = _dispatch(words)
         sys.stdout.flush()  # a closed pipe shows here, not after the end
@@ -91,6 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (KinemaError, OSError, MemoryError, ModuleNotFoundError, KeyboardInterrupt) as error:
         return _report(error, show_traceback="debug" in switches)
+    finally:
+        signal.signal(signal.SIGTERM, before)  # whoever called this as a function keeps its own
 
 
 def help_text() -> str:

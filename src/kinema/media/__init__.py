@@ -9,7 +9,7 @@ from kinema.media.formats import Frame
 from kinema.media.graphics import kitty, sixel
 from kinema.media.live import PIPES, LiveWriter, PipeWriter, check_live, check_pipe, partial_of
 from kinema.media.read import MediaInfo, Video, iter_frames, probe, read_image, read_metadata, read_video
-from kinema.media.sheet import contact_sheet
+from kinema.media.sheet import Spread, contact_sheet
 from kinema.media.terminal import half_blocks
 from kinema.media.write import ENDINGS, VideoWriter, check_output, write_video
 
@@ -20,6 +20,7 @@ __all__ = [
     "LiveWriter",
     "MediaInfo",
     "PipeWriter",
+    "Spread",
     "Video",
     "VideoWriter",
     "check_live",

@@ -8,6 +8,36 @@ from kinema.errors import SpecError
 from kinema.media.formats import Frame
 
 
+class Spread:
+    """Up to `most` pictures of a video, spread evenly over all of it, chosen while it goes by.
+
+    It holds twice as many at a time, each a copy, however long the video is.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._every, self._count = most, 1, 0
+        self._kept: list[Frame] = []
+
+    def add(self, frame: Frame) -> None:
+        """Show it the next frame, "h w 3"."""
+        if self._count % self._every == 0:
+            self._kept.append(np.array(frame))
+        self._count += 1
+        if len(self._kept) > 2 * self._most:
+            self._kept, self._every = self._kept[::2], 2 * self._every
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The pictures in their order, the first frame being the first; none before any was added."""
+        count = len(self._kept)
+        return [self._kept[i] for i in sorted({round(i) for i in np.linspace(0, count - 1, min(count, self._most))})]
+
+    @property
+    def middle(self) -> Frame:
+        """The picture from the middle; there must have been one."""
+        return self._kept[len(self._kept) // 2]
+
+
 def contact_sheet(frames: Sequence[Frame], columns: int, gap_px: int = 2) -> Frame:
     """Lay pictures of one size, each "h w 3", out in rows of `columns` on white, with `gap_px` pixels between them.
 

@@ -6,6 +6,8 @@ in a box of its own at the end of the copy, which players pass over, until the c
 
 import contextlib
 import io
+import json
+import mmap
 import uuid
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,12 @@ def read_statement(path: Path) -> bytes | None:
     """Take the signed statement out of a file, as an ingredient that can be added without it.
 
     What of it holds is found now, against the file, and goes along. None when the file carries none, or one that cannot
-    be read or is longer than MAX_BYTES, or where c2pa is not installed.
+    be read or is longer than MAX_BYTES, or where c2pa is not installed. The file is read once, and once more where it
+    may carry one.
     """
     kind = signed.media_type(path)
-    if kind is None or b"jumb" not in path.read_bytes() or not signed.is_available() or signed.read(path) is None:
-        return None  # all manifests stand in such boxes, so that most files need no more than a look
+    if kind is None or not signed.is_available() or not _has_boxes(path):
+        return None
     import c2pa
 
     settings: dict[str, Any] = {
@@ -46,9 +49,19 @@ def read_statement(path: Path) -> bytes | None:
             file = stack.enter_context(path.open("rb"))
             builder.add_ingredient({"title": path.name, "relationship": "parentOf", "label": "it"}, kind, file)
             builder.write_ingredient_archive("it", packed)
+            reader = stack.enter_context(c2pa.Reader("application/c2pa", packed, context=context))
+            store = json.loads(reader.json())
     except c2pa.C2paError:
         return None
-    return packed.getvalue() if len(packed.getvalue()) <= MAX_BYTES else None
+    (ingredient,) = store["manifests"][store["active_manifest"]]["ingredients"]
+    is_empty = "active_manifest" not in ingredient  # nothing was found in the file
+    return None if is_empty or len(packed.getvalue()) > MAX_BYTES else packed.getvalue()
+
+
+def _has_boxes(path: Path) -> bool:
+    """Whether a file may hold a manifest: all stand in JUMBF boxes, so that most files need no more than a look."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"jumb") >= 0
 
 
 def append_statement(path: Path, statement: bytes) -> None:

@@ -46,7 +46,7 @@ async def complete_chat(request: Request, api: ApiIs, caller: CallerIs) -> Respo
     base_url = api.settings.public_url or str(request.base_url)
 
     def start() -> Job:
-        return submit(api, caller, request, body, _new(api, caller, asked, prompt, picture))
+        return submit(api, caller, request, body, lambda: _new(api, caller, asked, prompt, picture))
 
     job = await run_in_threadpool(start)
     if asked.stream:

@@ -7,6 +7,7 @@ picture: what the words say happens to it.
 import asyncio
 import base64
 import dataclasses
+import functools
 import io
 import json
 import time
@@ -23,7 +24,7 @@ from kinema.serve.api_videos import ApiIs, CallerIs
 from kinema.serve.events import watch
 from kinema.serve.faults import Fault, error_body
 from kinema.serve.forms import Upload, read_body
-from kinema.serve.job import Job
+from kinema.serve.job import Job, NewJob
 from kinema.serve.schema import CreateVideo, EditImage, NewImage
 from kinema.serve.submission import submit
 
@@ -82,13 +83,20 @@ def _submit_all(
         fields["frames"] = 1
     else:
         fields["input_reference"] = picture
-    first = api.desk.create(CreateVideo.model_validate(fields), caller.owner, caller.sees, "image")
-    jobs = []
+    wanted = CreateVideo.model_validate(fields)
+
+    @functools.cache
+    def first() -> NewJob:
+        return api.desk.create(wanted, caller.owner, caller.sees, "image")
+
+    def plan(part: int) -> NewJob:
+        spec = dataclasses.replace(first().spec, seed=(first().spec.seed + part) % 2**31)
+        return dataclasses.replace(first(), kind="image", spec=spec)
+
+    jobs: list[Job] = []
     for i in range(asked.n):
-        spec = dataclasses.replace(first.spec, seed=(first.spec.seed + i) % 2**31)
-        new = dataclasses.replace(first, kind="image", spec=spec)
         try:
-            jobs.append(submit(api, caller, request, body, new, part=i))
+            jobs.append(submit(api, caller, request, body, functools.partial(plan, i), part=i))
         except Exception:
             _cancel(api, jobs)
             raise

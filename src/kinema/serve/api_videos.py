@@ -12,7 +12,7 @@ from kinema.serve.content import send_artefact
 from kinema.serve.events import stream_events
 from kinema.serve.faults import Fault
 from kinema.serve.forms import read_body
-from kinema.serve.job import Job
+from kinema.serve.job import Job, NewJob
 from kinema.serve.links import MAX_LINK_S
 from kinema.serve.schema import ChangeVideo, CreateVideo, EditVideo, ExtendVideo
 from kinema.serve.submission import submit
@@ -45,8 +45,11 @@ async def create_video(request: Request, api: ApiIs, caller: CallerIs) -> Respon
 
     def order() -> Job:
         asked = CreateVideo.model_validate(body)
-        new = api.desk.create(asked, caller.owner, caller.sees)
-        return submit(api, caller, request, body, new, callback_url=asked.callback_url)
+
+        def plan() -> NewJob:
+            return api.desk.create(asked, caller.owner, caller.sees)
+
+        return submit(api, caller, request, body, plan, callback_url=asked.callback_url)
 
     return await _answer(api, order)
 
@@ -58,8 +61,11 @@ async def edit_video(request: Request, api: ApiIs, caller: CallerIs) -> Response
 
     def order() -> Job:
         asked = EditVideo.model_validate(body)
-        new = api.desk.edit(asked, caller.owner, caller.sees)
-        return submit(api, caller, request, body, new, callback_url=asked.callback_url)
+
+        def plan() -> NewJob:
+            return api.desk.edit(asked, caller.owner, caller.sees)
+
+        return submit(api, caller, request, body, plan, callback_url=asked.callback_url)
 
     return await _answer(api, order)
 
@@ -71,8 +77,11 @@ async def extend_video(request: Request, api: ApiIs, caller: CallerIs) -> Respon
 
     def order() -> Job:
         asked = ExtendVideo.model_validate(body)
-        new = api.desk.extend(asked, caller.owner, caller.sees)
-        return submit(api, caller, request, body, new, callback_url=asked.callback_url)
+
+        def plan() -> NewJob:
+            return api.desk.extend(asked, caller.owner, caller.sees)
+
+        return submit(api, caller, request, body, plan, callback_url=asked.callback_url)
 
     return await _answer(api, order)
 
@@ -145,8 +154,11 @@ async def remix_video(video_id: str, request: Request, api: ApiIs, caller: Calle
 
     def order() -> Job:
         asked = ChangeVideo.model_validate(body)
-        new = api.desk.remix(api.jobs.get(video_id, caller.sees), asked, caller.owner)
-        return submit(api, caller, request, {**body, "remix": video_id}, new, callback_url=asked.callback_url)
+
+        def plan() -> NewJob:
+            return api.desk.remix(api.jobs.get(video_id, caller.sees), asked, caller.owner)
+
+        return submit(api, caller, request, {**body, "remix": video_id}, plan, callback_url=asked.callback_url)
 
     return await _answer(api, order)
 

@@ -8,11 +8,16 @@ import importlib.util
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from kinema.errors import KinemaError, SpecError
 from kinema.media import Frame
 
 FrameCheck = Callable[[Frame], str | None]
 """Some frames, "f h w 3", RGB from 0 to 255 -> why they must not be shown, or None."""
+
+FrameScores = Callable[[Frame], dict[str, float]]
+"""One frame, "h w 3" -> how sure nudenet is of each of its labels that it sees there, from 0 to 1."""
 
 NUDENET = "nudenet"
 EXPOSED = (
@@ -61,14 +66,29 @@ def require_allowed(check: FrameCheck, frames: Frame) -> None:
         raise FrameRefused(f"the frame check of this server refuses the video ({reason}); ask for something else")
 
 
-def _nudenet() -> FrameCheck:
+def load_scores() -> FrameScores:
+    """What nudenet sees, for those who judge it. Raises SpecError when it is not installed."""
+    require_check(NUDENET)
     detector: Any = importlib.import_module(NUDENET).NudeDetector()
+
+    def scores(frame: Frame) -> dict[str, float]:
+        # Version 3.4.2 swaps red and blue twice on the way to its network, which learnt from RGB: so RGB it is.
+        found = detector.detect(np.ascontiguousarray(frame))
+        return {
+            each["class"]: max(other["score"] for other in found if other["class"] == each["class"]) for each in found
+        }
+
+    return scores
+
+
+def _nudenet() -> FrameCheck:
+    scores = load_scores()
 
     def check(frames: Frame) -> str | None:
         for frame in frames:
-            for found in detector.detect(frame[..., ::-1].copy()):  # it takes BGR, as OpenCV does
-                if found["class"] in EXPOSED and found["score"] >= LEAST_SCORE:
-                    return str(found["class"]).replace("_", " ").lower()
+            for name, score in scores(frame).items():
+                if name in EXPOSED and score >= LEAST_SCORE:
+                    return name.replace("_", " ").lower()
         return None
 
     return check

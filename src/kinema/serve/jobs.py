@@ -82,8 +82,8 @@ class Jobs:
     def submit(self, new: NewJob, limits: Limits | None = None, repeat: Repeat | None = None) -> tuple[Job, bool]:
         """Queue a job; returns it, and whether it is new rather than one that the same request made before.
 
-        Raises QueueFull when the queue or the owner's share takes no more, KeyReused when the idempotency key belongs
-        to another request. Once this returns, the job survives whatever happens.
+        Raises QueueFull when the queue or the owner's share takes no more, and what `repeated` raises. Once this
+        returns, the job survives whatever happens.
         """
         now = self.clock()
         try:
@@ -103,8 +103,7 @@ class Jobs:
                         "video_s": new.video_s,
                     },
                 ).one()  # fmt: skip
-                source = new.request.get("source")  # what comes before, for models that go on from a last frame
-                note_inputs(db, job_id, [*new.spec.files(), *([source] if source else ())], now)
+                note_inputs(db, job_id, new.spec.files(), now)
                 note(db, job_id, "video.queued", now, status="queued")
                 if repeat:
                     self._remember(db, new.owner, repeat, job_id, now)
@@ -114,6 +113,17 @@ class Jobs:
                 with self.store.write() as db:
                     self._remember(db, new.owner, repeat, None, now)
             raise
+
+    def repeated(self, owner: str, repeat: Repeat) -> Job | None:
+        """The job that the same request made before, if this one can be a repetition.
+
+        Raises KeyReused when the idempotency key belongs to another request, JobNotFound when the job is there no more:
+        what was deleted is not made again by a late retry.
+        """
+        if repeat.key is None and repeat.retry == 0:
+            return None
+        with self.store.read() as db:
+            return self._repeated(db, owner, repeat, self.clock())
 
     def get(self, job_id: str, owner: str | None = None) -> Job:
         """Look at a job. Raises JobNotFound."""
@@ -278,7 +288,6 @@ class Jobs:
             note(db, job_id, CANCELLING, now)
 
     def _repeated(self, db: sa.Connection, owner: str, repeat: Repeat, now: float) -> Job | None:
-        """The job that the same request made before."""
         row = db.execute(_REPEATED, {"owner": owner, "key": repeat.name}).first()
         lasts_s = self.settings.idempotency_s if repeat.key else self.settings.retry_window_s
         if row is None or row.at < now - lasts_s:
@@ -287,8 +296,13 @@ class Jobs:
             return None  # a second order of the same thing; or the first was refused, so there is nothing to repeat
         if row.body_sha256 != repeat.body_sha256:
             raise KeyReused("this Idempotency-Key was used with another request; choose a new key for a new request")
-        found = db.execute(sa.select(JOBS).where(JOBS.c.id == row.job_id)).first()
-        return Job.from_row(found) if found is not None else None
+        found = db.execute(_BY_ID, {"id": row.job_id}).first()
+        if found is None:
+            raise JobNotFound(
+                "the video that this request made was deleted or has expired; "
+                "send another Idempotency-Key to have it made again"
+            )
+        return Job.from_row(found)
 
     def _remember(self, db: sa.Connection, owner: str, repeat: Repeat, job_id: str | None, now: float) -> None:
         row = {"owner": owner, "key": repeat.name, "body_sha256": repeat.body_sha256, "job_id": job_id, "at": now}

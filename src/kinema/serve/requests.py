@@ -96,7 +96,7 @@ class Desk:
         seconds = source_of(source).seconds
         seed = source.spec.seed if asked.seed is None else _seed(asked.seed)
         spec = VideoSpec(**{**_fields(source.spec), "prompt": asked.prompt, "seed": seed})
-        kept = ("model", "size", "source")
+        kept = ("model", "size")
         request: dict[str, Any] = {name: source.request[name] for name in kept if name in source.request}
         request["seconds"] = _plain(seconds)
         return NewJob(owner=owner, kind="remix", spec=spec, request=request, parent=source.id, video_s=source.video_s)

@@ -1,6 +1,7 @@
 """How a request becomes a job: once, within the limits of whoever asks."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import Request
@@ -22,15 +23,16 @@ def submit(
     caller: Caller,
     request: Request,
     body: dict[str, Any],
-    new: NewJob,
+    plan: Callable[[], NewJob],
     *,
     part: int = 0,
     callback_url: str | None = None,
 ) -> Job:
     """Queue a job for a request, or find the one that the same request made before.
 
-    `part` tells the jobs of one request apart; `callback_url` is told how this one ended. Raises Fault, QueueFull and
-    KeyReused.
+    Only what is new is planned, so that a repeated request gets its job though what it started from is there no more.
+    `part` tells the jobs of one request apart; `callback_url` is told how this one ended. Raises Fault, QueueFull,
+    KeyReused, JobNotFound, and what `plan` raises.
     """
     retry = request.headers.get("x-stainless-retry-count", "0")
     key = request.headers.get("idempotency-key")
@@ -41,19 +43,23 @@ def submit(
         key=f"{key} part {part}" if key and part else key,
         retry=int(retry) if retry.isascii() and retry.isdecimal() and len(retry) < 4 else 0,
     )
+    limits = caller.key.limits if caller.key else api.settings.limits
+    try:
+        known = api.jobs.repeated(caller.owner, repeat)
+        return known or api.jobs.submit(_planned(api, caller, plan, callback_url), limits, repeat)[0]
+    finally:
+        if limits.requests_per_minute is not None:
+            request.scope[RATE] = api.jobs.rate(caller.owner, limits.requests_per_minute)
+
+
+def _planned(api: Api, caller: Caller, plan: Callable[[], NewJob], callback_url: str | None) -> NewJob:
+    new = plan()
     traceparent = current_traceparent()
     if traceparent:
         new = dataclasses.replace(new, request={**new.request, "traceparent": traceparent})
     if callback_url is not None:
         new = _calling_back(api, new, callback_url)
-    limits = caller.key.limits if caller.key else api.settings.limits
-    if caller.key:
-        new = dataclasses.replace(new, priority=new.priority + caller.key.priority)
-    try:
-        return api.jobs.submit(new, limits, repeat)[0]
-    finally:
-        if limits.requests_per_minute is not None:
-            request.scope[RATE] = api.jobs.rate(new.owner, limits.requests_per_minute)
+    return dataclasses.replace(new, priority=new.priority + caller.key.priority) if caller.key else new
 
 
 def _calling_back(api: Api, new: NewJob, url: str) -> NewJob:

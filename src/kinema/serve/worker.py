@@ -12,7 +12,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +27,7 @@ from kinema.generate.condition import nature_of
 from kinema.generate.progress import Progress
 from kinema.generate.times import card_frames
 from kinema.log import CONTEXT
-from kinema.media import Frame, VideoWriter, contact_sheet, iter_frames, probe, write_video
+from kinema.media import Frame, Spread, VideoWriter, contact_sheet, probe, write_video
 from kinema.provenance import label
 from kinema.provenance.c2pa import Ingredient
 from kinema.provenance.mark import Marker, Marks
@@ -63,7 +62,10 @@ FULL_S = 5.0
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _PERCENT = {"text": (0, 2), "image": (2, 4), "denoise": (4, 90), "decode": (90, 99)}
-_SHEET_FRAMES, _SHEET_COLUMNS = 16, 4
+SHEET_FRAMES = 16
+"""How many frames of a video its sheet shows, and a check of its frames looks at."""
+
+_SHEET_COLUMNS = 4
 
 
 class Worker:
@@ -202,45 +204,38 @@ class Worker:
         pipeline = self._pipelines[job.model]
         with tempfile.TemporaryDirectory(prefix="kinema-") as name, _Heartbeat(self.leases, job, self.models):
             folder = Path(name)
-            inputs = self._inputs(job, folder)
-            resolved = pipeline.resolve(inputs.spec)
+            spec, names = self._inputs(job, folder)
+            resolved = pipeline.resolve(spec)
             record = pipeline.record(resolved).by_content()  # places differ from worker to worker
             steps = steps_folder(job.id, record)
             log = StepLog(self.artefacts, steps, self._keep_steps_s)
-            marker = self._marker(resolved, record.to_metadata(), inputs.before)
+            marker = self._marker(resolved, record.to_metadata())
             report = _Report(self.leases, job, _count_runs(resolved, pipeline))
             pipeline.steps = log
             if self._check is None:  # or what it refuses would have been seen
                 pipeline.previewer = Previewer(pipeline.model.vae, report.show)
             try:
-                pictures = pipeline.stream(resolved, report)
-                files = _write(folder, _joined(inputs.before, pictures), resolved, marker, job.kind, self._check)
+                files = _write(folder, pipeline.stream(resolved, report), resolved, marker, job.kind, self._check)
             except (KeyboardInterrupt, SystemExit):
                 log.flush()  # whoever takes the job next goes on from here
                 raise
             finally:
                 pipeline.steps = pipeline.previewer = None
-            shown = resolved.with_files(inputs.names)
-            result = self._store(job, files, shown, log.num_replayed, report)
+            result = self._store(job, files, resolved.with_files(names), log.num_replayed, report)
             self._insist(lambda: self.leases.publish(job, result))
         self._remove(steps)
         logger.info("%s: completed", job.id)
 
-    def _inputs(self, job: Job, folder: Path) -> "_Inputs":
-        """The request with its files on this machine. Raises SpecError for one that has been removed."""
+    def _inputs(self, job: Job, folder: Path) -> tuple[VideoSpec, dict[str, str]]:
+        """The request with its files on this machine, and their names in the store by these places.
+
+        Raises SpecError for one that has been removed.
+        """
         places = {}
         for i, name in enumerate(dict.fromkeys(job.spec.files())):
             places[name] = str(self._fetch(name, folder / f"input-{i}{Path(name).suffix}"))
         names = {place: name for name, place in places.items()}
-        spec = job.spec.with_files(places)
-        if "source" not in job.request:
-            return _Inputs(spec=spec, names=names, before=None)
-        before = self._fetch(job.request["source"], folder / "before.mp4")
-        last = folder / "last.png"
-        for frame in iter_frames(before):
-            final = frame
-        Image.fromarray(final).save(last)
-        return _Inputs(spec=dataclasses.replace(spec, image=str(last)), names=names, before=before)
+        return job.spec.with_files(places), names
 
     def _fetch(self, name: str, target: Path) -> Path:
         try:
@@ -249,12 +244,12 @@ class Worker:
             what = "video" if target.suffix == ".mp4" else "picture"
             raise SpecError(f"the {what} that this starts from is gone: it was deleted or has expired") from None
 
-    def _marker(self, spec: VideoSpec, metadata: dict[str, str], before: Path | None) -> Marker:
+    def _marker(self, spec: VideoSpec, metadata: dict[str, str]) -> Marker:
         """What marks the video of a job. Raises SpecError for one that is too small for its label."""
         if self._marks.label is not None:
             label.box(spec.shape.height, spec.shape.width, self._marks.label)
-        files = [Path(path) for path in ([] if before else spec.files())]
-        parent = before or next((path for path in files if path.suffix == ".mp4"), None)
+        files = [Path(path) for path in spec.files()]
+        parent = next((path for path in files if path.suffix == ".mp4"), None)
         ingredients = [] if parent is None else [_ingredient(parent, "parentOf")]
         ingredients += [_ingredient(path, "inputTo") for path in files if path != parent]
         return Marker("video.mp4", metadata, self._marks, ingredients)
@@ -273,7 +268,7 @@ class Worker:
         info = probe(files["video"][0])
         return Result(
             artefacts=stored,
-            spec=dataclasses.replace(spec, image=job.spec.image),  # an extension's last frame is nobody's picture
+            spec=spec,
             seconds=round((info.frames - 1) / info.fps, 6),
             resumed_step=resumed,
             stage_s=report.stage_s,
@@ -311,17 +306,6 @@ def _attributes(job: Job) -> dict[str, str | int]:
         "gen_ai.operation.name": "generate_video", "gen_ai.request.model": job.model, "kinema.job.id": job.id,
         "kinema.job.kind": job.kind, "kinema.job.attempt": job.attempt,
     }  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Inputs:
-    """A request whose files are on this machine."""
-
-    spec: VideoSpec
-    names: dict[str, str]
-    """Names in the store by the places of these files."""
-    before: Path | None
-    """The video that comes before what is made, for models that go on from its last frame."""
 
 
 def _abilities(name: str, pipeline: ResumablePipeline, solvers: tuple[str, ...]) -> Capabilities:
@@ -404,17 +388,6 @@ class _Heartbeat:
                 return  # the next step finds out for itself
 
 
-def _joined(before: Path | None, pictures: Iterator[Frame]) -> Iterator[Frame]:
-    """The frames that come before, then the new ones, of which the first repeats the last one before."""
-    if before is None:
-        yield from pictures
-        return
-    for frame in iter_frames(before):
-        yield frame[None]
-    for i, frames in enumerate(pictures):
-        yield frames[1:] if i == 0 else frames
-
-
 def _write(
     folder: Path,
     pictures: Iterator[Frame],
@@ -429,23 +402,18 @@ def _write(
     """
     assert spec.fps is not None
     video, thumbnail, sheet = folder / "video.mp4", folder / "thumbnail.webp", folder / "spritesheet.jpg"
-    kept: list[Frame] = []
-    every, count = 1, 0
+    seen = Spread(SHEET_FRAMES)
     with VideoWriter(video, spec.fps, marker.metadata, seal=marker.seal) as writer:
         for frames in marker.frames(pictures):
             if len(frames):
                 writer.write(frames)
             for frame in frames:
                 last = frame
-                if count % every == 0:
-                    kept.append(np.array(frame))
-                count += 1
-                if len(kept) > 2 * _SHEET_FRAMES:
-                    kept, every = kept[::2], 2 * every
-    chosen = [kept[i] for i in sorted({round(i) for i in np.linspace(0, len(kept) - 1, _SHEET_FRAMES)})]
+                seen.add(frame)
+    chosen = seen.frames
     if check is not None:
         require_allowed(check, np.stack(chosen))
-    Image.fromarray(kept[len(kept) // 2]).save(thumbnail, "WEBP", quality=85)
+    Image.fromarray(seen.middle).save(thumbnail, "WEBP", quality=85)
     Image.fromarray(contact_sheet(chosen, _SHEET_COLUMNS)).save(sheet, "JPEG", quality=85)
     image = {}
     if kind == "image":
