@@ -1,13 +1,13 @@
 """How often the frame check errs: nudenet, as `kinema serve --check-frames nudenet` asks it.
 
-python benchmarks/frame_check.py [--clean FOLDER ...] [--clips N] [--labelled FOLDER]
+python benchmarks/frame_check.py [--clean FOLDER ...] [--clips N] [--labelled FOLDER] [--frames N]
 > benchmarks/frame_check_HW_YYYYMM.md
 
 Every video and picture in the folders of `--clean` that opens ($KINEMA_FOOTAGE by default), and N clips of the demo
 world, show nobody undressed: what is refused of them is a false positive. `--labelled` names a folder of your own with
 `positives/`, which must be refused, and `negatives/`, which must not: then both kinds of error are counted. Of each
-video as many frames are looked at as the server looks at, chosen as it does. The scores of one look give the table for
-every threshold; nudenet keeps back what it gives less than 0.25.
+video as many frames are looked at as the server looks at, chosen as it does, unless `--frames` says how many. The
+scores of one look give the table for every threshold; nudenet keeps back what it gives less than 0.25.
 """
 
 import argparse
@@ -32,27 +32,27 @@ Scores = list[dict[str, float]]
 """Of one video: how sure the check is of each class, frame by frame."""
 
 
-def spread(frames: Iterable[Frame]) -> list[Frame]:
+def spread(frames: Iterable[Frame], most: int) -> list[Frame]:
     """The frames that the server would look at; of a file that breaks off, those before that."""
-    seen = Spread(SHEET_FRAMES)
+    seen = Spread(most)
     with contextlib.suppress(MediaError, OSError, ValueError):
         for frame in frames:
             seen.add(frame)
     return seen.frames
 
 
-def read_folder(folder: Path) -> Iterator[tuple[Path, list[Frame]]]:
+def read_folder(folder: Path, most: int = SHEET_FRAMES) -> Iterator[tuple[Path, list[Frame]]]:
     """Frames of every file that opens as a video or a picture, in the order of their names."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if frames := spread(iter_frames(path)):
+        if frames := spread(iter_frames(path), most):
             yield path, frames
 
 
-def world(count: int) -> Iterator[tuple[str, list[Frame]]]:
+def world(count: int, most: int) -> Iterator[tuple[str, list[Frame]]]:
     """Frames of clips of the demo world, as large as `mini` makes them."""
     form = ClipFormat(num_frames=33, fps=16.0, width=64, height=64, split="all")
     for clip in iter_clips(range(count), **vars(form), workers=1):
-        yield str(clip.scene.seed), spread(clip.frames)
+        yield str(clip.scene.seed), spread(clip.frames, most)
 
 
 def scored(check: FrameScores, frames: Iterable[Frame]) -> Scores:
@@ -107,6 +107,7 @@ def report(title: str, videos: list[tuple[str, Scores]], *, must_refuse: bool = 
     wrong = [name for name, scores in videos if is_refused(scores, LEAST_SCORE) is not must_refuse]
     if wrong:
         print(f"Judged wrongly: {', '.join(wrong[:20])}{f' and {len(wrong) - 20} more' if len(wrong) > 20 else ''}")
+    sys.stdout.flush()
 
 
 def main() -> int:
@@ -116,6 +117,7 @@ def main() -> int:
     parser.add_argument("--clean", type=Path, nargs="+", default=footage, help="folders in which nobody is undressed")
     parser.add_argument("--clips", type=int, default=300, help="clips of the demo world (default 300)")
     parser.add_argument("--labelled", type=Path, help="a folder with positives/ and negatives/")
+    parser.add_argument("--frames", type=int, default=SHEET_FRAMES, help="most of one video (default: as the server)")
     arguments = parser.parse_args()
     try:
         check = load_scores()
@@ -125,19 +127,25 @@ def main() -> int:
     cv2.setNumThreads(1)
     print(header())
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("nudenet", "onnxruntime"))
-    print(f"{versions}; up to {SHEET_FRAMES} frames of each video")
+    print(f"{versions}; up to {arguments.frames} frames of each video, of which the server looks at {SHEET_FRAMES}")
     for folder in arguments.clean:
-        found = [(str(path.relative_to(folder)), scored(check, frames)) for path, frames in read_folder(folder)]
+        found = [
+            (str(path.relative_to(folder)), scored(check, frames))
+            for path, frames in read_folder(folder, arguments.frames)
+        ]
         report(f"clean: {folder.name}", found)
     if arguments.clips:
-        found = [(f"clip {name}", scored(check, frames)) for name, frames in world(arguments.clips)]
+        found = [(f"clip {name}", scored(check, frames)) for name, frames in world(arguments.clips, arguments.frames)]
         report("clean: the demo world", found)
     if arguments.labelled is not None:
         for name in ("negatives", "positives"):
             folder = arguments.labelled / name
             if not folder.is_dir():
                 parser.error(f"--labelled {arguments.labelled} has no folder {name}/")
-            found = [(str(path.relative_to(folder)), scored(check, frames)) for path, frames in read_folder(folder)]
+            found = [
+                (str(path.relative_to(folder)), scored(check, frames))
+                for path, frames in read_folder(folder, arguments.frames)
+            ]
             report(name, found, must_refuse=name == "positives")
     return 0
 
