@@ -43,6 +43,12 @@ def test_dry_run_shows_the_settings_and_makes_nothing(capsys: pytest.CaptureFixt
     assert (shown["models"], shown["aliases"], shown["queue"]["max_queued"]) == (
         ["mini", "other"], {"sora-2": "other"}, 5,
     )  # fmt: skip
+    assert (shown["artefacts"], shown["worker"]["device"], shown["worker"]["no_marks"]) == (None, None, False)
+    assert cli.main(["serve", "--dry-run", "--device", "cpu", "--label", "eu", "--artefacts", "a"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["artefacts"], shown["worker"]["device"], shown["worker"]["label"]) == ("a", "cpu", "eu")
+    assert cli.main(["serve", "--dry-run", "--no-worker"]) == 0
+    assert json.loads(capsys.readouterr().out)["worker"] is None
     assert not store.exists()
 
 

@@ -143,8 +143,9 @@ def test_a_causal_model_remixes_more_the_stronger_it_is_told(tiny_model: Path, c
         for strength in (0.01, 1.0)
     ]
     assert errors[0] < 2 < errors[1]
-    plain = pipe(VideoSpec(prompt=PROMPT, frames=13, steps=2)).frames
-    assert np.array_equal(_make(pipe, clips, kinema.Remix(video="b.mp4", strength=1.0)), plain)
+    plain = pipe(VideoSpec(prompt=PROMPT, frames=13, steps=2)).frames.astype(int)
+    anew = _make(pipe, clips, kinema.Remix(video="b.mp4", strength=1.0))
+    assert np.abs(anew - plain).max() <= 1  # with several threads a sum may come out in another order
 
 
 def test_a_causal_model_hears_the_words_of_a_storyboard_one_after_the_other(tiny_model: Path, clips: Path) -> None:

@@ -99,6 +99,8 @@ def test_the_lengths_that_a_refusal_names_are_accepted(seconds: float, fps: floa
         ({"width": 64.0}, "width=64.0"),
         ({"height": True}, "height=True"),
         ({"fps": 0}, "fps=0 does not fit; it takes a number above 0"),
+        ({"fps": 5000}, "fps=5000 does not fit; it takes a number from 0.01 to 1000"),
+        ({"fps": 0.001}, "fps=0.001 does not fit; it takes a number from 0.01 to 1000"),
         ({"seed": -1}, "seed=-1"),
         ({"seed": 2**63}, "to 9223372036854775807"),
         ({"steps": 0}, "steps=0"),

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_OF_WORKER = ("device", "dtype", "memory", "label", "no_marks", "check_frames")
+"""What only the worker needs to know; None leaves it the choice."""
+
 RESTART_S = 1.0
 """Pause before a worker that died is started again; doubled each time, up to a minute."""
 
@@ -109,8 +112,10 @@ def run(argv: Sequence[str]) -> int:
     if options.memory is not None:
         parse_memory(options.memory)
     if options.dry_run:
-        shown = {"host": options.host, "port": options.port, "store": options.store, **to_dict(settings)}
-        print(json.dumps({**shown, "keys": [key.name for key in keys.keys]}, indent=2, ensure_ascii=False))
+        shown = {"host": options.host, "port": options.port, "store": options.store, "artefacts": options.artefacts}
+        worker_is = None if options.no_worker else {name: getattr(options, name) for name in _OF_WORKER}
+        told = {**shown, **to_dict(settings), "keys": [key.name for key in keys.keys], "worker": worker_is}
+        print(json.dumps(told, indent=2, ensure_ascii=False))
         return 0
 
     if options.log_json:
@@ -234,9 +239,9 @@ def worker_command(options: Serve) -> list[str]:
     command += ["--lease", str(options.lease), "--parent", str(os.getpid())]
     command += ["--no-marks"] if options.no_marks else []
     command += ["--log-json"] if options.log_json else []
-    for name in ("artefacts", "device", "dtype", "memory", "label", "check_frames"):
+    for name in ("artefacts", *_OF_WORKER):
         value = getattr(options, name)
-        if value is not None:
+        if isinstance(value, str):
             command += [f"--{name.replace('_', '-')}", value]
     return command
 

@@ -14,12 +14,10 @@ import numpy as np
 
 from kinema.errors import MediaError, SpecError
 from kinema.media.formats import SINKS, Frame, Sink
+from kinema.spec.checks import require_rate
 
 ENDINGS = tuple(SINKS)
 """The endings that name a format that Kinema writes."""
-
-SLOWEST, FASTEST = 0.01, 1000
-"""Frames per second that every format can tell apart, but for gif, which plays at most 50."""
 
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> None:
@@ -168,8 +166,7 @@ def _ending(path: Path) -> str:
 
 def exact_rate(fps: float, ending: str) -> Fraction:
     """Frames per second as the fraction that containers hold; raises SpecError for what the format cannot play."""
-    if not SLOWEST <= fps <= FASTEST:
-        raise SpecError(f"fps={fps:g} does not fit; it takes a number from {SLOWEST} to {FASTEST}")
+    require_rate(fps)
     if ending == ".gif" and fps > 50:
         raise SpecError(f"fps={fps:g} does not fit a gif, which plays at most 50; use 50, or another format")
     return Fraction(fps).limit_denominator(1001)

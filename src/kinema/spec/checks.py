@@ -5,6 +5,9 @@ from typing import TypeGuard
 
 from kinema.errors import SpecError
 
+SLOWEST_FPS, FASTEST_FPS = 0.01, 1000
+"""Frames per second that every format can tell apart, but for gif, which plays at most 50."""
+
 
 def require_text(name: str, value: object, *, example: str, empty: bool = False) -> None:
     """Refuse what is no text in UTF-8, and, unless `empty`, what is blank."""
@@ -38,6 +41,13 @@ def require_number(name: str, value: object, *, zero: bool, most: float | None =
         raise SpecError(f"{name}={value!r} does not fit; it takes {finite}")
     if value < 0 or (value == 0 and not zero) or (most is not None and value > most):
         raise SpecError(f"{name}={value:g} does not fit; it takes {accepted}")
+
+
+def require_rate(fps: float | None) -> None:
+    """Refuse frames per second that no video can be played at; None passes."""
+    require_number("fps", fps, zero=False)
+    if fps is not None and not SLOWEST_FPS <= fps <= FASTEST_FPS:
+        raise SpecError(f"fps={fps:g} does not fit; it takes a number from {SLOWEST_FPS} to {FASTEST_FPS}")
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kinema.config import from_json, to_dict
 from kinema.errors import SpecError
 from kinema.shapes import MAX_FRAMES, MAX_SIDE, Stride, VideoShape
-from kinema.spec.checks import is_number, require_integer, require_number, require_text
+from kinema.spec.checks import is_number, require_integer, require_number, require_rate, require_text
 from kinema.spec.edits import Edit, Fit, Join, KeyFrames, Storyboard, edit_files, with_files
 
 MAX_SEED = 2**63 - 1
@@ -122,8 +122,8 @@ class VideoSpec:
                 raise SpecError(f"last_image={self.last_image!r} needs a picture to start from; give image too")
         for name in ("seconds", "guidance", "guidance_low", "step_cache"):
             require_number(name, getattr(self, name), zero=True)
-        for name in ("fps", "shift"):
-            require_number(name, getattr(self, name), zero=False)
+        require_rate(self.fps)
+        require_number("shift", self.shift, zero=False)
         if self.fit not in (None, "crop", "pad", "stretch"):
             raise SpecError(f"fit={self.fit!r} does not fit; use crop, pad or stretch")
         if self.edit is not None:
