@@ -50,3 +50,7 @@ def test_every_route_tells_its_errors_and_its_body(place: Place) -> None:
     videos = described["paths"]["/v1/videos"]["post"]["requestBody"]["content"]
     assert set(videos) == {"application/json", "multipart/form-data"}
     assert described["components"]["schemas"]["CreateVideo"]["required"] == ["prompt"]
+
+
+def test_no_page_runs_scripts_from_elsewhere(place: Place) -> None:
+    assert [place.http.get(path).status_code for path in ("/docs", "/redoc")] == [404, 404]

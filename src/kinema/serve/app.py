@@ -71,7 +71,14 @@ def make_app(
         await run_in_threadpool(sender.stop)
 
     about = "Type a prompt, get a video."
-    app = FastAPI(title="Kinema", version=kinema.__version__, description=about, lifespan=running)
+    app = FastAPI(
+        title="Kinema",
+        version=kinema.__version__,
+        description=about,
+        lifespan=running,
+        docs_url=None,  # FastAPI's pages of documentation run scripts from elsewhere, beside the key in the browser
+        redoc_url=None,
+    )
     app.state.api = Api(
         settings=settings,
         store=store,
