@@ -64,3 +64,8 @@ def test_a_statement_that_no_longer_holds_says_so_in_what_is_made_of_it(pictures
     assert found.state == "trusted"  # what is said here holds
     assert found.origins == ("its signature by Kinema was broken",)
     assert "its signature by Kinema was broken" in verify(tmp_path / "made.mp4").marks[0].says
+
+
+def test_an_empty_file_carries_no_statement(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    assert read_statement(tmp_path / "empty.mp4") is None

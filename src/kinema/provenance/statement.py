@@ -60,6 +60,8 @@ def read_statement(path: Path) -> bytes | None:
 
 def _has_boxes(path: Path) -> bool:
     """Whether a file may hold a manifest: all stand in JUMBF boxes, so that most files need no more than a look."""
+    if path.stat().st_size == 0:
+        return False  # what is empty cannot be mapped
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b"jumb") >= 0
 

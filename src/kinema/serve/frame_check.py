@@ -72,11 +72,11 @@ def load_scores() -> FrameScores:
     detector: Any = importlib.import_module(NUDENET).NudeDetector()
 
     def scores(frame: Frame) -> dict[str, float]:
-        # Version 3.4.2 swaps red and blue twice on the way to its network, which learnt from RGB: so RGB it is.
-        found = detector.detect(np.ascontiguousarray(frame))
-        return {
-            each["class"]: max(other["score"] for other in found if other["class"] == each["class"]) for each in found
-        }
+        # Version 3.4.2 swaps red and blue twice on the way to its network, which finds more of people in RGB.
+        surest: dict[str, float] = {}
+        for found in detector.detect(np.ascontiguousarray(frame)):
+            surest[found["class"]] = max(found["score"], surest.get(found["class"], 0.0))
+        return surest
 
     return scores
 

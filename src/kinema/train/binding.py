@@ -7,6 +7,7 @@ of the world state exactly. The map is not part of the model.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,9 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from kinema.model.text import Tokenizer
-from kinema.world.describe import Caption, Mention
+from kinema.world.describe import Caption
 from kinema.world.facts import OPPOSITE, Facts
+from kinema.world.mention import Mention
 from kinema.world.scene import ACTIONS, COLOURS, MATERIALS, MOST_OBJECTS, SHAPES, SIZES
 
 RARE = -3.0
@@ -36,6 +38,15 @@ SAID: tuple[str, ...] = (
 """What can be said of an object; "one of" counts the objects of the same mention, "among" all that are spoken of."""
 
 NUMBERS = {name: number for number, name in enumerate(SAID)}
+
+
+class Names(NamedTuple):
+    """Which tokens of some captions name an object, and what is said of it."""
+
+    said: UInt8[Tensor, "b k said"]
+    """1 for what the caption says of the object that a token names."""
+    named: Bool[Tensor, "b k"]
+    """Whether a token names one."""
 
 
 class BindingHead(nn.Module):
@@ -73,9 +84,7 @@ def said_of(caption: Caption, mention: Mention) -> list[str]:
     return [word for word in said if word is not None]
 
 
-def mark_names(
-    captions: Sequence[Caption], tokenizer: Tokenizer
-) -> tuple[UInt8[Tensor, "b k said"], Bool[Tensor, "b k"]]:
+def mark_names(captions: Sequence[Caption], tokenizer: Tokenizer) -> Names:
     """Say of each token whether it names an object, and what is said of that one."""
     said = torch.zeros(len(captions), tokenizer.max_tokens, len(SAID), dtype=torch.uint8)
     named = torch.zeros(said.shape[:2], dtype=torch.bool)
@@ -86,7 +95,7 @@ def mark_names(
             marks = torch.zeros(len(SAID), dtype=torch.uint8)
             marks[[NUMBERS[word] for word in said_of(caption, mention)]] = 1
             said[row, tokens], named[row, tokens] = marks, True
-    return said, named
+    return Names(said, named)
 
 
 def _spoken_of(facts: Facts) -> int:

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from kinema.model.text import Tokenizer
-from kinema.train.binding import mark_names
+from kinema.train.binding import Names, mark_names
 from kinema.train.caption import caption_of
 from kinema.train.config import StageConfig
 from kinema.train.latents import Latents
@@ -30,10 +30,8 @@ class Batch(NamedTuple):
     """Token ids of one caption for each, worded anew every time."""
     mask: Int[Tensor, "b k"]
     """1 on tokens, 0 on padding."""
-    said: UInt8[Tensor, "b k said"]
-    """What the caption says of the object that a token names (see `binding.py`)."""
-    named: Bool[Tensor, "b k"]
-    """Which tokens name one."""
+    names: Names | None = None
+    """Which tokens name an object, for stages that learn it."""
 
 
 class Words(Dataset[Batch]):
@@ -46,11 +44,16 @@ class Words(Dataset[Batch]):
         config: StageConfig,
         drop: float = 0.0,
         pictures: Latents | None = None,
+        *,
+        binds: bool = False,
     ) -> None:
-        """`drop` is the share of the captions that are empty; `pictures` is what steps of single frames learn from."""
+        """`drop` is the share of the captions that are empty; `pictures` is what steps of single frames learn from.
+
+        With `binds`, batches say which tokens name an object.
+        """
         self._scenes = latents.scenes[: latents.num_training // 2]
         self._pictures = self._scenes if pictures is None else pictures.scenes[: pictures.num_training // 2]
-        self._tokenizer, self._config, self._drop = tokenizer, config, drop
+        self._tokenizer, self._config, self._drop, self._binds = tokenizer, config, drop, binds
 
     def __getitem__(self, clips_seen: int) -> Batch:
         """Choose the clips, each once per epoch, and word them; clips and pictures of their own share their turns."""
@@ -64,7 +67,7 @@ class Words(Dataset[Batch]):
             for offset, index in enumerate(indices)
         ]
         ids, mask = self._tokenizer.encode([caption.text for caption in captions])
-        return Batch(torch.tensor(indices), ids, mask, *mark_names(captions, self._tokenizer))
+        return Batch(torch.tensor(indices), ids, mask, mark_names(captions, self._tokenizer) if self._binds else None)
 
 
 def scene_at(scenes: Sequence[Scene], index: int) -> Scene | str:

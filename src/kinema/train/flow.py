@@ -56,14 +56,21 @@ class FlowTask:
         self.networks = nn.ModuleDict({"dit": dit, "text": text})
         if config.grounding is not None:
             self.networks["grounding"] = GroundingHead(dit.config.width)
-        if config.binding:
+        if config.binding > 0:
             self.networks["binding"] = BindingHead(text.config.d_model)
         self._tokenizer = tokenizer
         self._clips, self._pictures = clips, pictures or clips
         self._stride = stride
         self._config = config
         self._sampler = sampler
-        words = Words(clips.latents, tokenizer, config, config.drop_text, pictures and pictures.latents)
+        words = Words(
+            clips.latents,
+            tokenizer,
+            config,
+            config.drop_text,
+            pictures and pictures.latents,
+            binds=config.binding > 0,
+        )
         self._feed = Feed(words, config, config.workers)
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -91,8 +98,8 @@ class FlowTask:
             weight = emphasis(truth, times, (data.shape[3], data.shape[4]), grounding)
             parts["grounding_loss"] = grounding_loss(self.networks["grounding"](heard.tokens), truth)
             loss = loss + grounding.weight * parts["grounding_loss"]
-        if self._config.binding:
-            said, named = batch.said.to(text.device), batch.named.to(text.device)
+        if batch.names is not None:
+            said, named = (part.to(text.device) for part in batch.names)
             parts["binding_loss"] = binding_loss(self.networks["binding"](text), said, named)
             loss = loss + self._config.binding * parts["binding_loss"]
         parts["velocity_loss"] = flow_matching_loss(velocity, data, noise, clean, weight)

@@ -45,8 +45,8 @@ def build_optimizers(
     """AdamW for all parameters, or Muon for hidden matrices and kernels and AdamW for the others.
 
     What reads pixels, tokens or times and what writes the output (embeddings, `conv_in`, `conv_out`, `proj_out`) stays
-    with AdamW, as Muon's authors advise, and so does the text encoder (`TEXT`), whose parts
-    have rates of their own (`TEXT_RATES`). Vectors are not decayed.
+    with AdamW, as Muon's authors advise, and so does the text encoder (`TEXT`), whose parts have rates of their own
+    (`TEXT_RATES`). Vectors are not decayed.
     """
     matrices: list[nn.Parameter] = []
     others: dict[tuple[float, float], list[nn.Parameter]] = {}  # by learning rate and decay

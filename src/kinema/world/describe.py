@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from kinema.world import wording
 from kinema.world.facts import Facts, ObjectFacts, Relation, facts
-from kinema.world.scene import MOST_OBJECTS, Scene
+from kinema.world.mention import Mention, capitalised, mark, unmark
+from kinema.world.scene import Scene
 
 Length = Literal["short", "medium", "long"]
 LENGTHS: tuple[Length, ...] = ("short", "medium", "long")
@@ -21,7 +22,6 @@ __all__ = [
     "Caption",
     "Facts",
     "Length",
-    "Mention",
     "describe",
     "describe_with_facts",
     "facts",
@@ -29,15 +29,6 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Mention:
-    """A phrase of a caption, `text[start:end]`, and the objects that it names, by their numbers in the scene."""
-
-    objects: tuple[int, ...]
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -84,7 +75,7 @@ def describe_with_facts(scene: Scene, seed: int, length: Length) -> Caption:
     while True:
         writer = _Writer(truth, source, detail)
         sentences = writer.sentences()
-        text, mentions = _unmark(_punctuate(sentences, source))
+        text, mentions = unmark(_punctuate(sentences, source))
         if len(text.split()) <= MAX_WORDS[length]:
             return Caption(text, writer.stated, mentions)
         # Too long: mention less.
@@ -130,42 +121,11 @@ def _punctuate(sentences: Sequence[str], source: random.Random) -> str:
     style = source.random()
     if style < 0.3:
         text = ", ".join(sentences)
-        return _capitalised(text) if source.random() < 0.4 else text
+        return capitalised(text) if source.random() < 0.4 else text
     if style < 0.32:
         return ", ".join(sentences).upper()
-    text = ". ".join(map(_capitalised, sentences))
+    text = ". ".join(map(capitalised, sentences))
     return text + "." if source.random() < 0.8 else text
-
-
-def _capitalised(text: str) -> str:
-    """The text with its first letter large, marked as a mention or not."""
-    first = 1 if _MARKED.match(text) else 0
-    return text[:first] + text[first].upper() + text[first + 1 :]
-
-
-_MARKS = 0xE000
-"""Characters from here on, which no text holds, stand before mentions until a caption is whole: plus 1 for the first
-object, 2 for the second, 4 for the third and so on; `_MARKS` itself stands behind a mention."""
-_MARKED = re.compile(f"([{chr(_MARKS + 1)}-{chr(_MARKS + 2**MOST_OBJECTS - 1)}])(.*?){chr(_MARKS)}")
-
-
-def _mark(phrase: str, indices: Sequence[int]) -> str:
-    """The phrase between marks that say which objects it names."""
-    return f"{chr(_MARKS + sum(1 << index for index in indices))}{phrase}{chr(_MARKS)}"
-
-
-def _unmark(text: str) -> tuple[str, tuple[Mention, ...]]:
-    """Take the marks out, and say where they stood."""
-    plain, end = "", 0
-    mentions: list[Mention] = []
-    for match in _MARKED.finditer(text):
-        plain += text[end : match.start()]
-        which = ord(match[1]) - _MARKS
-        objects = tuple(index for index in range(MOST_OBJECTS) if which >> index & 1)
-        mentions.append(Mention(objects, len(plain), len(plain) + len(match[2])))
-        plain += match[2]
-        end = match.end()
-    return plain + text[end:], tuple(mentions)
 
 
 class _Writer:
@@ -349,7 +309,7 @@ class _Writer:
         shape = self._state_of([index], "shape")
         self.nouns[index] = self._pick(wording.SHAPE_WORDS[shape])
         phrase = " ".join([*self._adjectives([index]), self.nouns[index]])
-        marked = _mark(phrase, [index])
+        marked = mark(phrase, [index])
         if self.count == 1 and self._chance(0.12):
             self._state("count")
             return f"{self._pick(wording.ALONE)} {marked}"
@@ -359,9 +319,9 @@ class _Writer:
         """Mention an object again."""
         shapes = [thing.shape for thing in self.truth.objects]
         if shapes.count(shapes[index]) == 1 and self._chance(0.5):
-            return f"the {_mark(self.nouns[index], [index])}"
+            return f"the {mark(self.nouns[index], [index])}"
         colour = self._pick(wording.COLOUR_WORDS[self._state_of([index], "colour")])
-        return f"the {_mark(f'{colour} {self.nouns[index]}', [index])}"
+        return f"the {mark(f'{colour} {self.nouns[index]}', [index])}"
 
     def _group(self) -> str:
         """Mention all objects at once, which are alike."""
@@ -369,7 +329,7 @@ class _Writer:
         self._state("count")
         noun = _plural(self._pick(wording.SHAPE_WORDS[self._state_of(everyone, "shape")]))
         self.nouns = dict.fromkeys(everyone, noun)
-        return " ".join([self._number(self.count), _mark(" ".join([*self._adjectives(everyone), noun]), everyone)])
+        return " ".join([self._number(self.count), mark(" ".join([*self._adjectives(everyone), noun]), everyone)])
 
     def _number(self, number: int) -> str:
         word, digit = wording.NUMBER_WORDS[number]
