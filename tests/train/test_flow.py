@@ -47,3 +47,10 @@ def test_a_phase_of_latents_cannot_be_cut():
             optim=OptimConfig(learning_rate=1e-3),
             phases=(Phase(until=0.5, frames=1, batch_size=1, crop=32),),
         )
+
+
+def test_a_text_encoder_that_stays_has_no_task_of_its_own():
+    optim = OptimConfig(learning_rate=1e-3)
+    FlowStage(clips=8, batch_size=1, optim=optim, train_text=False)
+    with pytest.raises(SpecError, match=r"give flow\.binding=0"):
+        FlowStage(clips=8, batch_size=1, optim=optim, train_text=False, binding=0.1)

@@ -107,6 +107,17 @@ def test_an_autoencoder_can_be_kept_as_it_is(folder, tmp_path):
         dataclasses.replace(recipe.flow, clips=0)
 
 
+def test_a_text_encoder_can_stay_while_the_transformer_learns(folder, tmp_path):
+    recipe = RECIPES["tiny"]
+    flow = dataclasses.replace(recipe.flow, clips=16, train_text=False)
+    staying = dataclasses.replace(recipe, vae=dataclasses.replace(recipe.vae, clips=0), flow=flow)
+    Run(staying, tmp_path, score, init=str(folder / "model")).run(["corpus", "tokenizer", "vae", "latents", "flow"])
+    new = load_file(tmp_path / "flow.safetensors")
+    old = Pipeline.load(str(folder / "model"), "cpu", "float32").model
+    assert all(torch.equal(new[f"text.{name}"], weight) for name, weight in old.text.named_parameters())
+    assert not any(torch.equal(new[f"dit.{name}"], weight) for name, weight in old.dit.named_parameters())
+
+
 PICTURES = CorpusConfig(clips=8, validation_clips=0, frames=1, height=32, width=32, first_seed=500, least_objects=2)
 
 

@@ -198,7 +198,7 @@ class GroundingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowStage(PhasedStage):
-    """Joint training of the diffusion transformer and the text encoder."""
+    """Training of the diffusion transformer, and of the text encoder with it."""
 
     times: TimeSampling = field(default_factory=lambda: TimeSampling(shift=3.0))
     """At which times the network looks at its clips."""
@@ -210,10 +210,17 @@ class FlowStage(PhasedStage):
     """The second task; None = none."""
     binding: float = 0.0
     """Weight of the text encoder's own task, in nats per token that names an object (see `binding.py`); 0 = none."""
+    train_text: bool = True
+    """Whether the text encoder moves; one that stays can be shared by all models that learnt from it."""
 
     def __post_init__(self) -> None:
-        """Refuse what only the autoencoder's phases have."""
+        """Refuse what only the autoencoder's phases have, and a task for a text encoder that does not move."""
         super().__post_init__()
+        if self.binding > 0 and not self.train_text:
+            raise SpecError(
+                f"flow.binding={self.binding} is a task of the text encoder, but flow.train_text=false keeps it as it "
+                "is; give flow.binding=0 too"
+            )
         crops = [phase.crop for phase in self.phases if phase.crop is not None]
         if crops:
             raise SpecError(f"a phase has crop={crops[0]}, but latents are not cut; leave it out of flow.phases")

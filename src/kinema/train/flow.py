@@ -53,7 +53,7 @@ class FlowTask:
         pictures: Lessons | None = None,
     ) -> None:
         """`pictures` are for steps of single frames, which show the first frames of the clips unless there are some."""
-        self.networks = nn.ModuleDict({"dit": dit, "text": text})
+        self.networks = nn.ModuleDict({"dit": dit, "text": text.requires_grad_(config.train_text)})
         if config.grounding is not None:
             self.networks["grounding"] = GroundingHead(dit.config.width)
         if config.binding > 0:
