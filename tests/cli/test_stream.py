@@ -101,6 +101,18 @@ def test_a_terminal_shows_the_frames(make: Any, monkeypatch: pytest.MonkeyPatch)
     assert out.decode().endswith("\x1b[?25h")
 
 
+def test_a_picture_of_other_proportions_comes_in_as_asked(make: Any) -> None:
+    columns = np.linspace(0, 255, 64, dtype=np.uint8)
+    media.write_video("wide.png", [np.broadcast_to(columns[None, :, None], (32, 64, 3))], 1)
+    firsts = {}
+    for fit in ("crop", "pad", "stretch"):
+        code, out, err = make(*FAST, "--seconds", "0.5", "--out", f"{fit}.mp4", "--image", "wide.png", "--fit", fit)
+        assert (code, out) == (0, b""), err
+        assert json.loads(media.read_metadata(f"{fit}.mp4")[METADATA_KEY])["spec"]["fit"] == fit
+        firsts[fit] = next(media.iter_frames(f"{fit}.mp4")).tobytes()
+    assert len(set(firsts.values())) == 3
+
+
 def test_timed_prompts_change_what_follows(make: Any) -> None:
     make(*FAST, "--seconds", "2", "--out", "one.mp4", "--no-marks")
     make(*FAST, "--seconds", "2", "--out", "two.mp4", "--no-marks", "--at", "1", "a blue box falls")
@@ -148,6 +160,8 @@ def test_a_dry_run_shows_how_the_model_looks_back_and_makes_nothing(
         (("--out", "-", "--json"), 2, "both write to standard output"),
         (("--out", "x.mp4", "--seconds", "0.7"), 2, "seconds=0.7 does not fit"),
         (("--out", "x.mp4", "--preset", "longliv"), 2, "did you mean 'longlive'"),
+        (("--out", "x.mp4", "--image", "wide.png"), 2, "other proportions than the video's .* crop, pad or stretch"),
+        (("--out", "x.mp4", "--image", "wide.png", "--fit", "zoom"), 2, "fit='zoom' does not fit; use crop, pad or"),
         (("--out", "x.mp4", "--size", "30x32"), 2, "width=30 does not fit"),
         (("--out", "x.mp4", "--at", "1", "b", "--at", "0.5", "c"), 2, "in their order"),
     ],
@@ -163,6 +177,7 @@ def test_bad_input_is_refused_in_one_line_before_any_work(
     monkeypatch.setattr(Pipeline, "of", None)
     (tmp_path / "there.mp4").write_text("mine")
     (tmp_path / "left.mp4.partial").write_text("mine")
+    media.write_video("wide.png", [np.full((32, 64, 3), 90, np.uint8)], 1)
     outcome = make(*words)
     assert outcome[:2] == (code, b"")
     assert re.search(message, outcome[2]), outcome[2]

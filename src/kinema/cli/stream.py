@@ -66,6 +66,8 @@ class StreamOptions:
     """Show every line that comes in on standard input, from the next block on."""
     image: Annotated[Path | None, flags.path("FILE"), flags.hint()] = None
     """A picture to start from."""
+    fit: Annotated[str | None, flags.text("HOW"), flags.hint("it is refused")] = None
+    """How a picture of other proportions comes into the frame: crop, pad or stretch."""
     fps: Annotated[float | None, flags.number("F"), groups.MODELS] = None
     """Frames per second."""
     sampling: groups.Shared[groups.Sampling]
@@ -113,7 +115,7 @@ def _check_output(options: StreamOptions) -> None:
 
 
 def _request(options: StreamOptions) -> VideoSpec:
-    given = groups.given(options, "model", "seconds", "fps", "image") | options.sampling.given()
+    given = groups.given(options, "model", "seconds", "fps", "image", "fit") | options.sampling.given()
     if options.at:
         given["changes"] = options.at
     return VideoSpec(**{"prompt": options.prompt or "", **given})
