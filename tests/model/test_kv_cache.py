@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kinema.errors import SpecError
-from kinema.model.causal import CausalConfig, attention_bias, block_causal_mask, teacher_forcing_mask
+from kinema.model.causal import CausalConfig, block_causal_mask, sights, teacher_forcing_mask
 from kinema.model.dit import DiT, DiTConfig
 
 FRAMES, SIDE, TOKENS = 7, 4, 4
@@ -50,8 +50,8 @@ def _cached(dit, latent, time, text, config, runs=1, **sizes):
 @torch.no_grad()
 def test_a_cache_block_by_block_equals_a_mask_over_the_whole_clip(case, config):
     dit, latent, time, text = case
-    bias = attention_bias(block_causal_mask(FRAMES, config), TOKENS)
-    whole = dit(latent, time, text, bias=bias)
+    seen = sights(block_causal_mask(FRAMES, config))
+    whole = dit(latent, time, text, sights=seen)
     blocks, _ = _cached(dit, latent, time, text, config, runs=3, max_frames=FRAMES)
     torch.testing.assert_close(blocks, whole, rtol=0, atol=1e-4)
     assert (whole - dit(latent, time, text)).abs().max() > 1e-2  # the mask matters
@@ -99,9 +99,9 @@ def test_teacher_forcing_gives_every_block_what_it_would_see_while_generating(ca
     dit, latent, time, text = case
     config = CausalConfig(block=2)
     clean, zeros = torch.randn(latent.shape), torch.zeros_like(time)
-    bias = attention_bias(teacher_forcing_mask(FRAMES, config), TOKENS)
+    seen = sights(teacher_forcing_mask(FRAMES, config))
     both = torch.cat([clean, latent], dim=2)
-    at_once = dit(both, torch.cat([zeros, time], 1), text, frames=[*range(FRAMES)] * 2, bias=bias)[:, :, FRAMES:]
+    at_once = dit(both, torch.cat([zeros, time], 1), text, frames=[*range(FRAMES)] * 2, sights=seen)[:, :, FRAMES:]
     cache = dit.new_cache(config, (SIDE, SIDE), batch=2, max_frames=FRAMES)
     for start in range(0, FRAMES, 2):
         part = slice(start, start + 2)

@@ -34,7 +34,7 @@ def forcing(folder, tiny_model):
     model = load_model(tiny_model)
     latents = Latents(folder / "latents.npy", Corpus(folder / "corpus"))
     config = dataclasses.replace(RECIPE.forcing, batch_size=4)
-    return model, Forcing(model.text, model.tokenizer, latents, RECIPE.causal, model.dit.config.patch_size, config)
+    return model, Forcing(model.text, model.tokenizer, latents, RECIPE.causal, config)
 
 
 def test_the_recipe_ends_in_a_model_that_streams_without_guidance(folder):
@@ -97,7 +97,7 @@ def test_a_student_that_follows_the_teachers_path_has_nothing_to_learn(forcing):
     model, force = forcing
 
     class Straight(torch.nn.Module):
-        def forward(self, latent, time, text, *, frames, bias):
+        def forward(self, latent, time, text, *, frames, sights):
             return latent / time.clamp_min(1e-6)[:, None, :, None, None]  # all paths lead to zero
 
     task = ConsistencyTask(Straight(), Straight(), force, RECIPE.consistency, lambda *_: {})

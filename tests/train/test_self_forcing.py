@@ -44,7 +44,7 @@ def forcing(model, tmp_path_factory):
     corpus = Corpus(folder / "corpus")
     encode_corpus(model.vae, corpus, folder / "latents.npy")
     latents = Latents(folder / "latents.npy", corpus)
-    return Forcing(model.text, model.tokenizer, latents, CAUSAL, model.dit.config.patch_size, CONFIG)
+    return Forcing(model.text, model.tokenizer, latents, CAUSAL, CONFIG)
 
 
 def task_of(model, forcing, config=CONFIG, teacher=None):

@@ -105,13 +105,13 @@ def _share_tokens(dit: DiT, group: dist.ProcessGroup) -> None:
         return embedded[:, :, part(embedded.shape[2])]
 
     def turn(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        x, time, key, value, rotation, bias, memory, *rest = inputs
-        if bias is not None or memory is not None:
+        x, time, key, value, rotation, sights, memory, *rest = inputs
+        if sights is not None or memory is not None:
             raise SpecError("models that make video block by block run on one device; use one process")
         frames = x.shape[1]
         here = part(len(rotation.cos) // frames)
         cut = Rotation(*(whole.unflatten(0, (frames, -1))[:, here].flatten(0, 1) for whole in rotation))
-        return (x, time, key, value, cut, bias, memory, *rest)
+        return (x, time, key, value, cut, sights, memory, *rest)
 
     def whole(_: nn.Module, __: Any, out: Float[Tensor, "b t s c"]) -> Tensor:
         return torch.cat(_gather(out, group), dim=2)
@@ -131,11 +131,9 @@ def ulysses(
     value: Heads,
     *,
     group: dist.ProcessGroup,
-    bias: Tensor | None = None,
     mix: Mix = attend,
 ) -> Heads:
     """Attend with all tokens and a share of the heads, between two exchanges. The heads must divide by the group."""
-    assert bias is None
     mixed = mix(*(_heads_for_tokens(part, group) for part in (query, key, value)))
     return _tokens_for_heads(mixed, group)
 
@@ -161,12 +159,11 @@ def _exchange(parts: Tensor, group: dist.ProcessGroup) -> Tensor:
     return received
 
 
-def ring(query: Heads, key: Heads, value: Heads, *, group: dist.ProcessGroup, bias: Tensor | None = None) -> Heads:
+def ring(query: Heads, key: Heads, value: Heads, *, group: dist.ProcessGroup) -> Heads:
     """Attend to every process's keys and values as they come round; sums are kept in float32 (Milakov and Gimelshein).
 
     Source of the running softmax: arXiv 1805.02867.
     """
-    assert bias is None
     rank, world = dist.get_rank(group), dist.get_world_size(group)
     to, source = (dist.get_global_rank(group, (rank + step) % world) for step in (1, -1))
     q = query.transpose(1, 2).float() * query.shape[-1] ** -0.5  # b a n e

@@ -3,7 +3,7 @@
 import functools
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kinema.config import unknown
 from kinema.errors import SpecError
+from kinema.model.causal import Sight
 from kinema.model.kv_cache import LayerMemory
 from kinema.model.linear import linear
 from kinema.model.norm import RMSNorm
@@ -61,11 +62,11 @@ def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, scale: float,
     return torch.bmm(torch.softmax(scores, dim=-1), v).view(b, a, n, e).transpose(1, 2)
 
 
-Mix = Callable[..., Tensor]
-"""(query, key, value, *, bias) -> mixed values, of the shapes that `attend` takes."""
+Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(query, key, value) -> mixed values, of the shapes that `attend` takes."""
 
 
-def _torch_kernel(which: SDPBackend) -> Callable[..., Tensor]:
+def _torch_kernel(which: SDPBackend) -> Mix:
     def kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         q, k, v = (x.transpose(1, 2) for x in (query, key, value))
         with sdpa_kernel(which):
@@ -78,7 +79,7 @@ def _products(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return _attend_by_products(query, key, value, query.shape[-1] ** -0.5, None)
 
 
-def _package_kernel(module: str, function: str) -> Callable[..., Tensor]:
+def _package_kernel(module: str, function: str) -> Mix:
     def kernel(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         mixed = getattr(importlib.import_module(module), function)(query, key, value)
         return mixed[0] if isinstance(mixed, tuple) else mixed
@@ -91,7 +92,7 @@ def _sage(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return mixed
 
 
-KERNELS: dict[str, Callable[..., Tensor]] = {
+KERNELS: dict[str, Mix] = {
     "cudnn": _torch_kernel(SDPBackend.CUDNN_ATTENTION),
     "flash": _torch_kernel(SDPBackend.FLASH_ATTENTION),
     "efficient": _torch_kernel(SDPBackend.EFFICIENT_ATTENTION),
@@ -101,11 +102,11 @@ KERNELS: dict[str, Callable[..., Tensor]] = {
     "flash2": _package_kernel("flash_attn", "flash_attn_func"),  # not measured
     "sage": _sage,  # 8-bit products: other numbers; not measured
 }
-"""Ways to compute attention without a bias: PyTorch's own, and packages for GPUs, by the name a person gives."""
+"""Ways to compute attention: PyTorch's own, and packages for GPUs, by the name a person gives."""
 
 
 def choose_attention(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> Mix:
-    """Give what computes attention; "auto" leaves it to `attend`, which is what a bias always takes.
+    """Give what computes attention; "auto" leaves it to `attend`.
 
     Each is tried on a few tokens before it is promised. Raises SpecError for a name that is unknown, or that cannot be
     had on this device, in this number type and at this width of a head; it says which can.
@@ -123,13 +124,10 @@ def choose_attention(name: str, device: torch.device, dtype: torch.dtype, head_d
             f"({problem}); use {' or '.join(fits)}"
         )
 
-    def mix(query: Tensor, key: Tensor, value: Tensor, *, bias: Tensor | None = None) -> Tensor:
-        return kernel(query, key, value) if bias is None else attend(query, key, value, bias=bias)
-
-    return mix
+    return kernel
 
 
-def _problem(kernel: Callable[..., Tensor], device: torch.device, dtype: torch.dtype, head_dim: int) -> str | None:
+def _problem(kernel: Mix, device: torch.device, dtype: torch.dtype, head_dim: int) -> str | None:
     """Why a kernel cannot be used; None = it can."""
     tokens = torch.zeros(1, 16, 2, head_dim, device=device, dtype=dtype)
     with warnings.catch_warnings():
@@ -180,17 +178,28 @@ class Attention(nn.Module):
         x: Float[Tensor, "b n d"],
         rotation: Rotation,
         *,
-        bias: Float[Tensor, "1 1 n n"] | None = None,
+        sights: Sequence[Sight] | None = None,
         memory: LayerMemory | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Let every token attend to all tokens of x, as far as `bias` lets it, and to those in `memory`."""
+        """Let every token attend to all tokens of x, or to those that `sights` show it, and to those in `memory`."""
         key, value = self.key_value(x)
         key_rotation = rotation
         if memory is not None:
             key, value = memory.write(key, value)
             key_rotation = memory.rotation
-        mixed = self.mix(rotate(self.query(x), rotation), rotate(key, key_rotation), value, bias=bias)
+        query, key = rotate(self.query(x), rotation), rotate(key, key_rotation)
+        mixed = self.mix(query, key, value) if sights is None else self._mix_by(sights, query, key, value)
         return linear(mixed.flatten(2), self.to_out)
+
+    def _mix_by(self, sights: Sequence[Sight], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        tokens = key.shape[1] // sum(sight.looking for sight in sights)
+        queries = query.split([sight.looking * tokens for sight in sights], dim=1)
+        keys, values = (x.split(tokens, dim=1) for x in (key, value))  # of each frame
+        mixed = [
+            self.mix(q, *(torch.cat([x[frame] for frame in sight.seen], dim=1) for x in (keys, values)))
+            for q, sight in zip(queries, sights, strict=True)
+        ]
+        return torch.cat(mixed, dim=1)
 
     def onto(
         self,

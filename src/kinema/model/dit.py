@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kinema.errors import SpecError
 from kinema.model.attention import Attention, Mix
-from kinema.model.causal import CausalConfig
+from kinema.model.causal import CausalConfig, Sight
 from kinema.model.kv_cache import KVCache, LayerMemory
 from kinema.model.linear import linear, linear_gelu
 from kinema.model.rope import Rotation, video_rotation
@@ -148,7 +148,7 @@ class Block(nn.Module):
         text_key: Float[Tensor, "b k a e"],
         text_value: Float[Tensor, "b k a e"],
         rotation: Rotation,
-        bias: Float[Tensor, "1 1 n n"] | None = None,
+        sights: Sequence[Sight] | None = None,
         memory: LayerMemory | None = None,
         image: tuple[Tensor, Tensor] | None = None,
     ) -> Float[Tensor, "b t s d"]:
@@ -156,7 +156,7 @@ class Block(nn.Module):
         chunks = (self.modulation.to(time.dtype) + time).unsqueeze(3).unbind(2)  # six of b t 1 d
         attention, feed_forward = Modulation(*chunks[:3]), Modulation(*chunks[3:])
         h = modulated_norm(x, attention.shift, attention.scale, self.eps)
-        h = self.self_attention.over(h.flatten(1, 2), rotation, bias=bias, memory=memory)
+        h = self.self_attention.over(h.flatten(1, 2), rotation, sights=sights, memory=memory)
         x = torch.addcmul(x, h.view(x.shape), attention.gate)
         h = F.layer_norm(
             x, x.shape[-1:], self.cross_norm.weight.to(x.dtype), self.cross_norm.bias.to(x.dtype), self.eps
@@ -197,7 +197,7 @@ class DiT(nn.Module):
         text: "TextKV | Float[Tensor, 'b k text_dim']",
         *,
         frames: Sequence[int] | None = None,
-        bias: Float[Tensor, "1 1 n n"] | None = None,
+        sights: Sequence[Sight] | None = None,
         cache: KVCache | None = None,
         steps: StepCache | None = None,
     ) -> Float[Tensor, "b c_out t y x"]:
@@ -205,10 +205,10 @@ class DiT(nn.Module):
 
         `time` is in [0, 1], 1 being noise; `text` is the text encoder's output or, cheaper when it serves many steps,
         what `text_kv` made of it. Rows and columns must be multiples of the patch (SpecError). `frames` are the rotary
-        positions of the latent frames (0, 1, 2, ... unless given), and `bias` says which token sees which
-        (`causal.attention_bias`). With a `cache`, the latent is its open block. `steps` leaves out blocks
-        of a step that would hardly differ from the one before. One latent (b = 1) under several texts gives a velocity
-        for each of them; what comes before the first text is computed once.
+        positions of the latent frames (0, 1, 2, ... unless given), and `sights` say which token sees which
+        (`causal.sights`; all see all unless given). With a `cache`, the latent is its open block. `steps` leaves out
+        blocks of a step that would hardly differ from the one before. One latent (b = 1) under several texts gives a
+        velocity for each of them; what comes before the first text is computed once.
         """
         b, _, t, y, x = latent.shape
         _, p, q = self.config.patch_size
@@ -231,7 +231,7 @@ class DiT(nn.Module):
         start, rest = h, None
         for i, (block, key, value, memory) in enumerate(layers):
             image = (text_kv.image_keys[i], text_kv.image_values[i]) if text_kv.image_keys else None
-            h = block(h, modulation, key, value, rotation, bias, memory, image)
+            h = block(h, modulation, key, value, rotation, sights, memory, image)
             if i == 0 and steps is not None:
                 first = h
                 rest = steps.recall(first - start)

@@ -128,9 +128,8 @@ class CausalRun(StagedRun):
 
     def _forcing(self, config: StageConfig) -> Forcing:
         latents = Latents(self._files.need("latents.npy", "latents"), self._corpus, self.device)
-        patch = self._init.dit.config.patch_size
         drop = config.drop_text if isinstance(config, ForcingStage) else 0.0
-        return Forcing(self._init.text, self._init.tokenizer, latents, self.recipe.causal, patch, config, drop)
+        return Forcing(self._init.text, self._init.tokenizer, latents, self.recipe.causal, config, drop)
 
     def _sampler(self, model_of: Callable[[DiT], Model]) -> Sampler:
         prompts = scored_prompts(self._corpus, self._init.tokenizer)

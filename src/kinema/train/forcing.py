@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.diffusion.objective import clip_losses, flow_matching_loss, interpolate
-from kinema.model.causal import CausalConfig, attention_bias, teacher_forcing_mask
+from kinema.model.causal import CausalConfig, sights, teacher_forcing_mask
 from kinema.model.dit import DiT
 from kinema.model.text import TextEncoder, Tokenizer
 from kinema.train.caption import caption_of
@@ -35,30 +35,23 @@ class Forcing:
         tokenizer: Tokenizer,
         latents: Latents,
         causal: CausalConfig,
-        patch: tuple[int, int, int],
         config: StageConfig,
         drop: float = 0.0,
     ) -> None:
         """`drop` is the share of the captions that are empty."""
         self._text = text
-        self._patch = patch
         self._tokenizer = tokenizer
         self._latents = latents
         self._causal = causal
         self._feed = Feed(Words(latents, tokenizer, config, drop), config, config.workers)
-        self._dtype = getattr(torch, config.precision)
-        self._bias = functools.cache(self._make_bias)
+        self._sights = functools.cache(lambda frames: sights(teacher_forcing_mask(frames, causal)))
 
     def velocity(self, dit: Network, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
         """Give the velocity of `noisy` at `times` (`b t`), each block seeing the blocks of `data` before it."""
         frames = data.shape[2]
-        bias = self._bias(frames, (data.shape[3] // self._patch[1]) * (data.shape[4] // self._patch[2]))
         both = torch.cat([data, noisy], dim=2)
         both_times = torch.cat([torch.full_like(times, self._causal.context_noise), times], dim=1)
-        return dit(both, both_times, text, frames=[*range(frames)] * 2, bias=bias)[:, :, frames:]
-
-    def _make_bias(self, frames: int, tokens: int) -> Tensor:
-        return attention_bias(teacher_forcing_mask(frames, self._causal), tokens, self._dtype).to(device_of(self._text))
+        return dit(both, both_times, text, frames=[*range(frames)] * 2, sights=self._sights(frames))[:, :, frames:]
 
     def batch(self, clips_seen: int) -> tuple[Tensor, Tensor]:
         """Give the latents of the step after `clips_seen`, and their embedded captions."""
