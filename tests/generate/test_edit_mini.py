@@ -9,7 +9,7 @@ import torch
 import kinema
 from kinema.generate.pipeline import Pipeline
 from kinema.media import read_video, write_video
-from kinema.model.folder import SHIPPED
+from kinema.model.files import SHIPPED
 
 PROMPT = "a red ball rolls to the right"
 

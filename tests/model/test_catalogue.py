@@ -1,16 +1,18 @@
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from kinema.errors import CheckpointError
-from kinema.model import PRESETS, save_model
+from kinema.model import PRESETS, save_model, shipped_models
 from kinema.model import catalogue as catalogue_module
 from kinema.model.catalogue import abilities, count_weights, inspect_model, known_models
 
 
 def test_every_published_family_is_known_with_what_it_makes_and_needs():
     known = {model.name: model for model in known_models()}
-    assert set(known) == set(PRESETS) - {"tiny", "mini-128"}
+    assert set(known) - set(shipped_models()) == set(PRESETS) - {"tiny", "mini-128", "mini"}
     assert known["mini"].folder is not None
     assert known["mini"].does == "text or picture to video"
     assert known["wan2.1-1.3b"].does == "text to video"
@@ -71,7 +73,16 @@ def test_a_model_that_was_fetched_is_known_to_be_here(monkeypatch, tmp_path):
     (tmp_path / "model_index.json").write_text('{"expand_timesteps": false}')
     monkeypatch.setattr(catalogue_module, "installed", lambda hub_id: tmp_path if "T2V-1.3B" in hub_id else None)
     here = {model.name for model in known_models() if model.folder}
-    assert here == {"mini", "wan2.1-1.3b"}
+    assert here == {*shipped_models(), "wan2.1-1.3b"}
+
+
+def test_a_causal_model_that_ships_is_listed_with_its_own_name(monkeypatch, tmp_path, tiny_causal_model):
+    shutil.copytree(tiny_causal_model, tmp_path / "small-causal")
+    monkeypatch.setattr("kinema.model.folder.SHIPPED", tmp_path)
+    *_, last = known_models()
+    assert (last.name, last.folder) == ("small-causal", str(tmp_path / "small-causal"))
+    assert last.does == "text or picture to video, block by block without end"
+    assert last.weights_bytes == 2 * count_weights(PRESETS["tiny"])
 
 
 def test_abilities_are_those_of_the_architecture():

@@ -14,8 +14,11 @@ from kinema.checkpoint.weights import read_json
 from kinema.errors import CheckpointError
 from kinema.model.clip import ImageEncoder
 from kinema.model.dit import DiT
-from kinema.model.folder import SHIPPED, load_model, may_read_frames
+from kinema.model.files import SHIPPED, may_read_frames
+from kinema.model.folder import load_model, shipped_models
 from kinema.model.hub import installed
+from kinema.model.model import Model
+from kinema.model.original import matching_preset
 from kinema.model.presets import PRESETS, ModelPreset
 from kinema.model.text import TextEncoder
 from kinema.model.vae import VideoVAE
@@ -70,7 +73,8 @@ class Inspection:
 
 def known_models() -> list[KnownModel]:
     """List what Kinema knows, the installed ones and the shipped ones with their folders."""
-    return [_known(name, preset) for name, preset in PRESETS.items() if name not in HIDDEN]
+    published = [_known(name, preset) for name, preset in PRESETS.items() if name not in HIDDEN]
+    return published + [_shipped(name) for name in shipped_models() if name not in PRESETS]
 
 
 def _known(name: str, preset: ModelPreset) -> KnownModel:
@@ -92,6 +96,21 @@ def _known(name: str, preset: ModelPreset) -> KnownModel:
     )
 
 
+def _shipped(name: str) -> KnownModel:
+    """One that was made from another, as a causal model is."""
+    model = load_model(name, "meta")
+    preset = matching_preset(model.dit.config, has_experts=model.dit_low is not None)
+    networks = (*model.experts, model.vae, model.text, *(() if model.image is None else (model.image,)))
+    return KnownModel(
+        name=name,
+        does=_abilities_of(model),
+        weights_bytes=_BYTES * sum(weight.numel() for network in networks for weight in network.parameters()),
+        licence=preset.licence if preset else "see its card",
+        hub_id=None,
+        folder=str(model.folder),
+    )
+
+
 def _reads_frames(folder: Path) -> bool:
     return may_read_frames(read_json(folder / "model_index.json"))
 
@@ -103,6 +122,16 @@ def abilities(*, condition_channels: int, needs_last: bool, reads_image_tokens: 
     if condition_channels:
         return "picture to video" if reads_image_tokens else "picture, or first and last picture, to video"
     return "text or picture to video" if reads_frames else "text to video"
+
+
+def _abilities_of(model: Model) -> str:
+    does = abilities(
+        condition_channels=model.condition_channels,
+        needs_last=model.dit.config.image_positions is not None,
+        reads_image_tokens=model.image is not None,
+        reads_frames=model.reads_frames or model.causal is not None,
+    )
+    return does if model.causal is None else f"{does}, block by block without end"
 
 
 def count_weights(preset: ModelPreset) -> int:
@@ -145,14 +174,7 @@ def inspect_model(path: Path) -> Inspection:
     except CheckpointError as error:
         problem = str(error)
     else:
-        does = abilities(
-            condition_channels=model.condition_channels,
-            needs_last=model.dit.config.image_positions is not None,
-            reads_image_tokens=model.image is not None,
-            reads_frames=model.reads_frames or model.causal is not None,
-        )
-        if model.causal is not None:
-            does += ", block by block without end"
+        does = _abilities_of(model)
         has_experts = model.dit_low is not None
         preset = next(
             (

@@ -1,122 +1,34 @@
-"""Models on disk: load one by name, folder or hub id, and save one, as a diffusers pipeline folder (`WanPipeline`)."""
+"""Load a model by name, folder or hub id: a diffusers pipeline folder (`WanPipeline`), or what the Wan team has."""
 
-import copy
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from kinema.checkpoint.detect import WEIGHT_ENDINGS, inspect_weights
-from kinema.checkpoint.layouts import CLIP_TRANSFORMERS, TEXT_TRANSFORMERS, dit_diffusers
-from kinema.checkpoint.sampler import ScheduleConfig, SolverName, schedule_from_config
+from kinema.checkpoint.sampler import ScheduleConfig, schedule_from_config
 from kinema.checkpoint.source import Source
-from kinema.checkpoint.weights import open_source, read_json, save_weights, write_json
+from kinema.checkpoint.weights import open_source, read_json
 from kinema.config import from_dict, nearest, to_dict, unknown
 from kinema.errors import CheckpointError, SpecError
+from kinema.model.base import place_of
 from kinema.model.causal import CausalConfig
 from kinema.model.clip import ImageEncoder
-from kinema.model.configs import (
-    clip_config,
-    clip_json,
-    clip_processor_json,
-    dit_config,
-    dit_json,
-    text_config,
-    text_json,
-    vae_config,
-    vae_json,
-)
+from kinema.model.configs import clip_config, dit_config, text_config, vae_config
 from kinema.model.dit import DiT
+from kinema.model.files import CAUSAL_FILE, DEFAULTS_FILE, INDEX_FILE, SHIPPED, file_stem, layout_of, may_read_frames
 from kinema.model.hub import HUB_ID, fetch, installed
-from kinema.model.original import matching_preset, outline_networks, vae_layout
+from kinema.model.model import Model
+from kinema.model.original import matching_preset, outline_networks
 from kinema.model.presets import PRESETS, ModelPreset
 from kinema.model.text import TextEncoder, Tokenizer
 from kinema.model.vae import VideoVAE
 from kinema.spec import ModelDefaults
 
 T = TypeVar("T")
-
-READS_FRAMES = "_reads_frames"
-"""Our key in `model_index.json` for models whose tokens diffusers cannot give times of their own; it skips it."""
-
-SHIPPED = Path(__file__).parents[1] / "weights"
-"""Where the models that come with the package are: one folder per name."""
-
-DEFAULTS_FILE = "kinema.json"
-"""What a model makes by default; stands beside model_index.json and means nothing to diffusers."""
-
-CAUSAL_FILE = "causal.json"
-"""How a causal model looks back; other models have none."""
-
-_DIFFUSION_STEM, _TEXT_STEM = "diffusion_pytorch_model", "model"
-
-
-@dataclass(kw_only=True)
-class Model:
-    """The networks of one model, with the tokenizer, and what it makes when the request does not say."""
-
-    dit: DiT
-    vae: VideoVAE
-    text: TextEncoder
-    tokenizer: Tokenizer
-    defaults: ModelDefaults
-    dit_low: DiT | None = None
-    """The expert for low noise, in models of two transformers."""
-    boundary: float | None = None
-    """Time below which `dit_low` takes over."""
-    image: ImageEncoder | None = None
-    """What sees the first picture, in models whose cross-attention reads one."""
-    reads_frames: bool = True
-    """Whether given frames may stand at time 0 among those being made (`expand_timesteps` in diffusers)."""
-    causal: CausalConfig | None = None
-    """How it looks back, if it makes video block by block; None = all frames at once."""
-    folder: Path | None = None
-    """Where it was loaded from."""
-    scheduler: dict[str, Any] = field(default_factory=dict)
-    """`scheduler_config.json` of the folder; made from the defaults where it is empty."""
-    sources: dict[nn.Module, Callable[[], Source]] = field(default_factory=dict)
-    """What opens the files that the weights of each network were, or can be, read from."""
-    opened: dict[nn.Module, Source] = field(default_factory=dict)
-    """Files that `check_files` has opened, until `source` hands them out."""
-
-    @property
-    def experts(self) -> tuple[DiT, ...]:
-        """The transformers, the one for high noise first."""
-        return (self.dit,) if self.dit_low is None else (self.dit, self.dit_low)
-
-    @property
-    def condition_channels(self) -> int:
-        """Channels beside the latent in which the transformer is shown given frames; 0 = it is shown none there."""
-        return self.dit.config.in_channels - self.vae.config.z_dim
-
-    def check_files(self) -> None:
-        """Look whether the files that the weights come from are there, whole and of these networks; reads no number.
-
-        Raises CheckpointError, naming file and tensor.
-        """
-        self.opened = {network: open_files() for network, open_files in self.sources.items()}
-
-    def source(self, network: nn.Module) -> Source:
-        """Give the opened files of a network, whose are then theirs who asked. Raises what `check_files` raises."""
-        return self.opened.pop(network, None) or self.sources[network]()
-
-    def fill(self, device: torch.device | str) -> None:
-        """Give an outline memory on a device, once, in its number type, and its weights. Raises CheckpointError."""
-        for network in self.sources:
-            self.source(network).fill(network.to_empty(device=device).state_dict())
-
-    def take_copy(self) -> "Model":
-        """Copy an outline for somebody who fills it; files that are open go to the copy."""
-        copies = {network: copy.deepcopy(network) for network in self.sources}
-        changes: dict[str, Any] = {key: copies[part] for key, part in vars(self).items() if isinstance(part, nn.Module)}
-        changes["sources"] = {copies[network]: open_files for network, open_files in self.sources.items()}
-        changes["opened"] = {copies[network]: source for network, source in self.opened.items()}
-        self.opened = {}
-        return dataclasses.replace(self, **changes)
 
 
 def load_model(name: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Model:
@@ -129,7 +41,7 @@ def load_model(name: str | Path, device: torch.device | str = "cpu", dtype: torc
     a folder that is not whole.
     """
     path = _find(str(name))
-    is_pipeline = path.is_dir() and ((path / "model_index.json").exists() or (path / "transformer").is_dir())
+    is_pipeline = path.is_dir() and ((path / INDEX_FILE).exists() or (path / "transformer").is_dir())
     model = _outline_pipeline(path, dtype) if is_pipeline else _outline_original(path, dtype)
     if torch.device(device).type != "meta":
         model.fill(device)
@@ -137,13 +49,13 @@ def load_model(name: str | Path, device: torch.device | str = "cpu", dtype: torc
 
 
 def _outline_pipeline(folder: Path, dtype: torch.dtype) -> Model:
-    index = read_json(folder / "model_index.json")
+    index = read_json(folder / INDEX_FILE)
 
     def has(part: str) -> bool:
         named = index.get(part) or [None]
         if not isinstance(named, list):
             raise CheckpointError(
-                f"{folder / 'model_index.json'}: {part} is {named!r}; it takes a library and a class, such as "
+                f"{folder / INDEX_FILE}: {part} is {named!r}; it takes a library and a class, such as "
                 '["diffusers", "WanTransformer3DModel"]'
             )
         return named[0] is not None
@@ -152,8 +64,8 @@ def _outline_pipeline(folder: Path, dtype: torch.dtype) -> Model:
         raise CheckpointError(f"{folder}: model_index.json names no transformer; Kinema needs one for high noise")
     sources: dict[nn.Module, Callable[[], Source]] = {}
     dit = _outline_part(folder / "transformer", DiT, dit_config, dtype, sources)
-    vae = _outline_part(folder / "vae", VideoVAE, vae_config, dtype, sources)
-    text = _outline_part(folder / "text_encoder", TextEncoder, text_config, dtype, sources)
+    vae = _outline_part(place_of("vae", folder, index), VideoVAE, vae_config, dtype, sources)
+    text = _outline_part(place_of("text_encoder", folder, index), TextEncoder, text_config, dtype, sources)
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     try:
         sampler = schedule_from_config(scheduler)
@@ -168,7 +80,7 @@ def _outline_pipeline(folder: Path, dtype: torch.dtype) -> Model:
         dit=dit,
         vae=vae,
         text=text,
-        tokenizer=Tokenizer.load(folder / "tokenizer"),
+        tokenizer=Tokenizer.load(place_of("tokenizer", folder, index)),
         defaults=_defaults(folder, dit, has_experts=low is not None, sampler=sampler),
         dit_low=low,
         boundary=index.get("boundary_ratio") if low is not None else None,
@@ -250,73 +162,9 @@ def _installed_base(path: Path, preset: ModelPreset | None) -> Path:
     return folder
 
 
-def save_model(model: Model, folder: str | Path) -> None:
-    """Write the model as a pipeline folder that `load_model` and diffusers' Wan pipelines read."""
-    folder = Path(folder)
-    networks: list[tuple[str, nn.Module, dict[str, Any]]] = [
-        ("transformer", model.dit, dit_json(model.dit.config)),
-        ("vae", model.vae, vae_json(model.vae.config)),
-        ("text_encoder", model.text, text_json(model.text.config, next(model.text.parameters()).dtype)),
-    ]
-    if model.dit_low is not None:
-        networks.append(("transformer_2", model.dit_low, dit_json(model.dit_low.config)))
-    if model.image is not None:
-        networks.append(("image_encoder", model.image, clip_json(model.image.config)))
-    for name, module, config in networks:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        save_weights(module, folder / name, _stem(module), _layout(module))
-        write_json(config, folder / name / "config.json")
-    (folder / "tokenizer").mkdir(exist_ok=True)
-    model.tokenizer.save(folder / "tokenizer")
-    (folder / "scheduler").mkdir(exist_ok=True)
-    defaults = model.defaults
-    sampler = ScheduleConfig(solver=_solver(defaults.solver), shift=defaults.shift)
-    scheduler = model.scheduler or sampler.to_diffusers()
-    write_json(scheduler, folder / "scheduler" / "scheduler_config.json")
-    write_json(to_dict(defaults), folder / DEFAULTS_FILE)
-    if model.causal is not None:
-        write_json(to_dict(model.causal), folder / CAUSAL_FILE)
-    if model.image is not None:
-        (folder / "image_processor").mkdir(exist_ok=True)
-        write_json(clip_processor_json(model.image.config), folder / "image_processor" / "preprocessor_config.json")
-    write_json(_index(model, scheduler["_class_name"]), folder / "model_index.json")
-
-
-def may_read_frames(index: Mapping[str, Any]) -> bool:
-    """Whether given frames may stand among those being made, by what `model_index.json` holds."""
-    return bool(index.get(READS_FRAMES, index.get("expand_timesteps", False)))
-
-
-def _index(model: Model, scheduler: str) -> dict[str, Any]:
-    """What diffusers reads first: which class each part is of."""
-    dit, nothing = ["diffusers", "WanTransformer3DModel"], [None, None]
-    # diffusers spreads times over tokens of 2 x 2 cells, whatever the patch is; equal times need no spreading.
-    spreads = model.dit.config.patch_size[1:] == (2, 2)
-    index: dict[str, Any] = {
-        "_class_name": "WanPipeline",
-        "_diffusers_version": "0.38.0",
-        "boundary_ratio": model.boundary,
-        "expand_timesteps": model.reads_frames and spreads,
-        "scheduler": ["diffusers", scheduler],
-        "text_encoder": ["transformers", "UMT5EncoderModel"],
-        "tokenizer": ["transformers", type(model.tokenizer.tokenizer).__name__],
-        "transformer": dit,
-        "transformer_2": nothing if model.dit_low is None else dit,
-        "vae": ["diffusers", "AutoencoderKLWan"],
-    }
-    if model.reads_frames and not spreads:
-        index[READS_FRAMES] = True
-    if model.condition_channels:
-        has = model.image is not None
-        index["_class_name"] = "WanImageToVideoPipeline"
-        index["image_encoder"] = ["transformers", "CLIPVisionModel"] if has else nothing
-        index["image_processor"] = ["transformers", "CLIPImageProcessor"] if has else nothing
-    return index
-
-
 def _find(name: str) -> Path:
     """Turn a name, folder or hub id into a folder on this machine."""
-    if (SHIPPED / name / "model_index.json").exists() and name not in ("", ".", ".."):
+    if (SHIPPED / name / INDEX_FILE).exists() and name not in ("", ".", ".."):
         return SHIPPED / name
     path = Path(name).expanduser()
     if path.is_dir() or (path.is_file() and path.suffix in WEIGHT_ENDINGS):
@@ -384,20 +232,8 @@ def _outline_part(
             module = network(config)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:  # a size of -1, say
         raise CheckpointError(f"{path}: no network has these sizes ({error}); fetch the file again") from error
-    sources[module] = lambda: open_source(module, folder, _stem(module), _layout(module))
+    sources[module] = lambda: open_source(module, folder, file_stem(module), layout_of(module))
     return module.to(dtype).eval()
-
-
-def _stem(module: nn.Module) -> str:
-    return _TEXT_STEM if isinstance(module, TextEncoder | ImageEncoder) else _DIFFUSION_STEM
-
-
-def _layout(module: nn.Module) -> Any:
-    if isinstance(module, DiT):
-        return dit_diffusers(module.config.in_channels, module.config.patch_size)
-    if isinstance(module, VideoVAE):
-        return vae_layout(module.config)
-    return CLIP_TRANSFORMERS if isinstance(module, ImageEncoder) else TEXT_TRANSFORMERS
 
 
 def _check_fit(model: Model) -> None:
@@ -445,10 +281,3 @@ def _read(kind: type[T], path: Path) -> T | None:
         return from_dict(kind, read_json(path))
     except SpecError as error:
         raise CheckpointError(f"{path}: {error}") from error
-
-
-def _solver(name: str) -> SolverName:
-    for known in get_args(SolverName):
-        if name == known:
-            return name  # type: ignore[return-value]  # it is one of them
-    raise SpecError(unknown("solver", name, get_args(SolverName)))
