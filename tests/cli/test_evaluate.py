@@ -25,6 +25,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--prompts", "0"], 2, "prompts=0 measures nothing; use 1 or more"),
         (["--seeds", "-1"], 2, "seeds=-1 measures nothing; use 1 or more"),
+        (["--long", "0"], 2, "long=0 does not fit; give the seconds of a long video, such as 60"),
         (["--given", "-1"], 2, "given=-1 does not fit; use 0 to leave that out, or more"),
         (["--out", "file"], 4, "file: File exists"),
         (["--out", "file/in"], 4, "file/in: Not a directory"),

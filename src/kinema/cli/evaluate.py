@@ -17,6 +17,9 @@ import kinema
 from kinema.cli import flags
 from kinema.errors import SpecError
 
+LONG_PROMPTS = 8
+"""Prompts of which long videos are made."""
+
 LEAST_FOR_WORKERS = 24
 """Fewer videos than this are made without workers, each of which loads the model."""
 
@@ -37,6 +40,8 @@ class Evaluate:
     """True clips that the autoencoder and the parser are measured on."""
     given: Annotated[int, flags.whole("N"), flags.hint("16")] = 16
     """True clips that give the model their first frame, their beginning, and both ends; 0 leaves that out."""
+    long: Annotated[float | None, flags.number("SECONDS"), flags.hint("leave that out")] = None
+    """Length of videos whose last five seconds are held against their first; for 8 prompts of a causal model."""
     free: Annotated[bool, flags.hint()] = False
     """Ask a hundred more prompts in people's own words: typos, synonyms, missing attributes."""
     workers: Annotated[int | None, flags.whole("N"), flags.hint("one per core on a CPU, else 1")] = None
@@ -54,9 +59,12 @@ def run(argv: Sequence[str]) -> int:
             raise SpecError(f"{name}={number} measures nothing; use 1 or more")
     if options.given < 0:
         raise SpecError(f"given={options.given} does not fit; use 0 to leave that out, or more")
+    if options.long is not None and options.long <= 0:
+        raise SpecError(f"long={options.long:g} does not fit; give the seconds of a long video, such as 60")
     folder = options.out or Path("runs") / f"evaluate-{Path(options.model).name}"
 
     from kinema.evaluate.adherence import observe_truth
+    from kinema.evaluate.drift import measure_drift, require_stream
     from kinema.evaluate.fidelity import measure_fidelity
     from kinema.evaluate.given import measure_given
     from kinema.evaluate.memory import peak_memory_bytes
@@ -66,6 +74,8 @@ def run(argv: Sequence[str]) -> int:
 
     console = Console(stderr=True)
     pipeline = Pipeline.load(options.model)
+    if options.long is not None:
+        require_stream(pipeline)
     make_place(folder)
     defaults = pipeline.model.defaults
     seconds = (defaults.frames - 1) / defaults.fps
@@ -102,7 +112,8 @@ def run(argv: Sequence[str]) -> int:
     )
     takes_frames = pipeline.model.reads_frames and pipeline.model.causal is None
     given = measure_given(pipeline, FIRST_SEED, options.given) if options.given and takes_frames else None
-    report = build_report(answers, fidelity, observed, seconds_per_video, memory, provenance, given)
+    drift = measure_drift(pipeline, cases[:LONG_PROMPTS], options.seeds, options.long) if options.long else None
+    report = build_report(answers, fidelity, observed, seconds_per_video, memory, provenance, given, drift)
     page = write_report(report, answers, folder)
     if options.as_json:
         print(json.dumps(report))

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from kinema.evaluate.adherence import Axis, Judged, Observed, parser_shuffled, parser_truth, summarise
+from kinema.evaluate.drift import Drift
 from kinema.evaluate.fidelity import Fidelity
 from kinema.evaluate.given import Given
 from kinema.evaluate.metrics import Interval, bootstrap_interval, is_permanent, motion_statistics
@@ -24,12 +25,14 @@ def build_report(
     memory_bytes: int,
     provenance: Mapping[str, Any],
     given: Given | None = None,
+    drift: Drift | None = None,
 ) -> dict[str, Any]:
     """Put everything together.
 
     `observed` are rendered clips and what the parser saw in them, for the judge's own figures; `seconds_per_video` was
     measured alone, and `memory_bytes` is the most that the process held until then; `provenance` says what command,
-    seeds and counts the numbers come from; `given` is there for models that take frames.
+    seeds and counts the numbers come from; `given` is there for models that take frames, `drift` for those that
+    stream, where it was asked for.
     """
     scores = summarise([_judge(answer) for answer in answers if answer.case.source != "free"])
     free = summarise([_judge(answer) for answer in answers if answer.case.source == "free"]).seen
@@ -80,6 +83,7 @@ def build_report(
             "memory_mb": round(memory_bytes / 1e6),
         },
         "given": None if given is None else asdict(given),
+        "drift": None if drift is None else asdict(drift),
         "provenance": dict(provenance),
     }
 

@@ -26,7 +26,8 @@ class NumberTable:
 
 def tables_of(report: Mapping[str, Any]) -> tuple[NumberTable, ...]:
     """Arrange a report of `build_report`: scores by axis, the same by number of objects, and what else was measured."""
-    return _scores(report), _scores_by_objects(report), NumberTable(_MEASURED, tuple(_measured(report)))
+    tables = _scores(report), _scores_by_objects(report), NumberTable(_MEASURED, tuple(_measured(report)))
+    return tables if report["drift"] is None else (*tables, _drift(report["drift"]))
 
 
 _MEASURED = ("measured", "value", "of true clips")
@@ -52,6 +53,22 @@ def _scores_by_objects(report: Mapping[str, Any]) -> NumberTable:
     names = (f"{number} object" if number == "1" else f"{number} objects" for number in groups)
     rows = ((axis, *(_percent(group.get(axis)) for group in groups.values())) for axis in report["adherence"]["seen"])
     return NumberTable(("seen, by objects stated, %", *names), tuple(rows))
+
+
+def _drift(drift: Mapping[str, Any]) -> NumberTable:
+    """How the end of long videos differs from their beginning."""
+    columns = (f"of videos of {drift['seconds']:g} s", *(f"{end} {drift['window_s']:g} s" for end in ("first", "last")))
+    rows = (
+        (
+            name,
+            _bounds(value["first"]),
+            _bounds(value["last"]),
+            f"{value['last']['mean'] / value['first']['mean'] - 1:+.1%}",
+        )
+        for name, value in drift.items()
+        if isinstance(value, Mapping)
+    )
+    return NumberTable((*columns, "change"), tuple(rows))
 
 
 def _measured(report: Mapping[str, Any]) -> Iterator[Row]:
