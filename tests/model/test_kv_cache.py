@@ -44,13 +44,15 @@ def _cached(dit, latent, time, text, config, runs=1, **sizes):
         CausalConfig(block=2, window=5, sink=1),
         CausalConfig(block=3, window=6, sink=3),
         CausalConfig(block=3, window=9, positions="relative"),
+        CausalConfig(block=1, window=3, sink=1, positions="relative"),
+        CausalConfig(block=2, window=4, positions="relative"),
     ],
     ids=str,
 )
 @torch.no_grad()
 def test_a_cache_block_by_block_equals_a_mask_over_the_whole_clip(case, config):
     dit, latent, time, text = case
-    seen = sights(block_causal_mask(FRAMES, config))
+    seen = sights(block_causal_mask(FRAMES, config), range(FRAMES), config)
     whole = dit(latent, time, text, sights=seen)
     blocks, _ = _cached(dit, latent, time, text, config, runs=3, max_frames=FRAMES)
     torch.testing.assert_close(blocks, whole, rtol=0, atol=1e-4)
@@ -94,12 +96,16 @@ def test_the_gradient_reaches_the_open_block_and_nothing_that_is_remembered(case
     assert second.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize(
+    "config",
+    [CausalConfig(block=2), CausalConfig(block=2, window=5, sink=1, positions="relative")],
+    ids=["all", "window"],
+)
 @torch.no_grad()
-def test_teacher_forcing_gives_every_block_what_it_would_see_while_generating(case):
+def test_teacher_forcing_gives_every_block_what_it_would_see_while_generating(case, config):
     dit, latent, time, text = case
-    config = CausalConfig(block=2)
     clean, zeros = torch.randn(latent.shape), torch.zeros_like(time)
-    seen = sights(teacher_forcing_mask(FRAMES, config))
+    seen = sights(teacher_forcing_mask(FRAMES, config), [*range(FRAMES)] * 2, config)
     both = torch.cat([clean, latent], dim=2)
     at_once = dit(both, torch.cat([zeros, time], 1), text, frames=[*range(FRAMES)] * 2, sights=seen)[:, :, FRAMES:]
     cache = dit.new_cache(config, (SIDE, SIDE), batch=2, max_frames=FRAMES)

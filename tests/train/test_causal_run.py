@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from kinema.errors import SpecError
 from kinema.generate.pipeline import Pipeline
@@ -52,6 +53,26 @@ def test_the_stages_move_the_transformer_and_nothing_else(folder, tiny_model):
     assert all(torch.equal(tensor, rounded[name]) for name, tensor in new.vae.state_dict().items())
     moved = [name for name, tensor in new.dit.state_dict().items() if (tensor - old.dit.get_parameter(name)).any()]
     assert len(moved) > 20
+
+
+def test_a_recipe_may_end_with_a_model_that_takes_its_steps(folder, tiny_model, tmp_path):
+    (tmp_path / "corpus").symlink_to(folder / "corpus")
+    for name in ("latents.npy", "forcing.safetensors"):
+        (tmp_path / name).symlink_to(folder / name)
+    short = dataclasses.replace(RECIPE, consistency=None, self_forcing=None, long=None)
+    CausalRun(short, tmp_path, lambda *_: {}, str(tiny_model)).run()
+    model, start = load_model(tmp_path / "model"), load_model(tiny_model)
+    assert model.causal == RECIPE.causal
+    assert model.defaults == start.defaults
+    learnt = load_file(folder / "forcing.safetensors")
+    assert all(torch.equal(learnt[f"dit.{name}"].bfloat16().float(), w) for name, w in model.dit.named_parameters())
+
+
+def test_a_stage_without_the_one_before_it_is_refused():
+    with pytest.raises(SpecError, match="self_forcing goes on from consistency, which this recipe leaves out"):
+        dataclasses.replace(RECIPE, consistency=None)
+    with pytest.raises(SpecError, match="leave out long too"):
+        dataclasses.replace(RECIPE, self_forcing=None)
 
 
 def test_a_causal_model_is_not_made_causal_again(folder, tmp_path):

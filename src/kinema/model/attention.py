@@ -182,23 +182,29 @@ class Attention(nn.Module):
         memory: LayerMemory | None = None,
     ) -> Float[Tensor, "b n d"]:
         """Let every token attend to all tokens of x, or to those that `sights` show it, and to those in `memory`."""
-        key, value = self.key_value(x)
-        key_rotation = rotation
+        query, (key, value), key_rotation = self.query(x), self.key_value(x), rotation
+        if sights is not None:
+            mixed = self._mix_by(sights, query, key, value, rotation)
+            return linear(mixed.flatten(2), self.to_out)
         if memory is not None:
             key, value = memory.write(key, value)
             key_rotation = memory.rotation
-        query, key = rotate(self.query(x), rotation), rotate(key, key_rotation)
-        mixed = self.mix(query, key, value) if sights is None else self._mix_by(sights, query, key, value)
+        mixed = self.mix(rotate(query, rotation), rotate(key, key_rotation), value)
         return linear(mixed.flatten(2), self.to_out)
 
-    def _mix_by(self, sights: Sequence[Sight], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def _mix_by(
+        self, sights: Sequence[Sight], query: Tensor, key: Tensor, value: Tensor, rotation: Rotation
+    ) -> Float[Tensor, "b n a e"]:
         tokens = key.shape[1] // sum(sight.looking for sight in sights)
-        queries = query.split([sight.looking * tokens for sight in sights], dim=1)
-        keys, values = (x.split(tokens, dim=1) for x in (key, value))  # of each frame
-        mixed = [
-            self.mix(q, *(torch.cat([x[frame] for frame in sight.seen], dim=1) for x in (keys, values)))
-            for q, sight in zip(queries, sights, strict=True)
-        ]
+        queries = rotate(query, rotation).split([sight.looking * tokens for sight in sights], dim=1)
+        keys, turned, values = (x.split(tokens, dim=1) for x in (key, rotate(key, rotation), value))  # of each frame
+        turns = [Rotation(*parts) for parts in zip(*(part.split(tokens) for part in rotation), strict=True)]
+        mixed = []
+        for looking, sight in zip(queries, sights, strict=True):
+            near = [turned[i] if place == i else rotate(keys[i], turns[place]) for i, place in sight.seen]
+            mixed.append(
+                self.mix(looking, torch.cat(near, dim=1), torch.cat([values[i] for i, _ in sight.seen], dim=1))
+            )
         return torch.cat(mixed, dim=1)
 
     def onto(

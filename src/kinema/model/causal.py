@@ -1,6 +1,7 @@
 """Who sees whom in a causal transformer: blocks of latent frames that look at themselves and at what came before."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -83,15 +84,26 @@ class Sight(NamedTuple):
 
     looking: int
     """How many they are."""
-    seen: tuple[int, ...]
-    """The frames that they look at."""
+    seen: tuple[tuple[int, int], ...]
+    """The frames that they look at, each with the frame in whose rotary position it is seen; mostly its own."""
 
 
-def sights(mask: Bool[Tensor, "t t"]) -> tuple[Sight, ...]:
+def sights(mask: Bool[Tensor, "t t"], frames: Sequence[int], config: CausalConfig) -> tuple[Sight, ...]:
     """Turn a mask of frames (rows see columns) into who sees whom, in the order of the frames that look.
 
-    Attention over each of them alone computes no score that the mask would take away: three in ten of those of a clip
-    and its noisy copy are left where blocks are single frames and clips five.
+    `frames` are their numbers in the video. With relative positions, what is seen of a window stands as close together
+    as if nothing had been left out, as in `KVCache`. Attention over each of them alone computes no score that the mask
+    would take away: three in ten of those of a clip and its noisy copy are left where blocks are single frames and
+    clips five.
     """
-    rows = [tuple(frame for frame, is_seen in enumerate(row) if is_seen) for row in mask.tolist()]
-    return tuple(Sight(sum(1 for _ in alike), seen) for seen, alike in itertools.groupby(rows))
+    found: list[Sight] = []
+    rows = [tuple(index for index, is_seen in enumerate(row) if is_seen) for row in mask.tolist()]
+    for seen, alike in itertools.groupby(rows):
+        looking = sum(1 for _ in alike)
+        last = frames[sum(sight.looking for sight in found) + looking - 1]
+        nearness = {index: rank for rank, index in enumerate(sorted(seen, key=lambda index: -frames[index]))}
+        places = {index: last - nearness[index] if config.positions == "relative" else frames[index] for index in seen}
+        found.append(
+            Sight(looking, tuple((i, i if place == frames[i] else frames.index(place)) for i, place in places.items()))
+        )
+    return tuple(found)

@@ -67,10 +67,10 @@ class CausalRun(StagedRun):
         self._train(task, config, "forcing", keep=("dit",))
 
     def consistency(self) -> None:
-        """Teach it to do so in few steps, without guidance."""
-        if (self.folder / "consistency.safetensors").exists():
-            return
+        """Teach it to do so in few steps, without guidance, for recipes that have that."""
         config = self.recipe.consistency
+        if config is None or (self.folder / "consistency.safetensors").exists():
+            return
         teacher = copy.deepcopy(self._init.dit)
         self._files.load_weights(nn.ModuleDict({"dit": teacher}), "forcing")
         teacher.requires_grad_(False)
@@ -80,12 +80,14 @@ class CausalRun(StagedRun):
 
     def self_forcing(self) -> None:
         """Let it learn from its own videos."""
+        if self.recipe.self_forcing is None:
+            return
         critic = nn.ModuleDict({"critic": copy.deepcopy(self._init.dit)})
         self._force_itself("self_forcing", self.recipe.self_forcing, after="consistency", critic=critic)
 
     def long(self) -> None:
         """Let it learn from its own long videos, before the judge that it has by now."""
-        if (self.folder / "long.safetensors").exists():
+        if self.recipe.long is None or (self.folder / "long.safetensors").exists():
             return
         critic = nn.ModuleDict({"critic": copy.deepcopy(self._init.dit)})
         self._files.load_weights(critic, "self_forcing.critic", stage="self_forcing")
@@ -120,8 +122,11 @@ class CausalRun(StagedRun):
     def export(self) -> None:
         """Write the model folder, in bfloat16."""
         dit = copy.deepcopy(self._init.dit)
-        self._files.load_weights(nn.ModuleDict({"dit": dit}), "long")
-        model = self._fast(dit)
+        last = next(
+            stage for stage in ("long", "self_forcing", "consistency", "forcing") if getattr(self.recipe, stage)
+        )
+        self._files.load_weights(nn.ModuleDict({"dit": dit}), last)
+        model = self._slow(dit) if last == "forcing" else self._fast(dit)
         for network in (model.dit, model.vae, model.text):
             network.to(torch.bfloat16)
         self._files.save_model(model)
@@ -147,6 +152,7 @@ class CausalRun(StagedRun):
 
     def _fast(self, dit: DiT) -> Model:
         """The causal model of few steps."""
+        assert self.recipe.consistency is not None
         shift = self.recipe.consistency.shift
         defaults = dataclasses.replace(
             self._init.defaults, steps=self.recipe.steps, guidance=1.0, solver="consistency", shift=shift

@@ -311,11 +311,17 @@ class CausalRecipe:
     """How the model looks back."""
     forcing: ForcingStage
     """Makes the transformer causal."""
-    consistency: ConsistencyStage
-    """Makes it fast."""
-    self_forcing: SelfForcingStage
-    """Makes it good at what it makes itself."""
-    long: SelfForcingStage
-    """The same on videos that are longer than the clips."""
+    consistency: ConsistencyStage | None = None
+    """Makes it fast; None = it keeps the steps and the guidance of the model to start from."""
+    self_forcing: SelfForcingStage | None = None
+    """Makes it good at what it makes itself; None = that is left out."""
+    long: SelfForcingStage | None = None
+    """The same on videos that are longer than the clips; None = that is left out."""
     steps: int = 4
-    """Steps that the streaming model takes per block."""
+    """Steps that the streaming model takes per block once it is fast."""
+
+    def __post_init__(self) -> None:
+        """Refuse stages without those that they go on from."""
+        for name, before in (("self_forcing", "consistency"), ("long", "self_forcing")):
+            if getattr(self, name) is not None and getattr(self, before) is None:
+                raise SpecError(f"{name} goes on from {before}, which this recipe leaves out; leave out {name} too")

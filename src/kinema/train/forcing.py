@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.diffusion.objective import clip_losses, flow_matching_loss, interpolate
-from kinema.model.causal import CausalConfig, sights, teacher_forcing_mask
+from kinema.model.causal import CausalConfig, Sight, sights, teacher_forcing_mask
 from kinema.model.dit import DiT
 from kinema.model.text import TextEncoder, Tokenizer
 from kinema.train.caption import caption_of
@@ -44,7 +44,7 @@ class Forcing:
         self._latents = latents
         self._causal = causal
         self._feed = Feed(Words(latents, tokenizer, config, drop), config, config.workers)
-        self._sights = functools.cache(lambda frames: sights(teacher_forcing_mask(frames, causal)))
+        self._sights = functools.cache(self._make_sights)
 
     def velocity(self, dit: Network, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
         """Give the velocity of `noisy` at `times` (`b t`), each block seeing the blocks of `data` before it."""
@@ -52,6 +52,9 @@ class Forcing:
         both = torch.cat([data, noisy], dim=2)
         both_times = torch.cat([torch.full_like(times, self._causal.context_noise), times], dim=1)
         return dit(both, both_times, text, frames=[*range(frames)] * 2, sights=self._sights(frames))[:, :, frames:]
+
+    def _make_sights(self, frames: int) -> tuple[Sight, ...]:
+        return sights(teacher_forcing_mask(frames, self._causal), [*range(frames)] * 2, self._causal)
 
     def batch(self, clips_seen: int) -> tuple[Tensor, Tensor]:
         """Give the latents of the step after `clips_seen`, and their embedded captions."""

@@ -144,7 +144,7 @@ CAUSAL_RECIPES: dict[str, CausalRecipe] = {
     "mini-causal": CausalRecipe(
         init="mini",
         corpus=CorpusConfig(clips=16_256),
-        causal=CausalConfig(block=1, window=5, sink=1, positions="relative"),
+        causal=CausalConfig(block=1, window=4, sink=1, positions="relative"),
         forcing=ForcingStage(
             clips=60_000,
             batch_size=32,
