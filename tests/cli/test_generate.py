@@ -283,6 +283,8 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
     (("--image", "missing.png"), 4, "missing.png does not exist"),
     (("--image", "notes.txt"), 4, "notes.txt"),
     (("--image", "."), 4, r"\. is a folder; give the name of a file$"),
+    (("--image", "pipe.png"), 4, "pipe.png is a pipe, a socket or a device"),
+    (("--out", "link.mp4"), 4, "link.mp4 is a link to nowhere.mp4, which does not exist"),
     (("--from", "."), 4, r"\. is a folder; give the name of a file$"),
     (("--out", "."), 4, r"\. is a folder; give the name of a file$"),
     (("--negative", "red " * 60), 2, "the negative prompt has [0-9]+ tokens"),
@@ -310,6 +312,8 @@ def test_bad_input_is_refused_in_one_line_before_any_work(
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "there.mp4").write_text("mine")
     (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "link.mp4").symlink_to("nowhere.mp4")
+    os.mkfifo(tmp_path / "pipe.png")
     media.write_video("wide.png", [np.zeros((32, 64, 3), np.uint8)], 1)
     media.write_video("square.png", [np.zeros((32, 32, 3), np.uint8)], 1)
     _refused(make(*words), code, message)

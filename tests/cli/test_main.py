@@ -165,7 +165,7 @@ from kinema.media import write_video
 def frames():
     yield np.zeros((4, 32, 32, 3), np.uint8)
     os.kill(os.getpid(), getattr(signal, sys.argv[2]))
-    time.sleep(30)
+    time.sleep(float(sys.argv[3]))
     yield np.zeros((4, 32, 32, 3), np.uint8)
 
 def run(argv):
@@ -177,19 +177,28 @@ sys.exit(cli.main(["generate", sys.argv[1]]))
 """
 
 
-@pytest.mark.parametrize(("name", "code", "line"), [("SIGINT", 130, "kinema: stopped"), ("SIGTERM", 143, "")])
+@pytest.mark.parametrize(
+    ("name", "code", "line"), [("SIGINT", 130, "kinema: stopped"), ("SIGTERM", 143, ""), ("SIGHUP", 129, "")]
+)
 def test_stopping_half_way_leaves_no_file(tmp_path: Path, name: str, code: int, line: str) -> None:
-    done = python("-c", STOPPED, f"{tmp_path}/clip.mp4", name)
+    done = python("-c", STOPPED, f"{tmp_path}/clip.mp4", name, "30")
     assert done.returncode == code
     assert done.stderr.startswith(line)
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
+def test_under_nohup_a_closed_terminal_changes_nothing(tmp_path: Path) -> None:
+    ignoring = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{STOPPED}"
+    assert python("-c", ignoring, f"{tmp_path}/clip.mp4", "SIGHUP", "0").returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
 def test_whoever_calls_it_keeps_their_own_way_to_stop() -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
     assert (cli.main(["--version"]), cli.main(["no-such-command"])) == (0, 2)
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 @pytest.mark.parametrize("name", ["", *cli.COMMANDS])

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import av
@@ -14,6 +15,15 @@ from kinema.media import Frame, iter_frames, probe, read_image, read_metadata, r
 def test_a_missing_file_is_named(tmp_path: Path, name: str, read: object) -> None:
     assert callable(read)
     with pytest.raises(MediaError, match=f"{name} does not exist"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["pipe.mp4", "pipe.png"])
+@pytest.mark.parametrize("read", [probe, read_video, read_metadata, read_image])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str, read: object) -> None:
+    assert callable(read)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(MediaError, match=f"{name} is a pipe, a socket or a device; give the name of a file"):
         read(tmp_path / name)
 
 

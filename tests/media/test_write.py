@@ -201,18 +201,37 @@ def test_a_rate_that_does_not_fit_is_refused(tmp_path: Path, name: str, fps: flo
 def test_an_output_that_could_not_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "old.mp4").write_bytes(b"old")
     (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "link.mp4").symlink_to("elsewhere.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
     for name, message in [
         ("clip.avi", r"no format for the ending '.avi'; use one of .mp4, .webm"),
         ("clip", "no format for the ending ''"),
         ("missing/clip.mp4", "does not exist; make it first"),
         ("folder.mp4", "is a folder"),
         ("old.mp4", "exists; choose another name, or replace it with --force"),
+        ("link.mp4", "is a link to elsewhere.mp4, which does not exist; give that name, or replace the link"),
+        ("pipe.mp4", "is a pipe, a socket or a device; give the name of a file"),
     ]:
         with pytest.raises(MediaError, match=message):
             check_output(tmp_path / name)
+    with pytest.raises(MediaError, match="is a pipe"):
+        check_output(tmp_path / "pipe.mp4", overwrite=True)
     check_output(tmp_path / "old.mp4", overwrite=True)
+    check_output(tmp_path / "link.mp4", overwrite=True)
     check_output(tmp_path / "new.MP4")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.mp4", "old.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.mp4", "link.mp4", "old.mp4", "pipe.mp4"]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path, clip: Frame) -> None:
+    (tmp_path / "mine.png").write_text("mine")
+    for target in ("mine.png", "nowhere.png"):
+        (tmp_path / "link.png").unlink(missing_ok=True)
+        (tmp_path / "link.png").symlink_to(target)
+        write_video(tmp_path / "link.png", clip[0], 8)
+        assert not (tmp_path / "link.png").is_symlink()
+        assert probe(tmp_path / "link.png").frames == 1
+    assert (tmp_path / "mine.png").read_text() == "mine"
+    assert not (tmp_path / "nowhere.png").exists()
 
 
 @pytest.mark.parametrize("name", ["x" * 300 + ".mp4", "x" * 248 + ".mp4", "a\0b.mp4"])

@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from kinema.cli.main import main
 from kinema.errors import MediaError, SpecError, how_to_install
 from kinema.generate.record import METADATA_KEY
-from kinema.media import Frame, iter_frames, read_metadata, write_video
+from kinema.media import Frame, check_output, iter_frames, read_metadata, write_video
 from kinema.provenance import c2pa
 from kinema.provenance.authority import open_authority
 from kinema.provenance.c2pa import Ingredient
@@ -324,10 +325,22 @@ def test_ctrl_c_waits_until_the_signing_library_is_done(
     assert [each.name for each in path.parent.iterdir()] == ["marked.png"]
 
 
+def test_the_longest_name_that_is_accepted_can_be_signed(marked: Callable[..., Path], tmp_path: Path) -> None:
+    room = os.pathconf(tmp_path, "PC_NAME_MAX") - len(f".png.partial-{os.getpid()}")
+    check_output(tmp_path / f"{'x' * room}.png")
+    with pytest.raises(MediaError, match="too long"):
+        check_output(tmp_path / f"{'x' * (room + 1)}.png")
+    assert outcomes(verify(marked(f"{'x' * room}.png")))["signature"] == "found"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_disk_that_is_full_while_signing_is_named(marked: Callable[..., Path]) -> None:
+def test_a_disk_that_is_full_while_signing_is_named(
+    marked: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = marked("marked.png", marks=UNMARKED)
-    path.with_name("marked.png.signed").symlink_to("/dev/full")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "chance")
+    path.with_name("chance.partial-signed").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         c2pa.sign(path, "x.png", {}, open_authority())
     assert [each.name for each in path.parent.iterdir()] == ["marked.png"]

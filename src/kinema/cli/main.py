@@ -28,6 +28,7 @@ from kinema.errors import (
     how_to_install,
 )
 from kinema.log import configure
+from kinema.signals import HANGUP, ending_signals, handling
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("kinema.cli.generate:run", "make a video, or a picture, from a prompt"),
@@ -81,18 +82,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     words, switches = _take_switches(list(sys.argv[1:] if argv is None else argv))
     is_other = os.environ.get("RANK", "0") != "0"  # of several processes that torchrun started, the first one speaks
     configure(-1 if "quiet" in switches or is_other else switches.count("verbose"))
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        code = _dispatch(words)
-        sys.stdout.flush()  # a closed pipe shows here, not after the end
-        return code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (KinemaError, OSError, MemoryError, ModuleNotFoundError, KeyboardInterrupt) as error:
-        return _report(error, show_traceback="debug" in switches)
-    finally:
-        signal.signal(signal.SIGTERM, before)  # whoever called this as a function keeps its own
+    with handling(set(ending_signals()) - {signal.SIGINT}, _terminate):  # Ctrl-C raises KeyboardInterrupt already
+        try:
+            code = _dispatch(words)
+            sys.stdout.flush()  # a closed pipe shows here, not after the end
+            return code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except (KinemaError, OSError, MemoryError, ModuleNotFoundError, KeyboardInterrupt) as error:
+            return _report(error, show_traceback="debug" in switches)
 
 
 def help_text() -> str:
@@ -174,7 +173,9 @@ def _message(error: BaseException) -> str:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a signal handler
-    """End on SIGTERM as on any exception, so that unfinished files are removed."""
+    """End on a signal as on any exception, so that unfinished files are removed."""
+    if number == HANGUP:  # a terminal and its shell may both send it, and a second one would break off the removing
+        signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

@@ -81,7 +81,7 @@ def _new_names(name: str, ending: str) -> Iterator[Path]:
     """Names that no file has."""
     for number in itertools.count(1):
         path = Path(f"{name}{'' if number == 1 else f'-{number}'}{ending}")
-        if not path.exists():
+        if not os.path.lexists(path):  # a link to nothing takes a name too
             yield path
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kinema.errors import MediaError
 from kinema.media.formats import EXIF_DESCRIPTION, SCALING, Frame
-from kinema.media.write import refuse_folder
+from kinema.media.write import refuse_strange
 
 _PICTURES = (".gif", ".webp", ".png", ".apng", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _MUXER_KEYS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
@@ -107,7 +107,7 @@ def _is_picture(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    refuse_folder(path)
+    refuse_strange(path)
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
@@ -123,7 +123,7 @@ def _open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 @contextlib.contextmanager
 def _open_picture(path: Path) -> Iterator[Image.Image]:
-    refuse_folder(path)
+    refuse_strange(path)
     try:
         with Image.open(path) as image:
             yield image

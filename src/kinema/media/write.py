@@ -23,27 +23,34 @@ ENDINGS = tuple(SINKS)
 def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     """Refuse an output that could not be written, before any work is done for it.
 
-    Raises MediaError for an ending without a format, a folder that does not exist or cannot be written to, and, unless
-    `overwrite`, a file that exists.
+    Raises MediaError for an ending without a format, a folder that does not exist or cannot be written to, a pipe or
+    device, and, unless `overwrite`, a file that exists or a link to one that does not.
     """
     path = Path(path)
     try:
-        refuse_folder(path)
+        refuse_strange(path)
         _ending(path)
         _check_place(path, overwrite=overwrite)
     except (OSError, ValueError) as error:  # a name that is too long, or holds a null byte; a file system that refuses
         raise MediaError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
-def refuse_folder(path: Path) -> None:
-    """Raise MediaError for a folder, where a file is read or written."""
+def refuse_strange(path: Path) -> None:
+    """Raise MediaError for what is there and no file, where one is written, or read: more than once, from any place."""
     if path.is_dir():
         raise MediaError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not path.is_file():
+        raise MediaError(f"{path} is a pipe, a socket or a device; give the name of a file")
 
 
 def _check_place(path: Path, *, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise MediaError(f"{path}: the folder {path.parent} does not exist; make it first")
+    if path.is_symlink() and not path.exists() and not overwrite:
+        raise MediaError(
+            f"{path} is a link to {path.readlink()}, which does not exist; give that name, or replace the link with "
+            "--force (force=True in Python)"
+        )
     if path.exists() and not overwrite:
         raise MediaError(f"{path} exists; choose another name, or replace it with --force (force=True in Python)")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):

@@ -5,6 +5,7 @@ import datetime
 import importlib.util
 import io
 import json
+import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def sign(
     }
     if authority.roots:
         settings["trust"] = {"user_anchors": authority.roots}
-    signed = path.with_name(f"{path.name}.signed")
+    signed = path.with_name(f"{secrets.token_hex(4)}.partial-signed")  # short, whatever the file is called
     info = c2pa.C2paSignerInfo(
         authority.algorithm.encode(),
         authority.chain.encode(),

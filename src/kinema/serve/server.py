@@ -1,9 +1,13 @@
 """The web server, which lets go of those who follow events before it ends."""
 
+import contextlib
 import socket
+from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
+
+from kinema.signals import ending_signals, handling
 
 
 class Server(uvicorn.Server):
@@ -13,6 +17,12 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         app.state.is_stopping = False
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let all that asks a process to end stop the server; uvicorn itself leaves SIGHUP out."""
+        with super().capture_signals(), handling(ending_signals(), self.handle_exit):
+            yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: tell the streams, then wait for the requests that are under way."""
