@@ -2,7 +2,9 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from kinema.data import shots
 from kinema.data.shots import ShotFinder, Transition
 from kinema.media import Frame
 
@@ -81,3 +83,42 @@ def test_the_edge_of_black_belongs_to_a_fade_though_it_looks_like_a_cut() -> Non
         film = blend(blend(shot, np.zeros((40, 72, 128, 3), np.uint8), length), shot, length)
         first, second = 40 - length, 80 - 2 * length
         assert find(film) == [Transition("gradual", first, 40), Transition("gradual", second, second + length)]
+
+
+def misfit_by_all_rules(frames: NDArray[np.float32], start: int, end: int) -> float | None:
+    """What `_misfit` says, every rule being looked at, whatever the others say."""
+    old, new = frames[start], frames[end]
+    across = new - old
+    length = float(across @ across)
+    size, pace = (length / len(across)) ** 0.5, 1 / (end - start)
+    around = old - frames[start - shots._CONTEXT], frames[end + shots._CONTEXT] - new
+    between = frames[start + 1 : end] - old
+    shares = between @ across / length
+    left = between - shares[:, None] * across
+    off = float(np.sqrt(np.mean(left * left, axis=1)).max()) / size
+    uneven = float(np.abs(shares - np.arange(1, end - start) / (end - start)).max())
+    fits = [
+        size >= shots._FAR,
+        max(abs(float(step @ across)) for step in around) / length <= shots._OUTSIDE * shots._CONTEXT * pace,
+        max(float(step @ step) for step in around) <= 0.25 * length,
+        uneven <= shots._UNEVEN,
+        float(np.diff(shares, prepend=0.0, append=1.0).max()) <= max(0.34, 4 * pace),
+        off <= shots._OFF_BLEND,
+        not shots._show_one_scene(old, new),
+    ]
+    return uneven + 0.3 * off if all(fits) else None
+
+
+def test_a_blend_is_told_early_as_all_rules_tell_it(make_shot: Callable[..., Frame]) -> None:
+    parts = [slow(make_shot, seed, 40) for seed in (1, 2, 3)] + [make_shot(4, 40, speed=6)]
+    film = blend(blend(parts[0], parts[1], 9), blend(parts[2], parts[3], 21), 15)
+    film = np.clip(film + np.random.default_rng(0).normal(0, 6, film.shape), 0, 255).astype(np.uint8)
+    rows = np.stack([cv2.resize(frame, shots._THUMBNAIL, interpolation=cv2.INTER_AREA).ravel() for frame in film])
+    frames = rows.astype(np.float32)
+    told, wanted = [], []
+    for length in shots.LENGTHS:
+        for start in range(shots._CONTEXT, len(frames) - length - shots._CONTEXT):
+            told.append(shots._misfit(frames, start, start + length))
+            wanted.append(misfit_by_all_rules(frames, start, start + length))
+    assert told == wanted
+    assert 5 < sum(each is not None for each in told) < len(told) / 4

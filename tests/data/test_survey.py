@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from kinema.data.survey import Samples, ShotPlanner, Times
 from kinema.media import Frame, write_video
 
 
-def runs(planner: ShotPlanner, frames: Frame, fps: float) -> list[tuple[int, int]]:
+def runs(planner: ShotPlanner, frames: Frame, fps: float, key_every: int | None = None) -> list[tuple[int, int]]:
     times, found = Times(), []
     for index, frame in enumerate(frames):
-        times.add(index / fps)
+        times.add(index / fps, is_key=key_every is not None and index % key_every == 0)
         found += planner.add(frame, times)
     times.close(fps)
     return [*found, *planner.finish(times)]
@@ -39,6 +40,16 @@ def test_a_long_shot_loses_parts_on_the_way_and_ends_in_equal_ones() -> None:
         (0, 20), (20, 40), (40, 60), (60, 80), (80, 100), (100, 115), (115, 130)
     ]  # fmt: skip
     assert runs(ShotPlanner(None, 7.0), plain, 10) == [(0, 65), (65, 130)]
+
+
+def test_a_long_shot_is_cut_at_key_frames_where_they_are_near_enough() -> None:
+    plain = np.zeros((130, 8, 8, 3), np.uint8)
+    edges = [0, 17, 34, 51, 68, 85, 102, 119, 130]
+    assert runs(ShotPlanner(None, 2.0), plain, 10, key_every=17) == list(itertools.pairwise(edges))
+    edges[-2] = 116  # 119 would leave 1.1 s
+    assert runs(ShotPlanner(None, 2.0, 1.2), plain, 10, key_every=17) == list(itertools.pairwise(edges))
+    edges = [0, 20, 40, 60, 80, 98, 114, 130]  # one key frame, in the middle
+    assert runs(ShotPlanner(None, 2.0), plain, 10, key_every=98) == list(itertools.pairwise(edges))
 
 
 def test_every_clip_has_the_pictures_shown_at_each_quarter_second() -> None:
@@ -81,7 +92,7 @@ def test_scores_do_not_depend_on_whether_a_clip_is_looked_at_alone(
     assert len(again) == 2
 
 
-@pytest.mark.parametrize("key_every", [10, 250])
+@pytest.mark.parametrize("key_every", [10, 16, 250])
 def test_clips_cut_at_key_frames_are_copies_and_others_hold_the_same_pictures(
     make_shot: Callable[..., Frame], tmp_path: Path, key_every: int
 ) -> None:
@@ -95,13 +106,13 @@ def test_clips_cut_at_key_frames_are_copies_and_others_hold_the_same_pictures(
         for picture in film:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         file.mux(stream.encode(None))
-    clips = list(split_file(str(path), "hash", SplitConfig(max_s=2.0, detector="none"), tmp_path / "work"))
-    assert [clip.row["cut"] for clip in clips] == ["copied" if key_every == 10 else "transcoded"] * 2
+    clips = list(split_file(str(path), "hash", SplitConfig(max_s=2.5, detector="none"), tmp_path / "work"))
+    edges = [0, 16 if key_every == 16 else 20, 40]
+    assert [clip.row["cut"] for clip in clips] == ["copied" if key_every < 250 else "transcoded"] * 2
     whole = [picture.rgb() for picture in iter_pictures(path)]
-    for clip in clips:
+    for clip, (first, last) in zip(clips, itertools.pairwise(edges), strict=True):
         assert clip.path is not None
         there = [picture.rgb() for picture in iter_pictures(clip.path)]
-        first = clip.row["first_frame"]
-        assert len(there) == 20
-        apart = np.abs(np.stack(there).astype(int) - np.stack(whole[first : first + 20])).mean()
-        assert apart == 0 if key_every == 10 else apart < 3
+        assert (clip.row["first_frame"], len(there)) == (first, last - first)
+        apart = np.abs(np.stack(there).astype(int) - np.stack(whole[first:last])).mean()
+        assert apart == 0 if key_every < 250 else apart < 3

@@ -58,6 +58,11 @@ class Picture:
     scaler: Scaler = field(default_factory=Scaler, repr=False, compare=False)
     """Those of a file share it."""
 
+    @property
+    def is_key(self) -> bool:
+        """Whether it is a key frame."""
+        return bool(self.frame.key_frame)
+
     def rgb(self, longer_side: int | None = None) -> Frame:
         """The upright picture "h w 3", shrunk to `longer_side` where it is larger."""
         width, height = self.frame.width, self.frame.height

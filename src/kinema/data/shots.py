@@ -195,28 +195,39 @@ class _Recent:
 
 
 def _misfit(frames: NDArray[np.float32], start: int, end: int) -> float | None:
-    """How badly the pictures between `start` and `end` are even blends of the two; None when they are none."""
+    """How badly the pictures between `start` and `end` are even blends of the two; None when they are none.
+
+    Most are none, so what is cheap to tell is asked first: whether three of the pictures are what they should be.
+    """
     old, new = frames[start], frames[end]
     across = new - old
     length = float(across @ across)
     size = (length / len(across)) ** 0.5
-    share = float((frames[(start + end) // 2] - old) @ across) / length if length else 0.0
-    if size < _FAR or not 0.25 < share < 0.75:
+    if size < _FAR:
+        return None
+    some = np.array([1, 2, 3]) * (end - start) // 4
+    between = frames[start + some] - old
+    shares = between @ across / length
+    left = between - shares[:, None] * across
+    off = float(np.einsum("ij,ij->i", left, left).max()) / length
+    if off > (_OFF_BLEND + _LEEWAY) ** 2 or np.abs(shares - some / (end - start)).max() > _UNEVEN + _LEEWAY:
         return None
     # before and after, the picture must not move along the same line: a pan does, and so does a longer dissolve
     around = old - frames[start - _CONTEXT], frames[end + _CONTEXT] - new
     if max(abs(float(step @ across)) for step in around) / length > _OUTSIDE * _CONTEXT / (end - start):
         return None
-    if max(float(step @ step) for step in around) > 0.25 * length or _show_one_scene(old, new):
+    if max(float(step @ step) for step in around) > 0.25 * length:
         return None
     between = frames[start + 1 : end] - old
     shares = between @ across / length
-    left = between - shares[:, None] * across
-    off = float(np.sqrt(np.mean(left * left, axis=1)).max()) / size
     even = np.arange(1, end - start) / (end - start)
     uneven = float(np.abs(shares - even).max())
     largest_step = float(np.diff(shares, prepend=0.0, append=1.0).max())
-    if off > _OFF_BLEND or uneven > _UNEVEN or largest_step > max(0.34, 4 / (end - start)):
+    if uneven > _UNEVEN or largest_step > max(0.34, 4 / (end - start)):
+        return None
+    left = between - shares[:, None] * across
+    off = float(np.sqrt(np.mean(left * left, axis=1)).max()) / size
+    if off > _OFF_BLEND or _show_one_scene(old, new):
         return None
     return uneven + 0.3 * off
 

@@ -22,7 +22,7 @@ from kinema.data.survey import Finder, KnownRuns, Piece, Run, ShotPlanner, surve
 from kinema.data.transcode import Span
 from kinema.errors import MediaError, SpecError
 
-VERSION = 5
+VERSION = 6
 """Raised when the same file would give other clips."""
 
 COLUMNS = pa.schema(
@@ -63,7 +63,8 @@ class SplitConfig:
     min_s: float = 1.0
     """Shorter shots are listed with their reason, and not kept."""
     max_s: float = 20.0
-    """Longer shots are cut into parts: equal ones up to twice this length, then such of this length first."""
+    """Longer shots are cut into parts: equal ones up to twice this length, then such of this length first. A part ends
+    at a key frame instead where one is near, so that it is copied as it is."""
     detector: Literal["blend", "transnet", "none"] = "blend"
     """How shots are told apart: by rules that need no weights, by TransNetV2, or not at all."""
 
@@ -116,7 +117,7 @@ def split_file(
     try:
         with local_copy(uri) as path:
             facts = probe_file(path)
-            planner = ShotPlanner(make_finder(config), config.max_s)
+            planner = ShotPlanner(make_finder(config), config.max_s, config.min_s)
             with Cutter(path, folder) as cutter:
                 pieces = survey_file(
                     path, planner, facts["fps"],

@@ -29,22 +29,30 @@ Run = tuple[int, int]
 
 
 class Times:
-    """When each picture of a file is shown, but for those forgotten; the last one's end is known when all have come."""
+    """When each picture of a file is shown, but for those forgotten; the last one's end is known when all have come.
+
+    And which of them are key frames, at which a file can be cut without loss.
+    """
 
     def __init__(self) -> None:
         self._starts = array("d")
+        self._keys: deque[int] = deque()
         self._gone = 0
         self.origin_s = 0.0
         self.end_s = 0.0
 
-    def add(self, time_s: float) -> None:
+    def add(self, time_s: float, *, is_key: bool = False) -> None:
         """Take the time of the next picture."""
         if not len(self):
             self.origin_s = time_s
+        if is_key:
+            self._keys.append(len(self))
         self._starts.append(time_s)
 
     def forget(self, first: int) -> None:
         """Pictures before `first` are not asked for again; the last two stay."""
+        while self._keys and self._keys[0] < first:
+            self._keys.popleft()
         gone = min(first - self._gone, len(self._starts) - 2)
         if gone > 1000:
             del self._starts[:gone]
@@ -61,6 +69,15 @@ class Times:
     def __getitem__(self, index: int) -> float:
         """Start of a picture; the index after the last gives the end of the file."""
         return self._starts[index - self._gone] if index < len(self) else self.end_s
+
+    def edge(self, time_s: float, least_s: float, most_s: float, first: int, last: int) -> int:
+        """Where to cut at about `time_s`: at the nearest key frame from `least_s` to `most_s`, else at any picture.
+
+        It lies from `first` to `last`.
+        """
+        most_s += 1e-6  # times are sums
+        keys = [key for key in self._keys if first <= key <= last and least_s <= self[key] <= most_s]
+        return min(keys, key=lambda key: abs(self[key] - time_s)) if keys else self.nearest(time_s, first, last)
 
     def nearest(self, time_s: float, first: int, last: int) -> int:
         """The picture from `first` to `last` that starts nearest to a time."""
@@ -117,12 +134,14 @@ class ShotPlanner:
     """Shots, and parts of those that are longer than `max_s`.
 
     Without a finder, a file is one shot. A shot of at most twice that length is cut into equal parts; a longer one
-    loses parts of `max_s` from its beginning until it is. Pictures inside a gradual transition belong to no shot.
+    loses parts of `max_s` from its beginning until it is. A part ends at a key frame instead where one is near enough:
+    such parts are copied, not encoded anew. None is shorter than `min_s`, or than half of what it would be. Pictures
+    inside a gradual transition belong to no shot.
     """
 
-    def __init__(self, finder: Finder | None, max_s: float) -> None:
+    def __init__(self, finder: Finder | None, max_s: float, min_s: float = 0.0) -> None:
         self._finder = finder
-        self._max_s = max_s
+        self._max_s, self._min_s = max_s, min_s
         self._begin = 0
 
     def add(self, picture: Frame, times: Times) -> Iterator[Run]:
@@ -153,7 +172,9 @@ class ShotPlanner:
 
     def _whole_parts(self, first: int, last: int, times: Times) -> Iterator[Run]:
         while last > first and times[last] - times[first] > 2 * self._max_s:
-            edge = times.nearest(times[first] + self._max_s, first + 1, last)
+            most_s = times[first] + self._max_s
+            least_s = times[first] + max(self._min_s, self._max_s / 2)
+            edge = times.edge(most_s, least_s, most_s, first + 1, last)
             yield first, edge
             first = edge
 
@@ -161,10 +182,18 @@ class ShotPlanner:
         for run in self._whole_parts(first, last, times):
             yield run
             first = run[1]
-        length = times[last] - times[first]
-        count = max(1, -int(-length // self._max_s))
-        inner = (times.nearest(times[first] + length * k / count, first, last) for k in range(1, count))
-        yield from ((a, b) for a, b in itertools.pairwise([first, *inner, last]) if b > a)
+        count = max(1, -int(-(times[last] - times[first]) // self._max_s))
+        for rest in range(count, 1, -1):
+            even_s = (times[last] - times[first]) / rest
+            shortest_s = max(self._min_s, even_s / 2)
+            least_s = max(times[first] + shortest_s, times[last] - (rest - 1) * self._max_s)
+            most_s = min(times[first] + self._max_s, times[last] - (rest - 1) * shortest_s)
+            edge = times.edge(times[first] + even_s, least_s, most_s, first, last)
+            if edge > first:
+                yield first, edge
+                first = edge
+        if last > first:
+            yield first, last
 
 
 class KnownRuns:
@@ -272,7 +301,7 @@ def survey_file(
             small = np.asarray(cv2.resize(small, size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
         if picture.damaged:
             damaged.append(picture.index)
-        times.add(picture.time_s)
+        times.add(picture.time_s, is_key=picture.is_key)
         if per_second is not None:
             to_score.add(picture.index, picture.time_s, small)
         if hashed:
