@@ -1,17 +1,20 @@
 import hashlib
 import io
 import tarfile
+import tracemalloc
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from kinema.data import DataRecipe, Reader, Store, run_recipe
+from kinema.data import DataRecipe, Reader, Store, caption, dedup, ingest, run_recipe
 from kinema.data.buckets import Bucket, EncodeConfig
 from kinema.data.filter import KeepConfig
 from kinema.data.ingest import Source
 from kinema.data.pool import Limits
 from kinema.data.publish import card, differences, export_tars, histogram, import_tars, reason_kind, statistics
 from kinema.data.split import SplitConfig
+from kinema.data.writer import ClipWriter
 from kinema.errors import DataError
 
 
@@ -119,3 +122,55 @@ def test_a_histogram_counts_every_value() -> None:
     assert bins == [(0.0, 1.0, 1), (1.0, 2.0, 3)]
     assert histogram([5.0, 5.0]) == [(5.0, 5.0, 2)]
     assert histogram([]) == []
+
+
+def invented(folder: Path, count: int) -> Store:
+    """A data set of so many clips, of which nobody has the pictures: half a second more each, up to five."""
+    store = Store(folder, create=True)
+    store.ensure("files", ingest.COLUMNS)
+    files = [{"uri": f"{k}.mp4", "license": ("MIT", None)[k % 2], "ingest_status": "done"} for k in range(count)]
+    store.upsert("files", [dict.fromkeys(ingest.COLUMNS.names) | file for file in files], ingest.COLUMNS)
+    columns = pa.schema([*ClipWriter.COLUMNS, *dedup.CLUSTER_COLUMNS, *caption.COLUMNS])
+    store.ensure("clips", columns)
+    empty = dict.fromkeys(columns.names)
+    clips = [
+        {"clip_id": f"{k:05}", "uri": f"{k}.mp4", "start_s": 0.1, "end_s": 0.1 + 0.5 * (1 + k % 10), "width": 64,
+         "height": 48, "motion": 0.1, "camera": ("static", "roll", "roll")[k % 3], "caption": f"{k} what it shows",
+         "drop_reason": "motion 0.1 is above 0.05" if k % 4 == 3 else None}
+        for k in range(count)
+    ]  # fmt: skip
+    store.upsert("clips", [empty | clip for clip in clips], columns)
+    return store
+
+
+def test_what_is_counted_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
+    store = invented(tmp_path / "d", 24)
+    facts, text = statistics(store), card(store)
+    seconds = [0.5 * (1 + k % 10) for k in range(24)]
+    assert (facts["files"], facts["clips"], facts["kept"], facts["captioned"]) == (24, 24, 18, 18)
+    assert facts["hours_by_license"] == {
+        "MIT": pytest.approx(sum(seconds[0::2]) / 3600),
+        "not stated": pytest.approx(sum(seconds[1::4]) / 3600),
+    }
+    assert list(facts["camera"].items()) == [("roll", 12), ("static", 6)]
+    assert facts["dropped_by_reason"] == {"motion above 0.05": 6}
+    assert [line for line in text.splitlines() if "what it shows" in line] == [
+        f"- `{k:05}` {k} what it shows" for k in (0, 1, 2, 4, 5)
+    ]
+    first = store.read("clips", None, "clip_id < '00012'")
+    store.delete("clips", "clip_id < '00012'")
+    store.upsert("clips", first[::-1], store.schema("clips"))
+    assert [row["clip_id"] for row in store.scan("clips", [])] != [row["clip_id"] for row in store.read("clips", [])]
+    assert (statistics(store), card(store)) == (facts, text)
+
+
+def test_counting_more_clips_holds_a_few_numbers_more(tmp_path: Path) -> None:
+    held = []
+    for count in (1_500, 6_000):
+        store = invented(tmp_path / str(count), count)
+        card(store)
+        tracemalloc.start()
+        card(store)
+        held.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert held[1] - held[0] < 150 * 4_500

@@ -1,20 +1,31 @@
 """Stage 7: the data set in other people's hands: its card, and WebDataset tars out and in."""
 
+import heapq
 import io
 import json
+import math
 import re
 import tarfile
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from kinema.data.store import Store
+import numpy as np
+
+from kinema.data.store import Row, Store, Table
 from kinema.errors import DataError
 
 KEPT = "drop_reason IS NULL AND split_reason IS NULL"
 """The condition of clips that are in the data set."""
 
+_FILE_COLUMNS = ("license", "duplicate_of", "ingest_status", "split_status")
+_CLIP_COLUMNS = (
+    "uri", "start_s", "end_s", "width", "height", "motion", "camera", "split_reason", "drop_reason", "caption",
+    "caption_cost",
+)  # fmt: skip
 _ROW_COLUMNS = (
     "uri", "start_s", "end_s", "num_frames", "width", "height", "fps", "caption", "captions", "caption_source",
     "camera", "motion", "crop_left", "crop_top", "crop_right", "crop_bottom",
@@ -22,39 +33,86 @@ _ROW_COLUMNS = (
 
 
 def statistics(store: Store) -> dict[str, Any]:
-    """Counts, hours, licences, reasons and histograms of a data set, as plain values."""
-    files, clips = store.read("files"), store.read("clips", _lean(store))
-    kept = [clip for clip in clips if not clip.get("drop_reason") and not clip["split_reason"]]
-    license_of = {row["uri"]: row["license"] or "not stated" for row in files}
-    seconds = {clip["clip_id"]: clip["end_s"] - clip["start_s"] for clip in clips}
-    hours_by_license: dict[str, float] = defaultdict(float)
-    for clip in kept:
-        hours_by_license[license_of.get(clip["uri"], "not stated")] += seconds[clip["clip_id"]] / 3600
-    dropped = [clip.get("drop_reason") or clip["split_reason"] for clip in clips]
+    """Counts, hours, licences, reasons and histograms of a data set, as plain values.
+
+    What is held of a clip while all are counted is a few numbers; results do not depend on the order of rows.
+    """
+    statuses: Counter[str] = Counter()
+    licenses = _Licenses()
+    for file in store.scan("files", _there(store, "files", _FILE_COLUMNS)):
+        statuses[_file_status(file)] += 1
+        licenses.add(file["uri"], file["license"])
+    reasons: Counter[str] = Counter()
+    cameras: Counter[str] = Counter()
+    seconds, sides, motions, costs, owners = array("d"), array("l"), array("d"), array("d"), array("q")
+    captioned = 0
+    for clip in store.scan("clips", _there(store, "clips", _CLIP_COLUMNS)):
+        if reason := clip.get("drop_reason") or clip["split_reason"]:
+            reasons[reason_kind(reason)] += 1
+            continue
+        owners.append(hash(clip["uri"]))
+        seconds.append(clip["end_s"] - clip["start_s"])
+        sides.append(min(clip["width"], clip["height"]))
+        captioned += bool(clip.get("caption"))
+        costs.append(clip.get("caption_cost") or 0.0)
+        if clip.get("motion") is not None:
+            motions.append(clip["motion"])
+        if clip.get("camera"):
+            cameras[clip["camera"]] += 1
     return {
-        "files": len(files),
-        "files_by_status": dict(Counter(_file_status(row) for row in files)),
-        "clips": len(clips),
-        "kept": len(kept),
-        "hours": sum(seconds[clip["clip_id"]] for clip in kept) / 3600,
-        "hours_by_license": dict(hours_by_license),
-        "dropped_by_reason": dict(Counter(reason_kind(reason) for reason in dropped if reason)),
-        "captioned": sum(bool(clip.get("caption")) for clip in kept),
-        "caption_cost": sum(clip.get("caption_cost") or 0.0 for clip in kept),
+        "files": statuses.total(),
+        "files_by_status": _by_count(statuses),
+        "clips": len(seconds) + reasons.total(),
+        "kept": len(seconds),
+        "hours": math.fsum(seconds) / 3600,
+        "hours_by_license": licenses.hours(owners, seconds),
+        "dropped_by_reason": _by_count(reasons),
+        "captioned": captioned,
+        "caption_cost": math.fsum(costs),
         "encoded": store.count("latents"),
-        "seconds": histogram([seconds[clip["clip_id"]] for clip in kept]),
-        "shorter_side": histogram([min(clip["width"], clip["height"]) for clip in kept]),
-        "motion": histogram([clip["motion"] for clip in kept if clip.get("motion") is not None]),
-        "camera": dict(Counter(clip["camera"] for clip in kept if clip.get("camera"))),
+        "seconds": histogram(seconds),
+        "shorter_side": histogram(sides),
+        "motion": histogram(motions),
+        "camera": _by_count(cameras),
     }
 
 
-def _lean(store: Store) -> list[str]:
-    """The columns of clips but for the large ones."""
-    return [name for name in store.columns("clips") if name != "video_hash"]
+class _Licenses:
+    """Which licence the clips of each file come under; sixteen bytes a file."""
+
+    def __init__(self) -> None:
+        self._owners, self._numbers = array("q"), array("q")
+        self._names: dict[str, int] = {}
+
+    def add(self, uri: str, license: str | None) -> None:  # noqa: A002 - the name of the column
+        """Note the licence of a file."""
+        self._owners.append(hash(uri))
+        self._numbers.append(self._names.setdefault(license or "not stated", len(self._names)))
+
+    def hours(self, owners: Sequence[int], seconds: Sequence[float]) -> dict[str, float]:
+        """Hours by licence, of clips whose addresses hash to `owners`."""
+        if not len(owners):
+            return {}
+        order = np.argsort(self._owners)
+        places = np.searchsorted(np.array(self._owners)[order], np.array(owners))
+        numbers = np.array(self._numbers)[order][places]
+        lengths = np.array(seconds)
+        hours = {name: math.fsum(lengths[numbers == number]) / 3600 for name, number in self._names.items()}
+        return {name: value for name, value in sorted(hours.items()) if value}
 
 
-def histogram(values: Sequence[float], bins: int = 8) -> list[tuple[float, float, int]]:
+def _there(store: Store, table: Table, columns: Sequence[str]) -> list[str]:
+    """Those of the columns that the table has so far."""
+    there = set(store.columns(table))
+    return [name for name in columns if name in there]
+
+
+def _by_count(counts: Counter[str]) -> dict[str, int]:
+    """The most frequent first; of equals, by name."""
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
+
+
+def histogram(values: Collection[float], bins: int = 8) -> list[tuple[float, float, int]]:
     """Counts between even steps from the least to the largest value: (from, to, count)."""
     if not values:
         return []
@@ -85,11 +143,18 @@ def card(store: Store, samples: int = 5) -> str:
         ("Motion", "motion"),
     ):
         lines += _table(title, "clips", {f"{low:.3g} to {high:.3g}": count for low, high, count in facts[name]})
-    kept = store.read("clips", _lean(store), KEPT if "drop_reason" in store.columns("clips") else None)
-    shown = [row for row in kept if row.get("caption")][:samples]
+    shown = _samples(store, samples)
     if shown:
         lines += ["", "## Samples", "", *(f"- `{row['clip_id']}` {row['caption']}" for row in shown)]
     return "\n".join(lines) + "\n"
+
+
+def _samples(store: Store, count: int) -> list[Row]:
+    """The first clips by name that are kept and have a caption."""
+    if not {"caption", "drop_reason"} <= set(store.columns("clips")):
+        return []
+    rows = (row for row in store.scan("clips", ["caption"], KEPT) if row["caption"])
+    return heapq.nsmallest(count, rows, key=itemgetter("clip_id"))
 
 
 def export_tars(store: Store, folder: Path, where: str | None = None, per_tar: int = 1000) -> list[Path]:
