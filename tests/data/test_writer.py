@@ -26,6 +26,7 @@ def test_clips_written_one_by_one_are_those_written_together(
 ) -> None:
     monkeypatch.setattr(writer, "_MOST_CLIPS", 1)
     monkeypatch.setattr(split, "_AT_ONCE", 1)
+    monkeypatch.setattr("kinema.data.store._MOST_PIECES", 1)  # and joined after each write
     run_recipe(recipe(footage, tmp_path / "d"), ("ingest", "split"))
     for table in ("files", "clips", "videos"):
         assert Store(tmp_path / "d").read(table) == Store(split_once).read(table)  # type: ignore[arg-type]

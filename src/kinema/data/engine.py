@@ -63,6 +63,7 @@ def work_through(
         batch.append({**row, KEYS[table]: job.row})
         if len(batch) >= BATCH or time.monotonic() - flushed > BATCH_S:
             store.update(table, batch, pa.schema([*schema, *outcomes]))
+            store.settle(table)
             batch, flushed = [], time.monotonic()
     store.update(table, batch, pa.schema([*schema, *outcomes]))
     return StageResult(stage, len(todo) - failed, failed, len(jobs) - len(todo))

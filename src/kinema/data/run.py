@@ -216,6 +216,7 @@ def _survey_again(store: Store, recipe: DataRecipe, stage: str, schema: pa.Schem
                 row = {**dict.fromkeys(schema.names), **(found or {}), **outcome_row(stage, lineage, outcome)}
                 rows.append({**row, "clip_id": name})
         store.update("clips", rows, pa.schema([*schema, *outcomes]))
+        store.settle("clips")
     return StageResult(stage, given - failed, failed, kept)
 
 
@@ -324,6 +325,7 @@ def _encode(store: Store, recipe: DataRecipe) -> StageResult:
             store.upsert("latents", latents, encode.COLUMNS)
             ended = [_encoded(clip, lineage, Outcome("done")) for clip, lineage in batch]
             store.update("clips", ended, outcome_columns("encode"))
+            store.settle("latents", "clips")
             done += len(latents)
     return StageResult("encode", done, 0, len(wanted) - done)
 

@@ -7,6 +7,7 @@ batch beside the table and then publishes it in one step, so a process killed at
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +35,14 @@ _ROWS = 1024
 """Rows that are read at a time."""
 _ROWS_AT_ONCE: dict[Table, int] = {"files": _ROWS, "clips": _ROWS, "videos": 16, "latents": 64}
 """Rows that are held while small pieces are joined: those of `videos` are whole clips."""
+_MOST_PIECES = 64
+"""Writes after which the small pieces of a table are joined, in the middle of a run: each makes the next one dearer."""
+_ROWS_OF_PIECES: dict[Table, tuple[int, int]] = {
+    "files": (2048, 1 << 17), "clips": (2048, 1 << 15), "videos": (256, 1024), "latents": (1024, 4096)
+}  # fmt: skip
+"""Rows of a piece that is large enough in the middle of a run, and after it: it is not written again."""
+_READERS = timedelta(minutes=1)
+"""Time for which a version that is gone in the middle of a run can be read to its end."""
 
 
 class Store:
@@ -41,7 +50,8 @@ class Store:
 
     def __init__(self, folder: str | Path, *, create: bool = False) -> None:
         self.folder = Path(folder)
-        mark = self.folder / _MARK
+        self._writes: Counter[Table] = Counter()
+        mark = self.folder / MARK
         if create and not mark.exists():
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise DataError(f"{folder} is not empty and no data set; name a new folder")
@@ -127,6 +137,7 @@ class Store:
         if rows:
             merge = self._open(table).merge_insert(KEYS[table]).when_matched_update_all()
             merge.execute(self._batch(table, rows, schema))
+            self._writes[table] += 1
 
     def upsert(self, table: Table, rows: Sequence[Row], schema: pa.Schema, scope: str | None = None) -> None:
         """Replace or add whole rows, by key, in one transaction; rows of `scope` (SQL) that are not given go away."""
@@ -135,6 +146,7 @@ class Store:
             merge = merge.when_not_matched_by_source_delete(scope)
         if rows or scope is not None:
             merge.execute(self._batch(table, rows, schema))
+            self._writes[table] += 1
 
     def delete(self, table: Table, where: str) -> None:
         """Remove rows in one transaction."""
@@ -148,12 +160,26 @@ class Store:
             raise DataError(f"{self.folder} holds no clip {clip_id!r}; `kinema data query` lists them")
         return bytes(rows[0]["data"])
 
+    def settle(self, *tables: Table) -> None:
+        """Join the small pieces of tables, once there are many; call it under the lock, while this run reads none.
+
+        Each write makes a piece, and the next one reads a part of all: memory and time would grow without end.
+        """
+        for table in tables:
+            if self._writes[table] >= _MOST_PIECES:
+                self._join(table, _ROWS_OF_PIECES[table][0]).cleanup_old_versions(older_than=_READERS)
+
+    def _join(self, table: Table, rows: int) -> Any:
+        self._writes[table] = 0
+        dataset = self._open(table)
+        dataset.optimize.compact_files(target_rows_per_fragment=rows, batch_size=_ROWS_AT_ONCE[table])
+        return dataset
+
     def tidy(self) -> None:
         """Join small pieces and remove what older versions and killed runs left; call it under the lock."""
         for table in KEYS:
             if self.has(table):
-                dataset = self._open(table)
-                dataset.optimize.compact_files(batch_size=_ROWS_AT_ONCE[table])
+                dataset = self._join(table, _ROWS_OF_PIECES[table][1])
                 dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
                 for half_written in self._path(table).rglob(".tmp*"):  # Lance leaves them
                     half_written.unlink()

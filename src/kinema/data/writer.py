@@ -74,6 +74,7 @@ class ClipWriter:
         self._store.upsert("clips", rows, self.COLUMNS, scope=" OR ".join(void) or None)
         files = [{"uri": job.row, **outcome_row("split", job.lineage, outcome)} for job, outcome in self._ended]
         self._store.update("files", files, outcome_columns("split"))
+        self._store.settle("videos", "clips", "files")
         self._clips, self._ended, self._num_bytes, self._since = {}, [], 0, time.monotonic()
 
     def _forget(self, name: str) -> None:
