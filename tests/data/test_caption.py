@@ -1,13 +1,16 @@
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from kinema.data.caption import CaptionConfig, caption_clip, prompt_text
+from kinema.data.captioner import EndpointCaptioner
+from kinema.data.store import Row
 from kinema.errors import DataError, SpecError
 
 FACTS = {"seconds": "2.0", "camera": "pan left", "motion": "0.10"}
@@ -20,6 +23,7 @@ class Endpoint:
         self.codes: list[int] = []
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.content: Any = None
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -30,7 +34,8 @@ class Endpoint:
                 code = endpoint.codes.pop(0) if endpoint.codes else 200
                 text = f"caption {len(endpoint.requests)}"
                 usage = {"prompt_tokens": 1000, "completion_tokens": 20}
-                answer = json.dumps({"choices": [{"message": {"content": text}}], "usage": usage}).encode()
+                message = {"content": endpoint.content(text) if endpoint.content else text}
+                answer = json.dumps({"choices": [{"message": message}], "usage": usage}).encode()
                 self.send_response(code)
                 self.send_header("Retry-After", "0")
                 self.send_header("Content-Length", str(len(answer)))
@@ -104,3 +109,49 @@ def test_a_prompt_may_be_a_file_and_a_mistyped_one_is_named(tmp_path: Path) -> N
         prompt_text("shrt")
     with pytest.raises(SpecError, match=r"caption\.model"):
         CaptionConfig(endpoint="http://localhost")
+
+
+def test_an_answer_in_parts_is_joined_and_one_without_text_is_no_caption(endpoint: Endpoint, video: bytes) -> None:
+    config = CaptionConfig(endpoint=endpoint.url, model="m", prompts=("short",))
+    endpoint.content = lambda text: [{"type": "text", "text": text}, {"type": "text", "text": " more"}]
+    assert caption_clip(video, FACTS, config)["caption"] == "caption 1 more"
+    endpoint.content = lambda text: None  # a refusal, or a model that only thought
+    with pytest.raises(DataError, match="holds no caption"):
+        caption_clip(video, FACTS, config)
+
+
+def captioner(video: bytes, config: CaptionConfig) -> Callable[[], Row]:
+    """Asks about a clip like any other, again and again."""
+    asks = EndpointCaptioner(SimpleNamespace(bytes_of=lambda name: video), config)  # type: ignore[arg-type]
+    clip = {"clip_id": "a", "start_s": 0.0, "end_s": 2.0, "camera": "static", "motion": 0.1}
+    return lambda: asks((clip, []))
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_a_wrong_key_or_address_is_no_clips_fault_and_is_not_tried_for_each(
+    endpoint: Endpoint, video: bytes, code: int
+) -> None:
+    ask = captioner(video, CaptionConfig(endpoint=endpoint.url, model="m", prompts=("short",)))
+    endpoint.codes = [code]
+    with pytest.raises(ConnectionError, match=f"refuses with {code}"):
+        ask()
+    with pytest.raises(ConnectionError, match=f"not asked: .* refuses with {code}"):
+        ask()
+    assert len(endpoint.requests) == 1
+
+
+def test_an_endpoint_that_stays_silent_is_not_asked_about_all_clips(endpoint: Endpoint, video: bytes) -> None:
+    ask = captioner(video, CaptionConfig(endpoint=endpoint.url, model="m", prompts=("short",), tries=1))
+    endpoint.codes = [503] * 7 + [200] + [503] * 8
+    ends = []
+    for _ in range(17):
+        try:
+            ends.append(ask()["caption"])
+        except ConnectionError as error:
+            ends.append("not asked" if str(error).startswith("not asked") else "silent")
+    assert ends == ["silent"] * 7 + ["caption 8"] + ["silent"] * 8 + ["not asked"]
+
+
+def test_an_endpoint_is_an_address() -> None:
+    with pytest.raises(SpecError, match="begins with http://"):
+        CaptionConfig(endpoint="localhost:8000/v1", model="m")

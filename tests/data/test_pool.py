@@ -1,3 +1,4 @@
+import sqlite3
 import subprocess
 import sys
 import time
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kinema.data.pool import Limits, check_failures, run_all, run_threads
-from kinema.errors import DataError
+from kinema.errors import DataError, SpecError
 
 # The items are expressions and the work is `eval`, which every child process finds without importing this file.
 BAD = "(_ for _ in ()).throw(__import__('kinema.errors', fromlist=['x']).MediaError('bad is no video'))"
@@ -89,3 +90,23 @@ def test_children_end_with_the_process_that_started_them_in_the_middle_of_an_ite
     run.wait()
     while Path(f"/proc/{pid.read_text()}").exists():  # the test would hang, as its child did
         time.sleep(0.02)
+
+
+def test_an_item_is_not_blamed_when_no_process_can_begin() -> None:
+    (ended,) = dict(run_all(sqlite3.complete_statement, ["x"], Limits(workers=1, memory_gb=0.01))).values()
+    assert (ended.status, ended.attempts) == ("failed", 3)
+    assert "limits.memory_gb=0.01" in str(ended.reason)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"workers": -1}, {"seconds": 0.0}, {"memory_gb": -1.0}, {"per_second": float("nan")}, {"min_free_gb": -1}]
+)
+def test_limits_under_which_nothing_could_work_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(SpecError, match=f"limits.{next(iter(wrong))}=.*; it is"):
+        Limits(**wrong)  # type: ignore[arg-type]  # of whichever field
+
+
+def test_a_missing_file_is_named_also_where_the_error_has_no_name_for_it() -> None:
+    missing = "(_ for _ in ()).throw(FileNotFoundError('https://host/a.mp4'))"
+    ((_, ended),) = run_all(eval, [missing], Limits(workers=0))
+    assert ended.reason == "https://host/a.mp4 does not exist"

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -92,3 +93,42 @@ def test_a_list_of_web_addresses_is_read(web: str, footage: Path, tmp_path: Path
 def test_an_address_that_leads_nowhere_is_named(web: str) -> None:
     with pytest.raises(DataError, match="does not exist"):
         list(list_inputs([Source(path=f"{web}/none.mp4")]))
+
+
+def test_a_dead_address_of_a_list_fails_by_itself(web: str, tmp_path: Path) -> None:
+    listed, out = tmp_path / "films.urls", tmp_path / "far"
+    nobody = "http://127.0.0.1:9/a.mp4"
+    listed.write_text(f"\ufeff{web}/none.mp4\n{nobody}\n{web}/it's%20one.mp4\n{tmp_path}/gone.mp4\n", encoding="utf-8")
+    run_recipe(replace(recipe([str(listed)], out), max_failures=1.0), ("ingest",))
+    files = {row["uri"]: (row["ingest_status"], row["ingest_reason"]) for row in Store(out).read("files")}
+    assert {uri: status for uri, (status, _) in files.items()} == {
+        f"{web}/it's%20one.mp4": "done",
+        f"{web}/none.mp4": "refused",
+        f"{tmp_path}/gone.mp4": "refused",
+        nobody: "failed",
+    }
+    assert files[f"{web}/none.mp4"][1] == f"{web}/none.mp4 does not exist"
+    assert "Connect" in str(files[nobody][1])
+
+
+def test_a_file_whose_server_is_away_for_a_while_stays_as_it_is(footage: Path, tmp_path: Path) -> None:
+    listed, out = tmp_path / "films.urls", tmp_path / "far"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(footage)))
+    with serving(server) as address:
+        listed.write_text(f"{address}/it's%20one.mp4\n")
+        run_recipe(recipe([str(listed)], out), STAGES)
+    before = clips_of(out)
+    again = run_recipe(recipe([str(listed)], out), STAGES)
+    assert [each.done for each in again] == [0, 0, 0, 0]
+    assert clips_of(out) == before
+
+
+def test_a_source_that_nobody_serves_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"http://127\.0\.0\.1:9/a\.mp4 cannot be read: .*Connect"):
+        list(list_inputs([Source(path="http://127.0.0.1:9/a.mp4")]))
+    with pytest.raises(DataError, match="s4://films cannot be read"):
+        list(list_inputs([Source(path="s4://films")]))
+    for name, content in (("other.urls", b"films.urls"), ("films.urls", b"\xff\xfeh\x00")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match="list of addresses"):
+            list(list_inputs([Source(path=str(tmp_path / name))]))

@@ -1,9 +1,11 @@
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from kinema.data import DataRecipe, Store, load_recipe, run_recipe
+from kinema.data.filter import KeepConfig
 from kinema.data.ingest import Source
 from kinema.data.pool import Limits
 from kinema.data.split import SplitConfig
@@ -105,3 +107,40 @@ def test_a_mistyped_key_of_a_recipe_names_the_nearest(tmp_path: Path) -> None:
     path.write_text("sources = []")
     with pytest.raises(SpecError, match=r"\[\[sources\]\]"):
         load_recipe(path)
+
+
+def test_a_share_of_failures_is_a_share(footage: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"max_failures=50 .* from 0 to 1"):
+        recipe(footage, tmp_path / "d", max_failures=50.0)
+
+
+def test_a_recipe_may_name_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(b"\xef\xbb\xbfout = '~/sets/a'\n[[sources]]\npath = '~/films'\n")  # some editors begin so
+    read = load_recipe(path)
+    assert (read.out, read.sources[0].path) == (tmp_path / "sets" / "a", str(tmp_path / "films"))
+
+
+def test_a_data_set_among_its_own_footage_is_not_taken_for_footage(footage: Path, tmp_path: Path) -> None:
+    shutil.copy(footage / "it's one.mp4", tmp_path)
+    for _ in range(2):
+        run_recipe(recipe(tmp_path, tmp_path / "set"), ("ingest", "split"))
+    assert [Path(row["uri"]).name for row in Store(tmp_path / "set").read("files")] == ["it's one.mp4"]
+
+
+def test_captions_that_cannot_be_read_cost_their_own_clip_alone(footage: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(footage / "it's one.mp4", source / "broken.mp4")
+    (source / "broken.json").write_text("{")
+    strange = source / os.fsdecode(b"\xff.mp4")
+    shutil.copy(footage / "two shots.mp4", strange)
+    strange.with_suffix(".txt").write_text("two shots")
+    made = recipe(source, tmp_path / "d", keep=KeepConfig(max_watermark=1.0))
+    run_recipe(made, ("ingest", "split", "filter", "dedup", "caption"))
+    found = {(row["uri"][-8:], row["caption_status"], row["caption"]) for row in Store(tmp_path / "d").read("clips")}
+    assert found == {("oken.mp4", "refused", None), ("/%FF.mp4", "done", "two shots")}
+    (source / "broken.json").write_text('"mended"')
+    result = run_recipe(made, ("caption",))[0]
+    assert (result.done, result.failed, result.kept) == (1, 0, 2)

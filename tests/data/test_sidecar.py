@@ -51,3 +51,9 @@ def test_a_broken_sidecar_names_the_video(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"caption": "x"})[:-3])
     with pytest.raises(DataError, match=r"a\.mp4"):
         read_sidecars(tmp_path / "a.mp4")
+
+
+def test_a_name_beside_which_no_longer_one_can_stand_has_no_captions(tmp_path: Path) -> None:
+    video = tmp_path / ("x" * 251 + ".mp4")
+    video.touch()
+    assert read_sidecars(video) == []

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lance
 import pyarrow as pa
 import pytest
 
+import kinema.data.store
 from kinema.data.store import Store, quoted
 from kinema.errors import DataError
 
@@ -100,3 +102,52 @@ def test_a_writer_that_is_killed_leaves_whole_rows_of_one_version(tmp_path: Path
     store.tidy()
     assert store.read("clips") == rows
     assert list(tmp_path.rglob(".tmp*")) == []
+
+
+def test_text_that_utf8_cannot_hold_is_stored_with_question_marks(tmp_path: Path) -> None:
+    """Reasons may quote names of files that are no UTF-8, and JSON's escapes may hold half characters."""
+    schema = pa.schema([pa.field("clip_id", pa.string()), pa.field("captions", pa.list_(pa.string()))])
+    store = Store(tmp_path / "d", create=True)
+    store.ensure("clips", schema)
+    store.upsert("clips", [{"clip_id": "a", "captions": ["\udcff.mp4 is no video", "\u00e9"]}], schema)
+    assert store.read("clips") == [{"clip_id": "a", "captions": ["?.mp4 is no video", "\u00e9"]}]
+
+
+def test_a_data_set_whose_version_is_no_number_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kinema.json").write_text(json.dumps({"format": "two"}))
+    with pytest.raises(DataError, match="is not a data set"):
+        Store(tmp_path)
+
+
+def test_many_writes_leave_few_pieces_and_every_row(tmp_path: Path) -> None:
+    store = Store(tmp_path / "d", create=True)
+    store.ensure("clips", SCHEMA)
+    table = str(store.folder / "clips.lance")
+    most = 0
+    for k in range(150):
+        store.upsert("clips", [{"clip_id": f"{k:03}", "a": k}], SCHEMA)
+        store.settle("clips")
+        most = max(most, len(lance.dataset(table).get_fragments()))
+    assert most < 80
+    assert store.read("clips") == [{"clip_id": f"{k:03}", "a": k} for k in range(150)]
+    store.tidy()
+    assert len(lance.dataset(table).get_fragments()) == 1
+    assert store.count("clips") == 150
+
+
+def test_pieces_that_are_large_enough_are_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(kinema.data.store._ROWS_OF_PIECES, "clips", (4, 8))
+    store = Store(tmp_path / "d", create=True)
+    store.ensure("clips", SCHEMA)
+
+    def add(first: int, last: int) -> set[str]:
+        store.upsert("clips", [{"clip_id": f"{k:03}", "a": k} for k in range(first, last)], SCHEMA)
+        store.tidy()
+        return {path.name for path in (store.folder / "clips.lance" / "data").iterdir()}
+
+    first = add(0, 10)
+    second = add(10, 12)
+    third = add(12, 14)
+    assert first < second
+    assert first < third
+    assert len(third) == 2

@@ -1,6 +1,7 @@
 """Stage 5: what each clip shows, in words: from sidecar files, an OpenAI-style API, or a model of transformers."""
 
 import base64
+import http.client
 import io
 import json
 import os
@@ -36,6 +37,12 @@ COLUMNS = pa.schema(
 
 PROMPTS = Path(__file__).with_name("prompts")
 _PICTURE_PX = 512
+_REFUSES_ALL = (401, 402, 403, 404, 405)
+"""Codes that speak of the key, the account, the model's name or the address: they say nothing of a clip."""
+
+
+class EndpointError(ConnectionError):
+    """The endpoint would refuse every other clip too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +82,8 @@ class CaptionConfig:
     def __post_init__(self) -> None:
         if self.endpoint is not None and not self.model:
             raise SpecError("caption.endpoint needs caption.model, the name of the model there")
+        if self.endpoint is not None and not self.endpoint.startswith(("http://", "https://")):
+            raise SpecError(f"caption.endpoint={self.endpoint!r} is no address; it begins with http:// or https://")
         counts = (len(self.prompts), self.pictures, self.parallel, self.tries, self.batch, self.max_tokens)
         if min(counts) < 1:
             raise SpecError("caption takes one prompt, picture, parallel request, try, clip and token, or more of each")
@@ -108,7 +117,8 @@ def filled_prompts(facts: dict[str, Any], config: CaptionConfig) -> list[str]:
 def caption_clip(video: bytes, facts: dict[str, Any], config: CaptionConfig) -> dict[str, Any]:
     """Ask the endpoint for every caption of a clip and give the values of `COLUMNS`; `facts` fill the prompts.
 
-    Raises ConnectionError when the endpoint is down or stays too busy, and DataError when it refuses the clip.
+    Raises ConnectionError when the endpoint is down, stays too busy or refuses whoever asks, and DataError when it
+    refuses the clip.
     """
     pictures = [_jpeg(picture) for picture in clip_pictures(video, config.pictures)]
     images = [{"type": "image_url", "image_url": {"url": url}} for url in pictures]
@@ -117,7 +127,7 @@ def caption_clip(video: bytes, facts: dict[str, Any], config: CaptionConfig) -> 
         content = [{"type": "text", "text": text}, *images]
         answer = _ask({"model": config.model, "messages": [{"role": "user", "content": content}]}, config)
         try:
-            captions.append(str(answer["choices"][0]["message"]["content"]))
+            captions.append(_said(answer["choices"][0]["message"]["content"]))
             usage = answer.get("usage") or {}
         except (KeyError, IndexError, TypeError):
             raise DataError(f"the endpoint's answer holds no caption: {str(answer)[:200]}") from None
@@ -169,7 +179,16 @@ def _jpeg(picture: Frame) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _ask(body: dict[str, Any], config: CaptionConfig) -> dict[str, Any]:
+def _said(content: Any) -> str:
+    """The text of an answer, which may come in parts; raises TypeError for one that holds none."""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    if not isinstance(content, str):
+        raise TypeError
+    return content
+
+
+def _ask(body: dict[str, Any], config: CaptionConfig) -> Any:
     headers = {"Content-Type": "application/json"}
     if key := os.environ.get(config.key_env):
         headers["Authorization"] = f"Bearer {key}"
@@ -179,14 +198,16 @@ def _ask(body: dict[str, Any], config: CaptionConfig) -> dict[str, Any]:
     for attempt in range(config.tries):
         try:
             with urllib.request.urlopen(request, timeout=config.timeout_s) as answer:
-                return dict(json.load(answer))
+                return json.load(answer)
         except urllib.error.HTTPError as error:
             said = error.read().decode("utf-8", "replace")[:200]
+            if error.code in _REFUSES_ALL:
+                raise EndpointError(f"{url} refuses with {error.code}, whatever the clip: {said}") from error
             if error.code not in (408, 409, 429) and error.code < 500:
                 raise DataError(f"{url} refuses with {error.code}: {said}") from error
             problem, wait_s = f"{error.code}: {said}", _wait_s(error.headers.get("Retry-After"), attempt)
-        except (OSError, ValueError) as error:
-            problem, wait_s = str(error), _wait_s(None, attempt)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            problem, wait_s = str(error) or type(error).__name__, _wait_s(None, attempt)
         if attempt + 1 < config.tries:
             time.sleep(wait_s)
     raise ConnectionError(f"{url} gave no answer in {config.tries} tries: {problem}")
@@ -195,6 +216,6 @@ def _ask(body: dict[str, Any], config: CaptionConfig) -> dict[str, Any]:
 def _wait_s(asked: str | None, attempt: int) -> float:
     """As long as the endpoint asks for, else twice as long each time."""
     try:
-        return min(60.0, float(asked or ""))
+        return max(0.0, min(60.0, float(asked or "")))
     except ValueError:
         return float(min(30.0, 0.5 * 2**attempt))

@@ -3,12 +3,24 @@
 import threading
 from collections.abc import Sequence
 
-from kinema.data.caption import CaptionConfig, caption_clip, caption_row, clip_pictures, filled_prompts, sidecar_row
+from kinema.data.caption import (
+    CaptionConfig,
+    EndpointError,
+    caption_clip,
+    caption_row,
+    clip_pictures,
+    filled_prompts,
+    sidecar_row,
+)
 from kinema.data.engine import Job
 from kinema.data.store import Row, Store
+from kinema.errors import DataError
 
-Item = tuple[Row, list[str]]
-"""A clip's row, and the captions that people wrote for it."""
+_MOST_SILENT = 8
+"""Clips in a row that may get no answer before no more are asked about in this run."""
+
+Item = tuple[Row, list[str] | DataError]
+"""A clip's row, and the captions that people wrote for it, or why those cannot be read."""
 
 
 def clip_facts(clip: Row) -> dict[str, str]:
@@ -18,23 +30,35 @@ def clip_facts(clip: Row) -> dict[str, str]:
 
 
 class EndpointCaptioner:
-    """Asks an endpoint, from several threads at once, until the captions have cost what they may."""
+    """Asks an endpoint, from several threads at once, until the captions have cost what they may, or it is down."""
 
     def __init__(self, store: Store, config: CaptionConfig) -> None:
         self._store, self._config = store, config
         self._lock = threading.Lock()
         self._spent = 0.0
+        self._silent = 0
+        self._closed: ConnectionError | None = None
 
     def __call__(self, item: Item) -> Row:
         """Give the captions of one clip: those that people wrote, else those of the endpoint."""
         clip, written = item
         if written:
-            return sidecar_row(written)
+            return _written_row(written)
         if self._config.max_cost is not None and self._spent >= self._config.max_cost:
             raise ConnectionError(f"not asked: the captions of this run have cost {self._spent:.2f}")
-        row = caption_clip(self._store.bytes_of(clip["clip_id"]), clip_facts(clip), self._config)
+        if self._closed is not None:
+            raise ConnectionError(f"not asked: {self._closed}")
+        try:
+            row = caption_clip(self._store.bytes_of(clip["clip_id"]), clip_facts(clip), self._config)
+        except ConnectionError as error:
+            with self._lock:
+                self._silent += 1
+                if isinstance(error, EndpointError) or self._silent >= _MOST_SILENT:
+                    self._closed = error
+            raise
         with self._lock:
             self._spent += row["caption_cost"]
+            self._silent = 0
         return row
 
 
@@ -67,4 +91,10 @@ class LocalCaptioner:
             )
             for told in zip(*answers, strict=True)
         )  # fmt: skip
-        return [sidecar_row(written) if written else next(asked) for _, written in items]
+        return [_written_row(written) if written else next(asked) for _, written in items]
+
+
+def _written_row(written: list[str] | DataError) -> Row:
+    if isinstance(written, DataError):
+        raise written
+    return sidecar_row(written)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from kinema.data.probe import COLUMNS as PROBED
 from kinema.data.probe import probe_file
 from kinema.data.scratch import scratch_folder
-from kinema.data.store import outcome_columns
+from kinema.data.store import MARK, outcome_columns
 from kinema.errors import DataError
 
 VERSION = 1
@@ -55,7 +55,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """One input: its address, and a stamp (size and time, or the store's tag) that changes when its bytes may have."""
+    """One input: its address, and a stamp (size and time, or the store's tag) that changes when its bytes may have.
+
+    The stamp is empty where nobody could be asked for it.
+    """
 
     uri: str
     stamp: str
@@ -66,7 +69,7 @@ class Found:
 def list_inputs(sources: Iterable[Source]) -> Iterator[Found]:
     """Yield the files of all sources, in the order of their names, each address once.
 
-    Raises DataError for a source that does not exist.
+    Data sets that lie among them are left out. Raises DataError for a source that does not exist.
     """
     seen: set[str] = set()
     for source in sources:
@@ -109,13 +112,15 @@ def mark_copies(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @contextlib.contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
     """Give a file as a local path; what lies elsewhere is fetched, and removed again at the end."""
-    if not _is_remote(uri):
-        yield _local_path(uri)
+    here = local_path(uri)
+    if here is not None:
+        yield here
         return
-    system, place = fsspec.core.url_to_fs(uri)
     with scratch_folder() as folder:
         path = folder / f"input{Path(urlsplit(uri).path).suffix}"
-        system.get_file(place, str(path))
+        with _as_os_error():
+            system, place = fsspec.core.url_to_fs(uri)
+            system.get_file(place, str(path))
         yield path
 
 
@@ -128,45 +133,83 @@ def local_uri(path: Path) -> str:
         return "file://" + quote_from_bytes(name)
 
 
-def _local_path(uri: str) -> Path:
-    return Path(os.fsdecode(unquote_to_bytes(uri[7:]))) if uri.startswith("file://") else Path(uri)
+def local_path(uri: str) -> Path | None:
+    """The path of a local file's address; None for one that lies elsewhere."""
+    if uri.startswith("file://"):
+        return Path(os.fsdecode(unquote_to_bytes(uri[7:])))
+    return None if "://" in uri else Path(uri)
 
 
-def _is_remote(uri: str) -> bool:
-    return "://" in uri and not uri.startswith("file://")
+@contextlib.contextmanager
+def _as_os_error() -> Iterator[None]:
+    """Clients of buckets and of the web have errors of their own for what is the network's doing."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(str(error) or type(error).__name__) from error
 
 
 def _list(place: str) -> Iterator[tuple[str, str]]:
-    if _is_remote(place):
+    path = local_path(place)
+    if path is None:
         yield from _list_remote(place)
-        return
-    path = _local_path(place)
-    if path.is_file() and path.suffix == ".urls":
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.strip() and not line.startswith("#"):
-                yield from _list(line.strip())
+    elif path.is_file() and path.suffix == ".urls":
+        yield from _list_addresses(path)
     elif path.is_file():
         yield local_uri(path.absolute()), _stamp(path)
     elif path.is_dir():
-        for child in sorted(path.absolute().rglob("*"), key=os.fsencode):
-            hidden = any(part.startswith(".") for part in child.relative_to(path.absolute()).parts)
-            if child.is_file() and not hidden and child.suffix.lower() not in SIDECARS:
-                yield local_uri(child), _stamp(child)
+        yield from ((local_uri(child), _stamp(child)) for child in _walk(path.absolute()))
     else:
         raise DataError(f"{place} does not exist; a source is a folder, a file, s3://..., https://... or a .urls file")
 
 
+def _walk(folder: Path) -> Iterator[Path]:
+    """The files below a folder, but for what is hidden, what stands beside videos, and data sets."""
+    children = sorted(folder.rglob("*"), key=os.fsencode)
+    sets = {child.parent for child in children if child.name == MARK}
+    for child in children:
+        hidden = any(part.startswith(".") for part in child.relative_to(folder).parts)
+        if child.is_file() and not hidden and child.suffix.lower() not in SIDECARS and sets.isdisjoint(child.parents):
+            yield child
+
+
+def _list_addresses(path: Path) -> Iterator[tuple[str, str]]:
+    """The files of a list of addresses; one that nobody answers for is listed, and fails by itself when it is read.
+
+    Raises DataError for a list that is no text, or that names a list.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no list of addresses, one in a line, in UTF-8: {error}") from error
+    for line in lines:
+        if not line or line.startswith("#"):
+            continue
+        if line.endswith(".urls"):
+            raise DataError(f"{path} names {line}; a list of addresses cannot hold another, make it a source")
+        try:
+            yield from _list(line)
+        except DataError:
+            yield line, ""
+
+
 def _list_remote(place: str) -> Iterator[tuple[str, str]]:
     try:
-        system, root = fsspec.core.url_to_fs(place)
-        if system.protocol in ("http", "https") or "http" in system.protocol:
-            yield place, str(system.info(root).get("ETag") or system.info(root).get("size"))
-            return
-        details = system.find(root, detail=True)
+        with _as_os_error():
+            system, root = fsspec.core.url_to_fs(place)
+            is_web = "http" in system.protocol
+            details = {place: system.info(root)} if is_web else system.find(root, detail=True)
     except FileNotFoundError as error:
-        raise DataError(f"{place} does not exist") from error
-    except (ImportError, ValueError) as error:
+        why = error.__cause__  # fsspec says so of a server that nobody reaches, too
+        is_gone = why is None or getattr(why, "status", None) in (404, 410)
+        raise DataError(f"{place} {'does not exist' if is_gone else f'cannot be read: {why}'}") from error
+    except OSError as error:
         raise DataError(f"{place} cannot be read: {error}") from error
+    if is_web:
+        yield place, str(details[place].get("ETag") or details[place].get("size"))
+        return
     for name, entry in sorted(details.items()):
         if Path(name).suffix.lower() not in SIDECARS:
             yield system.unstrip_protocol(name), str(entry.get("ETag") or entry.get("created") or entry.get("size"))

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from kinema.errors import DataError, KinemaError
+from kinema.errors import DataError, KinemaError, SpecError
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,14 @@ class Limits:
     """Address space of a child process; 0 sets no limit."""
     min_free_gb: float = 1.0
     """The run stops before the disk of the data set has less room than this."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no process can work under: it would end every item, or none, without looking at it."""
+        for name, least in (("workers", 0), ("per_second", 0), ("memory_gb", 0), ("min_free_gb", 0)):
+            if not getattr(self, name) >= least:
+                raise SpecError(f"limits.{name}={getattr(self, name):g} does not fit; it is {least} or more")
+        if not self.seconds > 0:
+            raise SpecError(f"limits.seconds={self.seconds:g} does not fit; it is above 0, such as 600")
 
 
 @dataclass(frozen=True)
@@ -172,7 +180,7 @@ class Child:
                     outcome = Outcome(status, value, reason, attempt)
         except (EOFError, OSError):
             self._process.join()
-            outcome = Outcome("set apart", None, f"its process died ({self._process.exitcode})", attempt)
+            outcome = self._died(attempt)
         if outcome is None and self._began is not None and time.monotonic() - self._began > self._seconds:
             outcome = Outcome("set apart", None, f"it took more than {self._seconds:g} s", attempt)
             self.stop()
@@ -183,6 +191,14 @@ class Child:
         else:
             self._job = None
         return item, outcome
+
+    def _died(self, attempt: int) -> Outcome:
+        """How an item ends whose process died: before that had the item, it was not the item's doing."""
+        code = self._process.exitcode
+        if self._began is None:
+            why = f"no process can begin ({code}); is limits.memory_gb={self._limits.memory_gb:g} too little?"
+            return Outcome("failed", None, why, attempt)
+        return Outcome("set apart", None, f"its process died ({code})", attempt)
 
     def stop(self) -> None:
         """End the process."""
@@ -249,7 +265,7 @@ def _attempt(work: Callable[..., Any], *arguments: Any) -> Outcome:
     try:
         return Outcome("done", work(*arguments))
     except FileNotFoundError as error:
-        return Outcome("refused", None, f"{error.filename} does not exist")
+        return Outcome("refused", None, f"{error.filename or error} does not exist")
     except KinemaError as error:
         return Outcome("refused", None, str(error))
     except MemoryError:

@@ -1,7 +1,7 @@
 """What a curation run does, as a TOML file: where footage comes from, what each stage is told, where it ends up."""
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +49,8 @@ class DataRecipe:
     def __post_init__(self) -> None:
         if not self.sources:
             raise SpecError("a recipe needs [[sources]] with a path, such as path = 'footage'")
+        if not 0 <= self.max_failures <= 1:
+            raise SpecError(f"max_failures={self.max_failures:g} does not fit; it is a share, from 0 to 1")
         if self.filter.per_second * self.split.min_s < 1:
             raise SpecError(
                 f"filter.per_second={self.filter.per_second:g} misses clips of split.min_s={self.split.min_s:g} s; "
@@ -57,18 +59,27 @@ class DataRecipe:
 
 
 def load_recipe(path: str | Path) -> DataRecipe:
-    """Read a recipe; raises SpecError naming the file, the place, and the nearest key for one that does not exist."""
+    """Read a recipe; raises SpecError naming the file, the place, and the nearest key for one that does not exist.
+
+    A path that begins with ~/ lies in the home folder, as in a shell.
+    """
     path = Path(path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot read {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path} is not valid TOML: {error}") from error
     try:
-        return from_dict(DataRecipe, data)
+        recipe = from_dict(DataRecipe, data)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
+    sources = tuple(replace(each, path=_from_home(each.path)) for each in recipe.sources)
+    return replace(recipe, out=Path(_from_home(str(recipe.out))), sources=sources)
+
+
+def _from_home(path: str) -> str:
+    return str(Path(path).expanduser()) if path.startswith("~/") else path
 
 
 def check_stages(stages: tuple[str, ...]) -> None:

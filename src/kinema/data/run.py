@@ -5,6 +5,7 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -71,11 +72,12 @@ def _ingest(store: Store, recipe: DataRecipe) -> StageResult:
         places = ", ".join(source.path for source in recipe.sources)
         raise DataError(f"there is no file below {places}; text and hidden files do not count")
     store.ensure("files", ingest.COLUMNS)
-    known = {row["uri"] for row in store.read("files", [])}
+    known = {row["uri"]: row["stamp"] for row in store.scan("files", ["stamp"])}
+    found = [each if each.stamp else replace(each, stamp=known.get(each.uri) or "") for each in found]
     listed = {each.uri for each in found}
     fresh = [{"uri": each.uri} for each in found if each.uri not in known]
     store.upsert("files", fresh, pa.schema([ingest.COLUMNS.field("uri")]))
-    _forget(store, sorted(known - listed))
+    _forget(store, sorted(known.keys() - listed))
     jobs = [Job(each.uri, fingerprint("ingest", ingest.VERSION, _plain(each)), each) for each in found]
     schema = pa.schema([field for field in (*ingest.IDENTITY, *PROBED) if field.name != "duplicate_of"])
     result = work_through(store, "files", "ingest", jobs, ingest.ingest_file, schema, _runner(recipe))
@@ -275,9 +277,10 @@ def _caption(store: Store, recipe: DataRecipe) -> StageResult:
         asked += [config.max_tokens, model_stamp(config.model)]
     jobs = []
     for clip in store.read("clips", ["uri", "start_s", "end_s", "camera", "motion"], publish.KEPT):
-        written = read_sidecars(Path(clip["uri"]), (clip["start_s"], clip["end_s"])) if "://" not in clip["uri"] else []
+        written = _written(clip)
         if written or config.model:
-            lineage = fingerprint("caption", captioning.VERSION, clip["clip_id"], written or asked)
+            found = str(written) if isinstance(written, DataError) else written or asked
+            lineage = fingerprint("caption", captioning.VERSION, clip["clip_id"], found)
             jobs.append(Job(clip["clip_id"], lineage, (clip, written)))
     work: EndpointCaptioner | LocalCaptioner = EndpointCaptioner(store, config)
     run = partial(run_threads, parallel=config.parallel)
@@ -286,6 +289,15 @@ def _caption(store: Store, recipe: DataRecipe) -> StageResult:
         work = LocalCaptioner(store, config)
         run = partial(run_batches, many=work.caption_jobs, size=config.batch)
     return work_through(store, "clips", "caption", jobs, work, captioning.COLUMNS, run)
+
+
+def _written(clip: Row) -> list[str] | DataError:
+    """The captions of the files beside a clip's own; one that cannot be read is the trouble of that clip alone."""
+    path = ingest.local_path(clip["uri"])
+    try:
+        return read_sidecars(path, (clip["start_s"], clip["end_s"])) if path is not None else []
+    except DataError as error:
+        return error
 
 
 def _encode(store: Store, recipe: DataRecipe) -> StageResult:

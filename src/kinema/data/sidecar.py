@@ -1,6 +1,7 @@
 """Captions that people wrote, from the files that stand beside the videos."""
 
 import csv
+import errno
 import itertools
 import json
 import re
@@ -26,9 +27,9 @@ def read_sidecars(path: Path, span: tuple[float, float] | None = None) -> list[s
     try:
         for ending, read in ((".txt", _plain), (".json", _json)):
             beside = path.with_suffix(ending)
-            if beside.is_file() and (found := read(beside)):
+            if _is_file(beside) and (found := read(beside)):
                 return found
-        if (beside := path.with_suffix(".srt")).is_file() and (cues := _cues(beside, span)):
+        if _is_file(beside := path.with_suffix(".srt")) and (cues := _cues(beside, span)):
             return [cues]
         for folder, name in itertools.product(path.parents[:2], _LISTS):
             if (folder / name).is_file() and (found := _listed(folder / name, path)):
@@ -36,6 +37,16 @@ def read_sidecars(path: Path, span: tuple[float, float] | None = None) -> list[s
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"the captions beside {path.name} cannot be read: {error}") from error
     return []
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; there is none whose name the file system does not take."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def _plain(path: Path) -> list[str]:

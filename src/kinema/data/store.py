@@ -30,7 +30,8 @@ Row = dict[str, Any]
 KEYS: dict[Table, str] = {"files": "uri", "clips": "clip_id", "videos": "clip_id", "latents": "latent_id"}
 """The column that names a row of each table."""
 
-_MARK = "kinema.json"
+MARK = "kinema.json"
+"""The file that makes a folder a data set."""
 _ROWS = 1024
 """Rows that are read at a time."""
 _ROWS_AT_ONCE: dict[Table, int] = {"files": _ROWS, "clips": _ROWS, "videos": 16, "latents": 64}
@@ -56,11 +57,13 @@ class Store:
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise DataError(f"{folder} is not empty and no data set; name a new folder")
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = mark.with_name(_MARK + ".partial")
+            partial = mark.with_name(MARK + ".partial")
             partial.write_text(json.dumps({"format": FORMAT}), encoding="utf-8")
             partial.replace(mark)
         try:
             version = json.loads(mark.read_text(encoding="utf-8"))["format"]
+            if not isinstance(version, int):
+                raise ValueError(version)
         except (OSError, ValueError, KeyError, TypeError):
             raise DataError(f"{folder} is not a data set; make one with `kinema data run RECIPE`") from None
         if version > FORMAT:
@@ -188,7 +191,10 @@ class Store:
         key = KEYS[table]
         if key not in schema.names:
             schema = pa.schema([pa.field(key, pa.string()), *schema])
-        return pa.Table.from_pylist(list(rows), schema=schema)
+        try:
+            return pa.Table.from_pylist(list(rows), schema=schema)
+        except UnicodeEncodeError:  # half characters, as file names and escapes of JSON may hold
+            return pa.Table.from_pylist([_whole_characters(row) for row in rows], schema=schema)
 
     def _path(self, table: Table) -> Path:
         return self.folder / f"{table}.lance"
@@ -210,5 +216,14 @@ def outcome_columns(stage: str) -> pa.Schema:
     return pa.schema([pa.field(f"{stage}_{name}", kind) for name, kind in kinds.items()])
 
 
+def _whole_characters(value: Any) -> Any:
+    """A value whose texts UTF-8 can hold: what is no character becomes a question mark."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {key: _whole_characters(item) for key, item in value.items()}
+    return [_whole_characters(item) for item in value] if isinstance(value, list) else value
+
+
 def _short(error: BaseException) -> str:
-    return str(error).splitlines()[0][:200]
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
