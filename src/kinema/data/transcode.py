@@ -14,8 +14,10 @@ from kinema.data.frames import Picture, iter_pictures
 from kinema.data.key_frames import pictures_from
 from kinema.errors import MediaError
 
-_QUALITY = "16"
+_QUALITY = "18"
 """Constant rate factor of a transcode: no difference that an eye finds."""
+_PRESET = "ultrafast"
+"""Nearest to the source for the time that it takes: a third of that of "veryfast" at 16, for a larger file."""
 _TICK = Fraction(1, 90_000)
 _WORTH_A_JUMP = 48
 """Pictures to pass over from which on a file is opened again, at the key frame before a span."""
@@ -109,7 +111,7 @@ def _drain(
 
 def _stream(sink: av.container.OutputContainer, frame: av.VideoFrame, rate: Fraction) -> VideoStream:
     # left to itself x264 takes routines of this processor that read memory never written: bytes then differ by chance
-    options = {"crf": _QUALITY, "preset": "veryfast", "x264-params": "cpu-independent=1"}
+    options = {"crf": _QUALITY, "preset": _PRESET, "x264-params": "cpu-independent=1:cabac=1"}
     stream = sink.add_stream("libx264", rate=rate, options=options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
