@@ -15,6 +15,9 @@ from pathlib import Path
 from kinema.cli.main import main as kinema
 from kinema.train.recipes import RECIPES
 
+_SHEET_EVERY = 10_000
+"""Clips between two sheets of samples, at least: one may take as long as a thousand clips. The end has one always."""
+
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the four commands one after the other; the first that fails ends it."""
@@ -45,7 +48,8 @@ buckets = [{{ width = {shape.width}, height = {shape.height}, frames = {shape.fr
 """)
     every = max(1, options.clips // 4)
     settings = [f"flow.clips={options.clips}", "flow.phases=[]", "flow.optim.warmup_clips=1"]
-    settings += [f"flow.{name}_every={every}" for name in ("validate", "sample", "checkpoint")]
+    settings += [f"flow.{name}_every={every}" for name in ("validate", "checkpoint")]
+    settings += [f"flow.sample_every={max(every, _SHEET_EVERY)}"]
     commands = [
         ["data", "run", str(recipe), "--workers", str(options.workers)],
         ["train", options.recipe, "--data", str(clips), "--init", options.init, "--out", str(model)]
