@@ -1,10 +1,12 @@
 """Our sizes as the `config.json` files of diffusers and transformers, and back."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
 
+from kinema.config import from_dict
 from kinema.errors import SpecError
 from kinema.model.clip import MEAN, STD, ImageEncoderConfig
 from kinema.model.dit import DiTConfig
@@ -12,32 +14,97 @@ from kinema.model.presets import WAN21_VAE
 from kinema.model.text import TextEncoderConfig
 from kinema.model.vae import VAEConfig
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WanTransformer3DModel:
+    """The sizes that diffusers writes for its class of this name, with that class's defaults."""
+
+    num_attention_heads: int = 40
+    attention_head_dim: int = 128
+    num_layers: int = 40
+    ffn_dim: int = 13_824
+    in_channels: int = 16
+    out_channels: int | None = None
+    text_dim: int = 4096
+    freq_dim: int = 256
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    eps: float = 1e-6
+    image_dim: int | None = None
+    added_kv_proj_dim: int | None = None
+    pos_embed_seq_len: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderKLWan:
+    """The sizes that diffusers writes for its class of this name, with that class's defaults and its spelling."""
+
+    base_dim: int = 96
+    decoder_base_dim: int | None = None
+    z_dim: int = 16
+    dim_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    temperal_downsample: tuple[bool, ...] = (False, True, True)
+    is_residual: bool = False
+    patch_size: int | None = None
+    latents_mean: tuple[float, ...] = WAN21_VAE.latents_mean
+    latents_std: tuple[float, ...] = WAN21_VAE.latents_std
+
+
+@dataclass(frozen=True, kw_only=True)
+class UMT5EncoderModel:
+    """The sizes that transformers writes for its class of this name; of some, its defaults are no model's."""
+
+    vocab_size: int
+    d_model: int
+    d_ff: int
+    num_layers: int
+    num_heads: int
+    d_kv: int
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+    layer_norm_epsilon: float = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class CLIPVisionModel:
+    """The sizes that transformers writes for its class of this name, with that class's defaults."""
+
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    image_size: int = 224
+    patch_size: int = 32
+    layer_norm_eps: float = 1e-5
+    hidden_act: Literal["gelu", "quick_gelu"] = "quick_gelu"
+
 
 def dit_config(data: Mapping[str, Any]) -> DiTConfig:
     """Read the config of a WanTransformer3DModel. Raises SpecError for a variant that is not ours."""
     _refuse_other_class(data, "WanTransformer3DModel")
     _refuse_others(data, cross_attn_norm=True, qk_norm="rms_norm_across_heads")
-    t, y, x = data.get("patch_size", (1, 2, 2))
-    width = data.get("num_attention_heads", 40) * data.get("attention_head_dim", 128)
-    image_dim = data.get("image_dim")
-    if data.get("added_kv_proj_dim") != (width if image_dim else None):
+    sizes = _sizes(WanTransformer3DModel, data)
+    width = sizes.num_attention_heads * sizes.attention_head_dim
+    if sizes.added_kv_proj_dim != (width if sizes.image_dim else None):
         raise SpecError(
-            f"image_dim={image_dim} and added_kv_proj_dim={data.get('added_kv_proj_dim')} are a variant that Kinema "
+            f"image_dim={sizes.image_dim} and added_kv_proj_dim={sizes.added_kv_proj_dim} are a variant that Kinema "
             f"does not have; it reads images with added_kv_proj_dim={width}, or has neither"
         )
     return DiTConfig(
-        num_heads=data.get("num_attention_heads", 40),
-        head_dim=data.get("attention_head_dim", 128),
-        num_layers=data.get("num_layers", 40),
-        ffn_dim=data.get("ffn_dim", 13_824),
-        in_channels=data.get("in_channels", 16),
-        out_channels=data.get("out_channels") or data.get("in_channels", 16),
-        text_dim=data.get("text_dim", 4096),
-        freq_dim=data.get("freq_dim", 256),
-        patch_size=(t, y, x),
-        eps=data.get("eps", 1e-6),
-        image_dim=image_dim,
-        image_positions=data.get("pos_embed_seq_len"),
+        num_heads=sizes.num_attention_heads,
+        head_dim=sizes.attention_head_dim,
+        num_layers=sizes.num_layers,
+        ffn_dim=sizes.ffn_dim,
+        in_channels=sizes.in_channels,
+        out_channels=sizes.out_channels or sizes.in_channels,
+        text_dim=sizes.text_dim,
+        freq_dim=sizes.freq_dim,
+        patch_size=sizes.patch_size,
+        eps=sizes.eps,
+        image_dim=sizes.image_dim,
+        image_positions=sizes.pos_embed_seq_len,
     )
 
 
@@ -68,17 +135,18 @@ def vae_config(data: Mapping[str, Any]) -> VAEConfig:
     """Read the config of an AutoencoderKLWan. Raises SpecError for a variant that is not ours."""
     _refuse_other_class(data, "AutoencoderKLWan")
     _refuse_others(data, attn_scales=[], dropout=0.0)
+    sizes = _sizes(AutoencoderKLWan, data)
     return VAEConfig(
-        base_dim=data.get("base_dim", 96),
-        decoder_base_dim=data.get("decoder_base_dim"),
-        z_dim=data.get("z_dim", 16),
-        dim_mult=tuple(data.get("dim_mult", (1, 2, 4, 4))),
-        num_res_blocks=data.get("num_res_blocks", 2),
-        temporal_downsample=tuple(data.get("temperal_downsample", (False, True, True))),
-        is_residual=data.get("is_residual", False),
-        patch_size=data.get("patch_size") or 1,
-        latents_mean=tuple(data.get("latents_mean", WAN21_VAE.latents_mean)),
-        latents_std=tuple(data.get("latents_std", WAN21_VAE.latents_std)),
+        base_dim=sizes.base_dim,
+        decoder_base_dim=sizes.decoder_base_dim,
+        z_dim=sizes.z_dim,
+        dim_mult=sizes.dim_mult,
+        num_res_blocks=sizes.num_res_blocks,
+        temporal_downsample=sizes.temperal_downsample,
+        is_residual=sizes.is_residual,
+        patch_size=sizes.patch_size or 1,
+        latents_mean=sizes.latents_mean,
+        latents_std=sizes.latents_std,
     )
 
 
@@ -110,16 +178,17 @@ def text_config(data: Mapping[str, Any]) -> TextEncoderConfig:
     if data.get("model_type") != "umt5":
         raise SpecError(f"model_type={data.get('model_type')!r} is not a text encoder that Kinema has; it has 'umt5'")
     _refuse_others(data, feed_forward_proj="gated-gelu")
+    sizes = _sizes(UMT5EncoderModel, data)
     return TextEncoderConfig(
-        vocab_size=data["vocab_size"],
-        d_model=data["d_model"],
-        d_ff=data["d_ff"],
-        num_layers=data["num_layers"],
-        num_heads=data["num_heads"],
-        head_dim=data["d_kv"],
-        num_buckets=data.get("relative_attention_num_buckets", 32),
-        max_distance=data.get("relative_attention_max_distance", 128),
-        eps=data.get("layer_norm_epsilon", 1e-6),
+        vocab_size=sizes.vocab_size,
+        d_model=sizes.d_model,
+        d_ff=sizes.d_ff,
+        num_layers=sizes.num_layers,
+        num_heads=sizes.num_heads,
+        head_dim=sizes.d_kv,
+        num_buckets=sizes.relative_attention_num_buckets,
+        max_distance=sizes.relative_attention_max_distance,
+        eps=sizes.layer_norm_epsilon,
     )
 
 
@@ -147,23 +216,21 @@ def text_json(config: TextEncoderConfig, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def clip_config(data: Mapping[str, Any]) -> ImageEncoderConfig:
-    """Read the config of a CLIPVisionModel, with transformers' defaults for what it leaves out. Raises SpecError."""
+    """Read the config of a CLIPVisionModel. Raises SpecError for a variant that is not ours."""
     data = data.get("vision_config", data)
     if data.get("model_type") != "clip_vision_model":
         found = data.get("model_type")
         raise SpecError(f"model_type={found!r} is not an image encoder that Kinema has; it has 'clip_vision_model'")
-    activation = data.get("hidden_act", "quick_gelu")
-    if activation not in ("gelu", "quick_gelu"):
-        raise SpecError(f"hidden_act={activation!r} is a variant that Kinema does not have; it has gelu and quick_gelu")
+    sizes = _sizes(CLIPVisionModel, data)
     return ImageEncoderConfig(
-        width=data.get("hidden_size", 768),
-        ffn_dim=data.get("intermediate_size", 3072),
-        num_layers=data.get("num_hidden_layers", 12),
-        num_heads=data.get("num_attention_heads", 12),
-        image_size=data.get("image_size", 224),
-        patch_size=data.get("patch_size", 32),
-        eps=data.get("layer_norm_eps", 1e-5),
-        activation=activation,
+        width=sizes.hidden_size,
+        ffn_dim=sizes.intermediate_size,
+        num_layers=sizes.num_hidden_layers,
+        num_heads=sizes.num_attention_heads,
+        image_size=sizes.image_size,
+        patch_size=sizes.patch_size,
+        eps=sizes.layer_norm_eps,
+        activation=sizes.hidden_act,
     )
 
 
@@ -202,6 +269,11 @@ def clip_processor_json(config: ImageEncoderConfig) -> dict[str, Any]:
         "image_std": list(STD),
         "do_convert_rgb": True,
     }
+
+
+def _sizes(kind: type[T], data: Mapping[str, Any]) -> T:
+    """Read the fields that size the network, out of all that its file says. Raises SpecError, naming the field."""
+    return from_dict(kind, {name: value for name, value in data.items() if name in kind.__annotations__})
 
 
 def _refuse_other_class(data: Mapping[str, Any], name: str) -> None:
