@@ -115,6 +115,29 @@ def test_a_refused_prompt_makes_no_job_on_any_way_in(place: Place) -> None:
     assert len(videos.list().data) == 1
 
 
+def test_a_negative_prompt_may_name_what_is_not_wanted(place: Place) -> None:
+    unwanted = "nude woman, a man is beheaded"
+    assert place.client.moderations.create(input=unwanted).results[0].flagged
+    for guidance in ({}, {"guidance": 1}, {"guidance_scale": 6}):
+        made = place.client.videos.create(prompt="a red ball", extra_body={"negative_prompt": unwanted, **guidance})
+        assert made.status == "queued"
+        assert made.to_dict()["negative_prompt"] == unwanted
+
+
+@pytest.mark.parametrize("guidance", [{"guidance": 0}, {"guidance_scale": 0.9}, {"guidance": 6, "guidance_low": 0}])
+def test_guidance_that_leads_to_the_negative_prompt_makes_it_one_to_judge(
+    place: Place, guidance: dict[str, float]
+) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        place.client.videos.create(prompt="a red ball", extra_body={"negative_prompt": "nude woman", **guidance})
+    assert refused.value.code == "moderation_blocked"
+
+
+def test_a_harmless_negative_prompt_may_be_led_to(place: Place) -> None:
+    body = {"negative_prompt": "blurry", "guidance": 0}
+    assert place.client.videos.create(prompt="a red ball", extra_body=body).status == "queued"
+
+
 def test_the_operator_s_policy_decides(open_place: Callable[..., Place], tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     rule = {"category": "violence", "all": ["a"]}

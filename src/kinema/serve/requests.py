@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,8 +70,7 @@ class Desk:
         Raises Fault, SpecError and MediaError.
         """
         _require_possible(asked)
-        cards = asked.storyboard or []
-        self._moderate(asked.moderation, asked.prompt, *(card.prompt for card in cards if card.prompt is not None))
+        self._moderate(asked.moderation, *_led_to(asked))
         name, model = self._model(asked.model)
         width, height = self._size(asked, name, model)
         edit = self._story(asked, sees)
@@ -342,6 +341,15 @@ def _require_possible(asked: CreateVideo) -> None:
     for name, wish in wishes.items():
         if wish:
             raise Fault(400, _IMPOSSIBLE[name], code="unsupported", param=name)
+
+
+def _led_to(asked: CreateVideo) -> Iterator[str]:
+    """The texts that the video is led to; below a guidance of 1 the negative prompt is one of them."""
+    yield asked.prompt
+    yield from (card.prompt for card in asked.storyboard or [] if card.prompt is not None)
+    scales = [scale for scale in (asked.guidance, asked.guidance_low) if scale is not None]
+    if asked.negative_prompt is not None and any(scale < 1 for scale in scales):
+        yield asked.negative_prompt
 
 
 def _check_picture(which: Literal["first", "last"], model: Capabilities) -> None:
