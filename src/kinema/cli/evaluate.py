@@ -1,21 +1,27 @@
 """`kinema evaluate`: a model answers prompts of the demo world, and what it made is measured."""
 
+import itertools
 import json
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 import kinema
 from kinema.cli import flags
+from kinema.cli.progress import RunProgress
 from kinema.errors import SpecError
+
+if TYPE_CHECKING:
+    from kinema.evaluate.drift import Drift
+    from kinema.evaluate.suite import Case
+    from kinema.generate.pipeline import Pipeline
 
 LONG_PROMPTS = 8
 """Prompts of which long videos are made."""
@@ -64,15 +70,14 @@ def run(argv: Sequence[str]) -> int:
     folder = options.out or Path("runs") / f"evaluate-{Path(options.model).name}"
 
     from kinema.evaluate.adherence import observe_truth
-    from kinema.evaluate.drift import measure_drift, require_stream
+    from kinema.evaluate.drift import require_stream
     from kinema.evaluate.fidelity import measure_fidelity
     from kinema.evaluate.given import measure_given
     from kinema.evaluate.memory import peak_memory_bytes
     from kinema.evaluate.report import build_report, make_place, write_report
-    from kinema.evaluate.suite import FIRST_SEED, answer_cases, free_cases, make_cases, time_one_video
+    from kinema.evaluate.suite import FIRST_SEED, answer_cases, free_cases, make_cases, time_one_video, true_clips
     from kinema.generate.pipeline import Pipeline
 
-    console = Console(stderr=True)
     pipeline = Pipeline.load(options.model)
     if options.long is not None:
         require_stream(pipeline)
@@ -86,15 +91,6 @@ def run(argv: Sequence[str]) -> int:
     memory = peak_memory_bytes(pipeline.device)
     many = pipeline.device.type == "cpu" and len(cases) * options.seeds >= LEAST_FOR_WORKERS
     workers = options.workers or (os.cpu_count() or 1 if many else 1)
-    answers = list(
-        track(
-            answer_cases(pipeline, cases, options.seeds, workers),
-            "generating",
-            total=len(cases) * options.seeds,
-            console=console,
-            disable=not console.is_terminal,
-        )
-    )
     provenance = {
         "command": " ".join(["kinema", "evaluate", *argv]),
         "version": kinema.__version__,
@@ -102,17 +98,27 @@ def run(argv: Sequence[str]) -> int:
         "seeds": options.seeds,
         "first_scene_seed": FIRST_SEED,
     }
-    fidelity = measure_fidelity(pipeline, FIRST_SEED, options.clips)
-    observed = observe_truth(
-        range(FIRST_SEED, FIRST_SEED + options.clips),
-        num_frames=defaults.frames,
-        fps=defaults.fps,
-        height=defaults.height,
-        width=defaults.width,
-    )
     takes_frames = pipeline.model.reads_frames and pipeline.model.causal is None
-    given = measure_given(pipeline, FIRST_SEED, options.given) if options.given and takes_frames else None
-    drift = measure_drift(pipeline, cases[:LONG_PROMPTS], options.seeds, options.long) if options.long else None
+    seeds = range(FIRST_SEED, FIRST_SEED + options.clips)
+    given_seeds = range(FIRST_SEED, FIRST_SEED + options.given)
+    with RunProgress() as watch:
+        answering = answer_cases(pipeline, cases, options.seeds, workers)
+        answers = list(watch.over("generating", answering, len(cases) * options.seeds))
+        clips = watch.over("autoencoder", true_clips(pipeline, seeds), len(seeds))
+        fidelity = measure_fidelity(pipeline, clips)
+        observed = observe_truth(
+            watch.over("parser", seeds, len(seeds)),
+            num_frames=defaults.frames,
+            fps=defaults.fps,
+            height=defaults.height,
+            width=defaults.width,
+        )
+        given = drift = None
+        if given_seeds and takes_frames:
+            clips = watch.over("given frames", true_clips(pipeline, given_seeds), len(given_seeds))
+            given = measure_given(pipeline, clips)
+        if options.long:
+            drift = _measure_drift(pipeline, cases[:LONG_PROMPTS], options, watch)
     report = build_report(answers, fidelity, observed, seconds_per_video, memory, provenance, given, drift)
     page = write_report(report, answers, folder)
     if options.as_json:
@@ -121,6 +127,16 @@ def run(argv: Sequence[str]) -> int:
         _show(report, Console())
     print(f"Look at {page}", file=sys.stderr)
     return 0
+
+
+def _measure_drift(pipeline: "Pipeline", cases: Sequence["Case"], options: Evaluate, watch: RunProgress) -> "Drift":
+    """Make the long videos, and count them as they come."""
+    from kinema.evaluate.drift import measure_drift
+
+    assert options.long is not None
+    total, made = len(cases) * options.seeds, itertools.count(1)
+    watch("long videos", 0, total)
+    return measure_drift(pipeline, cases, options.seeds, options.long, lambda: watch("long videos", next(made), total))
 
 
 def _show(report: dict[str, Any], console: Console) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from kinema.cli import flags
-from kinema.cli.training import TrainingProgress
+from kinema.cli.progress import RunProgress
 from kinema.config import from_dict, load_json, to_dict, unknown
 from kinema.errors import SpecError
 
@@ -95,7 +95,7 @@ def run(argv: Sequence[str]) -> int:
     else:
         job = Run(recipe, folder, score_samples, options.init, device)
     try:
-        with TrainingProgress() as watch:
+        with RunProgress() as watch:
             model = job.run(stages, watch)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(str(stop) or "stopped; the same command goes on from the last checkpoint") from None

@@ -1,5 +1,6 @@
 """What the autoencoder alone gives back of true clips: the ceiling of everything a model makes with it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from kinema.evaluate.adherence import Observed, observe
 from kinema.evaluate.metrics import flicker, psnr
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.stream import to_pixels
-from kinema.world.dataset import iter_clips
+from kinema.world.dataset import Clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +28,9 @@ class Fidelity:
 
 
 @torch.inference_mode()
-def measure_fidelity(pipeline: Pipeline, first_seed: int, count: int) -> Fidelity:
-    """Encode and decode `count` clips of the training distribution, from a range of seeds never trained on."""
-    defaults, vae = pipeline.model.defaults, pipeline.model.vae
-    clips = iter_clips(
-        range(first_seed, first_seed + count),
-        num_frames=defaults.frames,
-        fps=defaults.fps,
-        height=defaults.height,
-        width=defaults.width,
-    )
+def measure_fidelity(pipeline: Pipeline, clips: Iterable[Clip]) -> Fidelity:
+    """Encode and decode clips of the model's own size (`true_clips`)."""
+    vae = pipeline.model.vae
     psnrs, true, decoded, observed = [], [], [], []
     for clip in clips:
         frames = torch.from_numpy(clip.frames)[None].to(pipeline.device, pipeline.dtype) / 127.5 - 1
@@ -44,7 +38,7 @@ def measure_fidelity(pipeline: Pipeline, first_seed: int, count: int) -> Fidelit
         psnrs.append(psnr(clip.frames, back))
         true.append(flicker(clip.frames))
         decoded.append(flicker(back))
-        observed.append(observe(clip.scene, back, defaults.fps))
+        observed.append(observe(clip.scene, back, pipeline.model.defaults.fps))
     return Fidelity(
         psnr_db=tuple(psnrs),
         flicker_true=float(np.mean(true)),

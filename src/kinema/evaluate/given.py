@@ -4,7 +4,7 @@ True clips of the demo world give their first frame, their beginning, or both en
 out is compared with the clip and with what the autoencoder alone gives back of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from kinema.generate.pipeline import Pipeline
 from kinema.generate.state import LatentState
 from kinema.generate.stream import to_pixels
 from kinema.spec import VideoSpec
-from kinema.world.dataset import Clip, iter_clips
+from kinema.world.dataset import Clip
 from kinema.world.parse import Observation, parse
 
 PREFIX = 2
@@ -60,9 +60,9 @@ class _Result:
 
 
 @torch.inference_mode()
-def measure_given(pipeline: Pipeline, first_seed: int, count: int) -> Given:
-    """Make three videos for each of `count` clips of the training distribution that was never trained on."""
-    results = list(_measure(pipeline, range(first_seed, first_seed + count)))
+def measure_given(pipeline: Pipeline, clips: Iterable[Clip]) -> Given:
+    """Make three videos for each of some clips of the model's own size (`true_clips`)."""
+    results = [_measure(pipeline, clip) for clip in clips]
 
     def interval(values: Sequence[float | None]) -> Interval:
         return bootstrap_interval([[value] for value in values if value is not None])
@@ -94,16 +94,12 @@ def go_on(
     return np.concatenate([to_pixels(frames) for frames in pipeline.decode(made, spec)])
 
 
-def _measure(pipeline: Pipeline, seeds: range) -> Iterator[_Result]:
-    defaults, vae = pipeline.model.defaults, pipeline.model.vae
-    clips = iter_clips(
-        seeds, num_frames=defaults.frames, fps=defaults.fps, height=defaults.height, width=defaults.width
-    )
-    for clip in clips:
-        pixels = torch.from_numpy(clip.frames)[None].to(pipeline.device, pipeline.dtype) / 127.5 - 1
-        latent = vae.encode(pixels).float()
-        decoded = to_pixels(vae.decode(latent.to(pipeline.dtype))[0])
-        yield _compare(pipeline, clip, latent, decoded)
+def _measure(pipeline: Pipeline, clip: Clip) -> _Result:
+    vae = pipeline.model.vae
+    pixels = torch.from_numpy(clip.frames)[None].to(pipeline.device, pipeline.dtype) / 127.5 - 1
+    latent = vae.encode(pixels).float()
+    decoded = to_pixels(vae.decode(latent.to(pipeline.dtype))[0])
+    return _compare(pipeline, clip, latent, decoded)
 
 
 def _compare(pipeline: Pipeline, clip: Clip, latent: Tensor, decoded: Frames) -> _Result:

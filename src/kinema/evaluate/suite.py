@@ -24,6 +24,7 @@ from kinema.evaluate.metrics import flicker, sharpness
 from kinema.generate.device import dtype_name
 from kinema.generate.pipeline import Pipeline
 from kinema.spec import VideoSpec
+from kinema.world.dataset import Clip, iter_clips
 from kinema.world.describe import LENGTHS, Caption, describe_with_facts
 from kinema.world.facts import Facts
 from kinema.world.parse import Observation, parse
@@ -95,6 +96,12 @@ def free_cases() -> list[Case]:
         Case(number=number, caption=Caption(line["text"], from_dict(Facts, line["facts"])), source="free")
         for number, line in enumerate(lines)
     ]
+
+
+def true_clips(pipeline: Pipeline, seeds: Sequence[int]) -> Iterator[Clip]:
+    """Render the scenes of some seeds at the size, length and rate that a model makes by default."""
+    defaults = pipeline.model.defaults
+    return iter_clips(seeds, num_frames=defaults.frames, fps=defaults.fps, height=defaults.height, width=defaults.width)
 
 
 def answer_cases(pipeline: Pipeline, cases: Sequence[Case], num_seeds: int, workers: int = 1) -> Iterator[Answer]:

@@ -1,8 +1,9 @@
-"""How far a training run has come, in a terminal or in a log."""
+"""How far a long run has come, in a terminal or in a log."""
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -11,14 +12,16 @@ from kinema.train.watch import NOTHING
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 SAID = ("loss", "validation_loss", "psnr_db")
 """What is shown of the measurements; all of them are in metrics.jsonl."""
 EVERY_S = 60.0
 """Seconds between two lines of a log."""
 
 
-class TrainingProgress:
-    """Hears what a run reports (`kinema.train.watch.Watch`), and draws a bar for each stage.
+class RunProgress:
+    """Hears what a run reports (as a `kinema.train.watch.Watch`, or `over` its parts), and draws a bar for each stage.
 
     A line stays when a stage is over. Where standard error is no terminal, there is one when it begins, too, and one a
     minute. `--quiet` silences all of it.
@@ -44,7 +47,7 @@ class TrainingProgress:
         self._done = self._total = self._first = 0
         self._began_s = self._spoke_s = 0.0
 
-    def __enter__(self) -> "TrainingProgress":
+    def __enter__(self) -> "RunProgress":
         self._bars.start()
         return self
 
@@ -70,6 +73,13 @@ class TrainingProgress:
             pace = (now - self._began_s) / max(1, done - self._first)
             self._say(f"{_duration(pace * (total - done))} to go" if self._first < done < total else "")
             self._spoke_s = now
+
+    def over(self, stage: str, parts: Iterable[T], total: int) -> Iterator[T]:
+        """Go through the `total` parts of a stage, and show how many are done; one is, when the next is asked for."""
+        self(stage, 0, total)
+        for done, part in enumerate(parts, 1):
+            yield part
+            self(stage, done, total)
 
     def _conclude(self) -> None:
         """Leave a line about the stage that is over."""
