@@ -11,7 +11,7 @@ from kinema.evaluate.adherence import (
     summarise,
 )
 from kinema.world.facts import Facts, ObjectFacts, Relation
-from kinema.world.parse import Observation, SeenObject
+from kinema.world.observation import Observation, SeenObject
 
 TRACK = np.zeros((2, 2))
 

@@ -5,7 +5,7 @@ import pytest
 from tests.world.stage import one_object, standing
 
 from kinema.world.facts import facts
-from kinema.world.parse import _possible, parse
+from kinema.world.parse import parse
 from kinema.world.physics import simulate
 from kinema.world.render import render_clip
 from kinema.world.scene import Scene, sample_scene
@@ -79,10 +79,3 @@ def test_one_of_two_like_balls_hits_the_other_and_does_not_pass_through_it() -> 
     assert (scene.action, scene.is_alike) == ("collide", True)
     seen = parse(_film(scene), FPS)
     assert (seen.action, seen.direction, seen.count) == ("collide", scene.direction, 2)
-
-
-def test_an_object_does_only_what_its_shape_can_do() -> None:
-    assert _possible("slide", "ball") == _possible("tumble", "ball") == "roll"
-    assert _possible("roll", "box") == "slide"
-    assert _possible("tumble", "cone") == "tumble"
-    assert _possible(None, "ball") is None

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from kinema.evaluate.metrics import Interval, bootstrap_interval
 from kinema.world.facts import Facts, ObjectFacts, facts
-from kinema.world.parse import Observation, parse
+from kinema.world.observation import Observation
+from kinema.world.parse import parse
 from kinema.world.physics import simulate
 from kinema.world.render import render_clip
 from kinema.world.scene import Scene, Split, sample_scene

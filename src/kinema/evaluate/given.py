@@ -20,7 +20,8 @@ from kinema.generate.state import LatentState
 from kinema.generate.stream import to_pixels
 from kinema.spec import VideoSpec
 from kinema.world.dataset import Clip
-from kinema.world.parse import Observation, parse
+from kinema.world.observation import Observation
+from kinema.world.parse import parse
 
 PREFIX = 2
 """Latent frames that a beginning has, of clips that are longer."""

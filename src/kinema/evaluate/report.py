@@ -14,7 +14,7 @@ from kinema.evaluate.given import Given
 from kinema.evaluate.metrics import Interval, bootstrap_interval, is_permanent, motion_statistics
 from kinema.evaluate.page import write_page
 from kinema.evaluate.suite import Answer
-from kinema.world.parse import Observation
+from kinema.world.observation import Observation
 
 
 def build_report(

@@ -27,7 +27,8 @@ from kinema.spec import VideoSpec
 from kinema.world.dataset import Clip, iter_clips
 from kinema.world.describe import LENGTHS, Caption, describe_with_facts
 from kinema.world.facts import Facts
-from kinema.world.parse import Observation, parse
+from kinema.world.observation import Observation
+from kinema.world.parse import parse
 from kinema.world.scene import sample_scene
 
 FIRST_SEED = 9_000_000
