@@ -23,6 +23,7 @@ from kinema.evaluate.memory import peak_memory_bytes
 from kinema.generate.device import held_memory_bytes
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.plan import make_plan
+from kinema.generate.prepare import LoadOptions
 from kinema.model import PRESETS, DiT, Model, TextEncoder, VideoVAE, load_model, save_model
 from kinema.spec import VideoSpec, show_memory
 
@@ -44,7 +45,7 @@ def make(spec: VideoSpec, memory: str, out: Path) -> None:
     """Make one video in this process and write down what it took; the chunks are let go as a writer would."""
     limit = None if memory == "none" else memory
     held = held_memory_bytes(CPU)
-    plan = make_plan(spec, device="cpu", memory=limit)
+    plan = make_plan(spec, LoadOptions(device="cpu", memory=limit))
     predicted, means = plan.fitter.peaks(plan.spec, plan.means), plan.means.describe()
     pipeline: Pipeline = plan.load()
     frames = [chunk.copy() for chunk in pipeline.stream(plan.spec)]

@@ -15,6 +15,7 @@ from kinema.generate.ability import edit_kinds
 from kinema.generate.condition import nature_of
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.plan import make_plan
+from kinema.generate.prepare import LoadOptions
 from kinema.media import read_video, write_video
 from kinema.model import (
     PRESETS,
@@ -206,7 +207,7 @@ def test_a_storyboard_begins_with_the_picture_that_it_starts_from(
 def test_a_plan_of_an_edit_counts_what_the_model_is_shown(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     save_model(_from_pictures(tiny_model, "i2v"), tmp_path)
     request = VideoSpec(prompt=PROMPT, model=str(tmp_path), edit=kinema.Extend(video=str(clips / "a.mp4"), seconds=1.0))
-    stages = [each.stage for each in make_plan(request, device="cpu").works()]
+    stages = [each.stage for each in make_plan(request, LoadOptions(device="cpu")).works()]
     assert stages == ["text", "image", "denoise", "decode"]
 
 

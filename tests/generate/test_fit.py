@@ -13,6 +13,7 @@ from kinema.errors import DeviceMemoryError, SpecError
 from kinema.generate.means import Means
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.plan import Plan, make_plan
+from kinema.generate.prepare import LoadOptions
 from kinema.model import PRESETS, DiT, Model, load_model, save_model
 from kinema.spec import VideoSpec, parse_memory, show_memory
 
@@ -27,7 +28,8 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _plan(folder: Path, memory: int | None, spec: VideoSpec = SPEC) -> Plan:
-    return make_plan(dataclasses.replace(spec, model=str(folder)), device="cpu", dtype="float32", memory=memory)
+    options = LoadOptions(device="cpu", dtype="float32", memory=memory)
+    return make_plan(dataclasses.replace(spec, model=str(folder)), options)
 
 
 def _peak(plan: Plan, means: Means) -> int:
@@ -95,11 +97,12 @@ def test_a_process_keeps_to_what_it_was_given(tmp_path: Path) -> None:
     del large
     code = (
         "import sys, json; from kinema import VideoSpec; from kinema.generate.plan import make_plan\n"
+        "from kinema.generate.prepare import LoadOptions\n"
         "from kinema.evaluate.memory import peak_memory_bytes\n"
         "spec = VideoSpec(prompt='a ball', model=sys.argv[1], frames=5, steps=1)\n"
-        "plan = make_plan(spec, device='cpu', dtype='float32')\n"
+        "plan = make_plan(spec, LoadOptions(device='cpu', dtype='float32'))\n"
         "less = None if sys.argv[2] == '0' else plan.estimate.memory_bytes - int(sys.argv[2])\n"
-        "plan = make_plan(spec, device='cpu', dtype='float32', memory=less)\n"
+        "plan = make_plan(spec, LoadOptions(device='cpu', dtype='float32', memory=less))\n"
         "frames = sum(int(part.sum()) for part in plan.load().stream(plan.spec))\n"
         "print(json.dumps([peak_memory_bytes(plan.prepared.device), frames, less, plan.means.blocks]))"
     )

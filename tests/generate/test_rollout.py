@@ -10,6 +10,7 @@ import torch
 from kinema.errors import JobCancelled, SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.plan import make_plan
+from kinema.generate.prepare import LoadOptions
 from kinema.media import write_video
 from kinema.model import CausalConfig
 from kinema.spec import VideoSpec
@@ -105,7 +106,8 @@ def test_a_stream_is_cancelled_between_two_steps(pipe: Pipeline) -> None:
 def test_a_plan_counts_every_block(folder: Path) -> None:
     request = dataclasses.replace(SPEC, model=str(folder))
     short, long = (
-        make_plan(dataclasses.replace(request, frames=frames), device="cpu").estimate.flops for frames in (17, 33)
+        make_plan(dataclasses.replace(request, frames=frames), LoadOptions(device="cpu")).estimate.flops
+        for frames in (17, 33)
     )
     assert 1.6 < long / short < 2.0
 

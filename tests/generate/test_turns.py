@@ -13,6 +13,7 @@ from kinema.checkpoint.tensors import Tensors
 from kinema.generate.means import Means, weight_bytes
 from kinema.generate.pipeline import Pipeline
 from kinema.generate.plan import make_plan
+from kinema.generate.prepare import LoadOptions
 from kinema.model import Tiles
 from kinema.spec import Extend, VideoSpec
 
@@ -112,7 +113,8 @@ def test_weights_of_eight_bits_take_what_is_planned_and_show_nearly_the_same(
     for weight in pipe.model.dit.parameters():
         parts = weight.__tensor_flatten__()[0] if type(weight) is not torch.nn.Parameter else []
         held += sum(getattr(weight, part).nbytes for part in parts) or weight.nbytes
-    plan = make_plan(dataclasses.replace(SPEC, model=str(tiny_model)), dtype="float32", device="cpu", quantize="int8")
+    options = LoadOptions(dtype="float32", device="cpu", quantize="int8")
+    plan = make_plan(dataclasses.replace(SPEC, model=str(tiny_model)), options)
     assert held == weight_bytes(plan.outline.model.dit, plan.means)
     assert held < 0.65 * weight_bytes(plan.outline.model.dit, Means())
     assert "weights of int8" in plan.means.describe()[0]
@@ -139,9 +141,10 @@ def test_files_are_opened_once_for_a_plan_and_what_it_loads(
         return Tensors(files)
 
     monkeypatch.setattr(weights, "Tensors", look)
-    plan = make_plan(dataclasses.replace(SPEC, model=str(tiny_model)), dtype="float32", device="cpu", memory=memory)
+    options = LoadOptions(dtype="float32", device="cpu", memory=memory)
+    plan = make_plan(dataclasses.replace(SPEC, model=str(tiny_model)), options)
     pipe = plan.load()
-    pipe._bring(pipe.model.dit)
-    pipe._bring(pipe.model.text)
+    pipe._networks.bring(pipe.model.dit)
+    pipe._networks.bring(pipe.model.text)
     assert len(opened) == len(set(opened)) == 3
     assert next(plan.outline.model.dit.parameters()).is_meta

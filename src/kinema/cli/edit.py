@@ -114,7 +114,7 @@ def run(argv: Sequence[str]) -> int:
 
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
-    plan = make_plan(request, **options.compute.chosen())
+    plan = make_plan(request, options.compute.chosen())
     paths = making.outputs(options.out, options.count, plan.spec, name=name, force=options.writing.force)
     making.carry_out(plan, paths, making.marks_of(options.writing), options.writing)
     return 0

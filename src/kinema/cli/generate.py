@@ -84,7 +84,7 @@ def run(argv: Sequence[str]) -> int:
 
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
-    plan = make_plan(request, **options.compute.chosen(before))
+    plan = make_plan(request, options.compute.chosen(before))
     dataclasses.replace(plan.spec, seed=plan.spec.seed + options.count - 1)  # refuses a last seed that is too large
     name, force = making.slug(plan.spec.prompt), options.writing.force
     ending = _ending(options.from_, before, plan.spec)

@@ -10,6 +10,7 @@ import tyro
 from kinema.cli import flags
 
 if TYPE_CHECKING:
+    from kinema.generate.prepare import LoadOptions
     from kinema.generate.record import Record
 
 T = TypeVar("T")
@@ -46,15 +47,18 @@ class Compute(Place):
     quantize: Annotated[str | None, flags.text("KIND"), flags.hint("off")] = None
     """Less memory, and not quite the same: weights of eight bits in the transformer, int8 or on newer GPUs fp8."""
 
-    def chosen(self, before: "Record | None" = None) -> dict[str, Any]:
-        """What `make_plan` takes; number type, attention and bits are those of `before` where no flag says others."""
-        return {
-            "device": self.device,
-            "dtype": self.dtype or (before.dtype if before else None),
-            "memory": self.memory,
-            "attention": self.attention or (before.attention if before else "auto"),
-            "quantize": self.quantize or (before.quantize if before else None),
-        }
+    def chosen(self, before: "Record | None" = None, causal: str | None = None) -> "LoadOptions":
+        """How to load the model; number type, attention and bits are those of `before` where no flag says others."""
+        from kinema.generate.prepare import LoadOptions
+
+        return LoadOptions(
+            device=self.device,
+            dtype=self.dtype or (before.dtype if before else None),
+            causal=causal,
+            memory=self.memory,
+            attention=self.attention or (before.attention if before else "auto"),
+            quantize=self.quantize or (before.quantize if before else None),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,7 @@ def run(argv: Sequence[str]) -> int:
 
     from kinema.generate.plan import make_plan  # torch comes in only now, when the request makes sense
 
-    plan = make_plan(request, causal=options.preset, **options.compute.chosen())
+    plan = make_plan(request, options.compute.chosen(causal=options.preset))
     if plan.outline.model.causal is None:
         plan.outline.open_stream(request)  # says why it cannot
     for warning in plan.warnings():

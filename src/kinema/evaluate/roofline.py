@@ -7,6 +7,7 @@ import torch
 
 from kinema.generate.estimate import matrix_rate, wait_for
 from kinema.generate.plan import make_plan
+from kinema.generate.prepare import LoadOptions
 from kinema.spec import VideoSpec
 
 _PROBE_BYTES = 2**28
@@ -32,7 +33,7 @@ def floors(spec: VideoSpec, device: str | None = None, dtype: str | None = None)
 
     Activations are not counted as memory traffic, so a stage may stay above its floor for a good reason.
     """
-    plan = make_plan(spec, device=device, dtype=dtype)
+    plan = make_plan(spec, LoadOptions(device=device, dtype=dtype))
     where = plan.prepared.device
     products, bytes_rate = matrix_rate(where, plan.prepared.dtype), memory_rate(where)
     found = {}

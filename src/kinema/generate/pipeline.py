@@ -1,43 +1,37 @@
 """From a request to frames: text to keys and values, noise to latents, latents to pictures; one path for every edit."""
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
-from kinema.config import unknown
-from kinema.diffusion import SCHEDULES, SOLVERS, Schedule, begin_at, classifier_free
+from kinema.diffusion import SCHEDULES, SOLVERS, Schedule, begin_at
 from kinema.errors import SpecError
-from kinema.generate.ability import check_edit, check_made, check_request
-from kinema.generate.adapters import Adapters
 from kinema.generate.canvas import Canvas
-from kinema.generate.condition import condition_channels, nature_of, read_pictures, shown_frames
 from kinema.generate.device import dtype_name, explained
-from kinema.generate.edit import play, settle
-from kinema.generate.experts import causal_model, hand_over
+from kinema.generate.edit import play
+from kinema.generate.experts import causal_model
 from kinema.generate.fit import Fitter
 from kinema.generate.image import as_frame, read_first_frame
-from kinema.generate.join import join_frames, settle_join
+from kinema.generate.join import join_frames
+from kinema.generate.networks import Networks
 from kinema.generate.noise import video_noise
-from kinema.generate.prepare import Prepared, prepare
+from kinema.generate.prepare import LoadOptions, Prepared, prepare
 from kinema.generate.progress import IsCancelled, OnProgress, Tracker
 from kinema.generate.record import Record
+from kinema.generate.resolve import resolve
 from kinema.generate.rollout import DrawNoise, Rollout
 from kinema.generate.state import FrameVelocity, LatentState
-from kinema.generate.storyboard import as_changes, check_layout, holds_pictures, key_frame_canvas, play_storyboard
+from kinema.generate.storyboard import as_changes, holds_pictures, key_frame_canvas, play_storyboard
 from kinema.generate.stream import Stream, to_pixels
 from kinema.generate.turns import Turns
 from kinema.generate.video import Video
-from kinema.generate.words import Picture, Words
-from kinema.model import CAUSAL_PRESETS, CausalConfig, DiT, Model, TextKV, Tiles, decode_clip
-from kinema.model.lora import read_lora
-from kinema.model.step_cache import StepCache
-from kinema.spec import Join, KeyFrames, Storyboard, VideoSpec
+from kinema.model import CAUSAL_PRESETS, CausalConfig, Model, decode_clip
+from kinema.spec import Join, Storyboard, VideoSpec
 
 DECODE_PIXELS = 2**19
 """Pixels that one chunk of the decoder may hold: enough to fill the processor, few enough that memory stays flat."""
@@ -66,13 +60,10 @@ class Pipeline:
         self.model = model
         self.name = name if prepared is None else prepared.name
         self.vocabulary = None if prepared is None else prepared.vocabulary
-        self.stride = model.vae.stride.with_patch(model.dit.config.patch_size)
-        weight = next(model.dit.parameters())
-        self.device, self.dtype = weight.device if turns is None else turns.device, weight.dtype
+        self._networks = Networks(model, turns)
+        self.stride, self.words = self._networks.stride, self._networks.words
+        self.device, self.dtype = self._networks.device, self._networks.dtype
         self._prepared, self._turns, self._fitter = prepared, turns, fitter
-        self._adapters = Adapters(model, turns)
-        self.words = Words(model, self.device, self.dtype, self._bring)
-        """What has read the last texts, and keeps what it made of them."""
 
     @classmethod
     def load(
@@ -87,14 +78,14 @@ class Pipeline:
     ) -> "Pipeline":
         """Load a model by name, folder or hub id, on the best device, in its fastest number type unless told.
 
-        `causal` names one of CAUSAL_PRESETS: how a model that makes video block by block looks back. `memory`, such as
-        "8GB", is what the device's memory, or on a CPU this process, is to keep to; each request then finds the means
-        to do so, or raises DeviceMemoryError. `attention` is what `choose_attention` takes, and `quantize` one of
-        QUANTIZATIONS, which gives the transformers' blocks weights of eight bits. Raises SpecError for an unknown name,
-        device or dtype, and for what does not run here, saying which there are, and CheckpointError for a damaged
-        folder.
+        The options are those of `LoadOptions`; with `memory` each request finds the means to keep to it, or raises
+        DeviceMemoryError. Raises SpecError for an unknown name, device or dtype, and for what does not run here, saying
+        which there are, and CheckpointError for a damaged folder.
         """
-        return cls.of(prepare(name, device, dtype, causal, memory, attention, quantize))
+        options = LoadOptions(
+            device=device, dtype=dtype, causal=causal, memory=memory, attention=attention, quantize=quantize
+        )
+        return cls.of(prepare(name, options))
 
     @classmethod
     def of(cls, prepared: Prepared, fitter: Fitter | None = None) -> "Pipeline":
@@ -121,37 +112,7 @@ class Pipeline:
 
         Raises SpecError for a size, length, solver, image or prompt that this model cannot use, and names what it can.
         """
-        if isinstance(spec.edit, Join):
-            return dataclasses.replace(settle_join(spec), model=self.name)
-        nature = nature_of(self.model)
-        if spec.edit is not None:
-            check_edit(nature, spec.edit, self.name)
-            if not isinstance(spec.edit, KeyFrames | Storyboard):
-
-                def check(canvas: Canvas) -> None:
-                    check_made(nature, canvas.made, self.stride.time, self.name)
-
-                spec = settle(spec, self.model.defaults, self.stride, self.model.causal, check)
-        resolved = dataclasses.replace(spec, model=self.name).resolve(self.model.defaults, self.stride)
-        solvers = SCHEDULES if self.model.causal is not None else SOLVERS
-        if resolved.solver not in solvers:
-            raise SpecError(unknown("solver", str(resolved.solver), solvers))
-        if resolved.changes and self.model.causal is None:
-            raise SpecError(
-                f"{self.name} makes all frames at once, so its prompt cannot change on the way; "
-                f"use {causal_model()}, or one prompt"
-            )
-        prompts = [resolved.prompt, *(prompt for _, prompt in resolved.changes)]
-        if isinstance(resolved.edit, Storyboard):
-            prompts += [card.prompt for card in resolved.edit.cards if card.prompt is not None]
-        self.model.tokenizer.encode(prompts)
-        self.model.tokenizer.encode([resolved.negative or ""], "negative prompt")
-        check_request(nature, resolved, self.name)
-        for path, _ in resolved.loras:
-            read_lora(path, self.model.dit)
-        read_pictures(resolved, self.stride)
-        check_layout(resolved, self.stride)
-        return resolved
+        return resolve(spec, self.model, self.name, self.stride)
 
     def stream(
         self, spec: VideoSpec, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None
@@ -164,19 +125,10 @@ class Pipeline:
         resolved = self.resolve(spec)
         return self._stream(resolved, Tracker(on_progress, is_cancelled))
 
-    def _bring(self, network: nn.Module) -> None:
-        """Have the weights of a network at hand."""
-        if self._turns is not None:
-            self._turns.bring(network)
-
     def _fit(self, spec: VideoSpec) -> None:
         """Settle on how to keep to the memory that was given. Raises DeviceMemoryError where nothing would do."""
         if self._turns is not None and self._fitter is not None:
             self._turns.use(self._fitter.means(spec))
-
-    @property
-    def _tiles(self) -> Tiles | None:
-        return None if self._turns is None else self._turns.means.tiles
 
     def record(self, spec: VideoSpec) -> Record:
         """What has to be written down about a resolved request so that it can be made again."""
@@ -227,11 +179,11 @@ class Pipeline:
         `canvas` is where that comes from, for an edit of a video.
         """
         assert spec.guidance is not None
-        self._adapt(spec)
+        self._networks.adapt(spec)
         latent = spec.shape.to_latent(self.model.vae.stride)
-        texts = [(0, self._guided_text(spec, spec.prompt)[0]), *self._changes(spec)]
-        self._bring(self.model.dit)
-        self._bring(self.model.vae)
+        texts = [(0, self._networks.text(spec, spec.prompt)[0]), *self._networks.changes(spec)]
+        self._networks.bring(self.model.dit)
+        self._networks.bring(self.model.vae)
         return Rollout(
             self.model.dit,
             causal,
@@ -254,51 +206,7 @@ class Pipeline:
         A model of two experts hands over from one to the other at its boundary, each with its own guidance. One that
         reads pictures is shown those of `canvas`, if there is one, and else those of the request.
         """
-        self._adapt(spec)
-        texts = self._guided_text(spec, spec.prompt, canvas)
-        shown = self._shown(spec, canvas)
-        high, *others = (
-            self._expert(dit, text, guidance, shown, None if spec.step_cache is None else StepCache(spec.step_cache))
-            for dit, text, guidance in zip(self.model.experts, texts, self._guidances(spec), strict=True)
-        )
-        return hand_over(high, others[0], self.model.boundary) if others and self.model.boundary else high
-
-    def _adapt(self, spec: VideoSpec) -> None:
-        if self._adapters.use(spec.loras):
-            self.words.forget()  # its keys and values are those of other weights
-
-    def _expert(
-        self, dit: DiT, text: TextKV, guidance: float, shown: Tensor | None, steps: StepCache | None
-    ) -> FrameVelocity:
-        """One transformer under its text and guidance; `shown` goes beside every latent, `steps` may leave work out."""
-        if guidance == 1 and len(text.keys[0]) > 1:
-            text = text.texts(slice(1))  # the prompt without the negative one
-
-        def velocity(latent: Tensor, times: Tensor) -> Tensor:
-            if shown is not None:
-                latent = torch.cat([latent, shown], dim=1)
-            self._bring(dit)
-            predicted: Tensor = dit(latent.to(self.dtype), times, text, steps=steps)
-            return predicted.float()
-
-        return classifier_free(velocity, velocity, guidance)  # one video meets all texts that there are
-
-    def _guidances(self, spec: VideoSpec) -> tuple[float, ...]:
-        """The guidance of each transformer."""
-        assert spec.guidance is not None
-        if self.model.dit_low is None:
-            return (spec.guidance,)
-        return spec.guidance, spec.guidance if spec.guidance_low is None else spec.guidance_low
-
-    def _shown(self, spec: VideoSpec, canvas: Canvas | None) -> Float[Tensor, "1 c t y x"] | None:
-        """What is put beside the latent: the given pictures of models that read them there."""
-        if not self.model.condition_channels:
-            return None
-        self._bring(self.model.vae)
-        pictures = read_pictures(spec, self.stride)
-        if canvas is not None:
-            pictures = {place: as_frame(frame) for place, frame in shown_frames(self.model, canvas).items()}
-        return condition_channels(self.model.vae, pictures, spec.shape, self.device, self._tiles)
+        return self._networks.velocity(spec, canvas)
 
     def decode(self, latent: Float[Tensor, "1 c t y x"], spec: VideoSpec) -> Iterator[Float[Tensor, "f h w 3"]]:
         """Turn the latents of a resolved request into frames in [-1, 1], a few latent frames at a time."""
@@ -306,8 +214,8 @@ class Pipeline:
 
     @torch.inference_mode()
     def _decode(self, latent: Tensor, chunk: int) -> Iterator[Float[Tensor, "f h w 3"]]:
-        self._bring(self.model.vae)
-        for frames in decode_clip(self.model.vae, latent, chunk, self._tiles):
+        self._networks.bring(self.model.vae)
+        for frames in decode_clip(self.model.vae, latent, chunk, self._networks.tiles):
             yield frames[0]
 
     def _stream(self, spec: VideoSpec, tracker: Tracker) -> Iterator[UInt8[np.ndarray, "f h w 3"]]:
@@ -348,7 +256,7 @@ class Pipeline:
     @torch.inference_mode()
     def _given_back(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
         """A picture as the autoencoder gives it back: as sharp as what stands around it."""
-        self._bring(self.model.vae)
+        self._networks.bring(self.model.vae)
         frame = as_frame(picture).to(self.device, self.dtype)
         given_back: np.ndarray = to_pixels(self.model.vae.decode(self.model.vae.encode(frame))[0])[0]
         return given_back
@@ -395,7 +303,7 @@ class Pipeline:
             lambda: self.rollout(sized, causal, known),
             self.model.vae,
             draw,
-            lambda prompt: self._guided_text(sized, prompt)[0],
+            lambda prompt: self._networks.text(sized, prompt)[0],
             spec=spec,
             num_latents=frames,
             on_step=lambda *_: tracker.advance(),
@@ -436,30 +344,14 @@ class Pipeline:
         tracker.begin("denoise", rollout.count_steps(frames))
         yield from rollout.blocks(frames, draw, lambda *_: tracker.advance())
 
-    def _changes(self, spec: VideoSpec) -> Iterator[tuple[int, TextKV]]:
-        """Give the later prompts of a resolved request, each with the first latent frame that may show it."""
-        assert spec.fps is not None
-        for second, prompt in spec.changes:
-            frame = math.ceil(second * spec.fps)  # the first one at or after that second
-            yield -(-(frame - 1) // self.stride.time) + 1 if frame > 0 else 0, self._guided_text(spec, prompt)[0]
-
-    def _guided_text(self, spec: VideoSpec, prompt: str, canvas: Canvas | None = None) -> tuple[TextKV, ...]:
-        """Keys and values of a prompt and, if there is guidance, of what it leads away from, for each transformer."""
-        is_guided = any(guidance != 1 for guidance in self._guidances(spec))
-        pictures: tuple[Picture, ...] = tuple(path for path in (spec.image, spec.last_image) if path is not None)
-        if canvas is not None and self.model.image is not None:
-            pictures = tuple(shown_frames(self.model, canvas).values())
-        texts = (prompt, spec.negative or "") if is_guided else (prompt,)
-        return self.words.read(texts, () if self.model.image is None else pictures)
-
     def _start(self, spec: VideoSpec, noise: Tensor, tracker: Tracker, canvas: Canvas | None) -> LatentState:
         noise = noise.to(self.device)
         if canvas is None and not self.model.condition_channels and holds_pictures(spec):
             canvas = key_frame_canvas(spec, self.stride)
         if canvas is not None:
             tracker.begin("image", 1)
-            self._bring(self.model.vae)
-            state = canvas.state(self.model.vae, noise, shows_clean=self.model.reads_frames, tiles=self._tiles)
+            self._networks.bring(self.model.vae)
+            state = canvas.state(self.model.vae, noise, shows_clean=self.model.reads_frames, tiles=self._networks.tiles)
             tracker.advance()
             return state
         if spec.image is None or self.model.condition_channels:
@@ -470,7 +362,7 @@ class Pipeline:
     def _first_latent(self, spec: VideoSpec, tracker: Tracker) -> Float[Tensor, "1 c y x"]:
         assert spec.image is not None
         tracker.begin("image", 1)
-        self._bring(self.model.vae)
+        self._networks.bring(self.model.vae)
         frame = read_first_frame(spec.image, spec.shape, self.stride, spec.fit).to(self.device, self.dtype)
         first = self.model.vae.encode(frame).float()[:, :, 0]
         tracker.advance()

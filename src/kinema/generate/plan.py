@@ -10,7 +10,7 @@ from kinema.generate.estimate import EFFICIENCY, Estimate, matrix_rate
 from kinema.generate.fit import Fitter
 from kinema.generate.means import Means, companions, weight_bytes
 from kinema.generate.pipeline import Pipeline
-from kinema.generate.prepare import Prepared, prepare
+from kinema.generate.prepare import LoadOptions, Prepared, prepare
 from kinema.generate.record import Record
 from kinema.generate.works import StageWork
 from kinema.spec import VideoSpec
@@ -75,22 +75,13 @@ class Plan:
         return self.fitter.works(self.spec)
 
 
-def make_plan(
-    request: VideoSpec,
-    *,
-    device: str | None = None,
-    dtype: str | None = None,
-    causal: str | None = None,
-    memory: str | int | None = None,
-    attention: str = "auto",
-    quantize: str | None = None,
-) -> Plan:
+def make_plan(request: VideoSpec, options: LoadOptions) -> Plan:
     """Check a request against its model and resolve it; of the weights no number is read, only what files hold them.
 
     Raises what `Pipeline.load` and `Pipeline.resolve` raise, but for damaged numbers, and DeviceMemoryError where the
-    request does not fit into `memory`, such as "8GB".
+    request does not fit into the memory that the options give.
     """
-    prepared = prepare(request.model, device, dtype, causal, memory, attention, quantize)
+    prepared = prepare(request.model, options)
     outline = Pipeline(prepared.outline, prepared=prepared)
     plan = Plan(spec=outline.resolve(request), prepared=prepared, outline=outline)
     if prepared.memory is not None:

@@ -13,6 +13,24 @@ from kinema.model.quantize import check_quantize
 from kinema.spec import parse_memory
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a model is to be loaded and computed; what is left out is chosen for the device."""
+
+    device: str | None = None
+    """Where to compute, such as cpu or cuda:1; None = a GPU if there is one."""
+    dtype: str | None = None
+    """Number type of the networks; None = the fastest that the device has."""
+    causal: str | None = None
+    """One of CAUSAL_PRESETS: how a model that makes video block by block looks back; None = as its folder says."""
+    memory: str | int | None = None
+    """What the device's memory, or on a CPU this process, is to keep to, such as "8GB"; None = whatever it takes."""
+    attention: str = "auto"
+    """What computes attention, as `choose_attention` takes it."""
+    quantize: str | None = None
+    """One of QUANTIZATIONS, which gives the transformers' blocks weights of eight bits; None = none."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
     """A model without its weights, and how it will be computed."""
@@ -56,34 +74,26 @@ class Prepared:
         return model
 
 
-def prepare(
-    name: str,
-    device: str | None = None,
-    dtype: str | None = None,
-    causal: str | None = None,
-    memory: str | int | None = None,
-    attention: str = "auto",
-    quantize: str | None = None,
-) -> Prepared:
+def prepare(name: str, options: LoadOptions) -> Prepared:
     """Find a model, look into its files, and check how it is to be computed; of the weights no number is read.
 
-    Takes what `Pipeline.load` takes, and raises what it raises, but for damaged numbers.
+    Raises what `Pipeline.load` raises, but for damaged numbers.
     """
-    amount = None if memory is None else parse_memory(memory)
-    chosen = choose_device(device)
-    number_type = choose_dtype(dtype, chosen)
-    if quantize is not None:
-        check_quantize(quantize, chosen)
-    outline = load_model(name, "meta", number_type)
+    memory = None if options.memory is None else parse_memory(options.memory)
+    device = choose_device(options.device)
+    dtype = choose_dtype(options.dtype, device)
+    if options.quantize is not None:
+        check_quantize(options.quantize, device)
+    outline = load_model(name, "meta", dtype)
     outline.check_files()
     return Prepared(
         name=name,
-        outline=outline if causal is None else looking_back(outline, causal),
+        outline=outline if options.causal is None else looking_back(outline, options.causal),
         vocabulary=Vocabulary.load(outline.folder) if outline.folder else None,
-        device=chosen,
-        dtype=number_type,
-        memory=amount,
-        attention=attention,
-        mix=choose_attention(attention, chosen, number_type, outline.dit.config.head_dim),
-        quantize=quantize,
+        device=device,
+        dtype=dtype,
+        memory=memory,
+        attention=options.attention,
+        mix=choose_attention(options.attention, device, dtype, outline.dit.config.head_dim),
+        quantize=options.quantize,
     )

@@ -37,8 +37,8 @@ SAME_LANE = 0.05
 class Sight:
     """One object between segmentation and recognition.
 
-    `middle` is that of its outline at each frame, "f 2" in pixels, NaN where it is hidden; `track` is where rays through
-    the middle meet the subject's lane, "f 2" across and up in the world. What another colour covers is behind.
+    `middle` is that of its outline at each frame, "f 2" in pixels, NaN where it is hidden; `track` is where rays
+    through the middle meet the subject's lane, "f 2" across and up in the world. What another colour covers is behind.
     """
 
     blob: Blob
