@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kinema.data.dedup import DedupConfig, distance, hash_pictures, match
+from kinema.data.dedup import DedupConfig, _hash, distance, hash_pictures, match
 from kinema.media import Frame
 
 LIMIT = DedupConfig().max_bits
@@ -49,3 +49,12 @@ def test_a_match_is_a_distance_within_the_limit(make_shot: Callable[..., Frame])
     verdicts = [match(one, other, DedupConfig()) for one in shots for other in shots]
     assert verdicts == [distance(one, other) <= LIMIT for one in shots for other in shots]
     assert 0 < sum(verdicts) < len(verdicts)
+
+
+def test_a_hash_says_which_low_frequencies_are_above_their_median() -> None:
+    chance = np.random.default_rng(0)
+    for number in range(200):
+        gray = chance.integers(0, 1 + number, (40, 60), dtype=np.uint8)  # the first ones are flat
+        small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+        low = cv2.dct(small)[:9, :9].ravel()[1:65]
+        assert _hash(gray) == int(np.packbits(low > np.median(low)).view(">u8")[0])
