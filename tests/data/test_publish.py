@@ -1,21 +1,24 @@
 import hashlib
 import io
+import shutil
 import tarfile
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from kinema.data import DataRecipe, Reader, Store, caption, dedup, ingest, run_recipe
+from kinema.data import DataRecipe, Reader, Store, caption, dedup, ingest, run_recipe, split
 from kinema.data.buckets import Bucket, EncodeConfig
+from kinema.data.caption import CaptionConfig
 from kinema.data.filter import KeepConfig
 from kinema.data.ingest import Source
 from kinema.data.pool import Limits
 from kinema.data.publish import card, differences, export_tars, histogram, import_tars, reason_kind, statistics
 from kinema.data.split import SplitConfig
 from kinema.data.writer import ClipWriter
-from kinema.errors import DataError
+from kinema.errors import DataError, SpecError
 
 
 def recipe(footage: Path, out: Path, model: Path, keep: KeepConfig | None = None) -> DataRecipe:
@@ -174,3 +177,35 @@ def test_counting_more_clips_holds_a_few_numbers_more(tmp_path: Path) -> None:
         held.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert held[1] - held[0] < 150 * 4_500
+
+
+def test_what_late_stages_would_stumble_over_is_told_before_anything_is_done(
+    footage: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    made = recipe(footage, tmp_path / "d", tiny_model)
+    odd = replace(made, encode=replace(made.encode, buckets=(Bucket(width=31, height=32, frames=5, fps=8.0),)))
+    with pytest.raises(SpecError, match=r"the bucket 31x32x5@8 does not fit .*31"):
+        run_recipe(odd)
+    with pytest.raises(SpecError, match="minni"):
+        run_recipe(replace(made, encode=replace(made.encode, model="minni")))
+    with pytest.raises(SpecError, match="no prompt 'shrt'"):
+        run_recipe(replace(made, caption=CaptionConfig(model="any", prompts=("shrt",))))
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_clip_that_cannot_be_encoded_costs_itself_alone(
+    curated: Store, footage: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "d"
+    shutil.copytree(curated.folder, out)
+    store = Store(out)
+    store.delete("latents", "true")
+    bad = store.read("clips", [])[0]["clip_id"]
+    store.update("videos", [{"clip_id": bad, "data": b"no video"}], split.VIDEO_COLUMNS)
+    made = recipe(footage, out, tiny_model)
+    for done, failed in ((2, 1), (0, 0)):
+        (result,) = run_recipe(made, ("encode",))
+        assert (result.done, result.failed) == (done, failed)
+    (row,) = store.read("clips", ["encode_status", "encode_reason"], "encode_status != 'done'")
+    assert (row["clip_id"], row["encode_status"]) == (bad, "refused")
+    assert "cannot be decoded" in row["encode_reason"]

@@ -47,6 +47,14 @@ def test_a_mistyped_condition_lists_the_columns(tmp_path: Path) -> None:
         store.read("clips", where="colour > 3")
 
 
+def test_a_mistake_in_a_condition_is_not_explained_by_lines_of_another_library(tmp_path: Path) -> None:
+    store = Store(tmp_path / "d", create=True)
+    store.ensure("clips", SCHEMA)
+    with pytest.raises(DataError, match=r"'b = 1': [^/]*No field named b[^/]*; columns") as raised:
+        store.read("clips", None, "b = 1")
+    assert ".rs:" not in str(raised.value)
+
+
 def test_text_in_a_condition_is_quoted() -> None:
     assert quoted("it's") == "'it''s'"
 

@@ -26,6 +26,8 @@ class StageResult:
     done: int
     failed: int
     kept: int
+    why: str | None = None
+    """Why the last one failed that did."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,10 @@ def work_through(
     todo = pending(store, table, stage, jobs)
     empty = dict.fromkeys(schema.names)
     batch: list[Row] = []
-    failed, flushed = 0, time.monotonic()
+    failed, why, flushed = 0, None, time.monotonic()
     for job, outcome in run(partial(_on_item, work), todo):
-        failed += outcome.status != "done"
+        if outcome.status != "done":
+            failed, why = failed + 1, outcome.reason
         row = {**empty, **(outcome.value or {}), **outcome_row(stage, job.lineage, outcome)}
         batch.append({**row, KEYS[table]: job.row})
         if len(batch) >= BATCH or time.monotonic() - flushed > BATCH_S:
@@ -66,7 +69,7 @@ def work_through(
             store.settle(table)
             batch, flushed = [], time.monotonic()
     store.update(table, batch, pa.schema([*schema, *outcomes]))
-    return StageResult(stage, len(todo) - failed, failed, len(jobs) - len(todo))
+    return StageResult(stage, len(todo) - failed, failed, len(jobs) - len(todo), why)
 
 
 def pending(store: Store, table: Table, stage: str, jobs: Sequence[Job]) -> list[Job]:

@@ -287,11 +287,11 @@ def check_space(folder: Path, limits: Limits) -> None:
         )
 
 
-def check_failures(done: int, bad: int, most: float) -> None:
-    """Raise DataError when more than the share `most` of the items failed."""
+def check_failures(done: int, bad: int, most: float, why: str | None = None) -> None:
+    """Raise DataError when more than the share `most` of the items failed; `why` is the reason of one."""
     total = done + bad
     if total and bad / total > most:
         raise DataError(
-            f"{bad} of {total} items failed, more than the {most:.0%} that max_failures allows; "
-            "`kinema data query` with status columns lists the reasons"
+            f"{bad} of {total} items failed, more than the {most:.0%} that max_failures allows"
+            f"{f', such as: {why}' if why else ''}; `kinema data query` with status columns lists the reasons"
         )

@@ -30,7 +30,8 @@ from kinema.data.sidecar import read_sidecars
 from kinema.data.store import Row, Store, Table, outcome_columns, quoted
 from kinema.data.survey import Run
 from kinema.data.writer import ClipWriter, clip_lineage
-from kinema.errors import DataError
+from kinema.errors import DataError, SpecError
+from kinema.shapes import VideoShape
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -42,9 +43,11 @@ _MOST_CHANGED = 16384
 def run_recipe(recipe: DataRecipe, stages: Sequence[str] = STAGES) -> list[StageResult]:
     """Run stages over the data set of a recipe, under its lock; what an earlier run did with the same lineage is kept.
 
-    Raises DataError when another run works on it, or when more than `max_failures` of a stage's items failed.
+    Raises DataError when another run works on it, or when more than `max_failures` of a stage's items failed, and
+    SpecError, before anything is done, for stages, prompts and models that do not exist and buckets that do not fit.
     """
     check_stages(tuple(stages))
+    _check_ahead(recipe, stages)
     store = Store(recipe.out, create=True)
     with store.lock():
         work = store.folder / ".work"
@@ -59,11 +62,28 @@ def run_recipe(recipe: DataRecipe, stages: Sequence[str] = STAGES) -> list[Stage
                     *(stage, result.done, result.failed, result.kept, time.monotonic() - began),
                 )
                 results.append(result)
-                check_failures(result.done + result.kept, result.failed, recipe.max_failures)
+                check_failures(result.done + result.kept, result.failed, recipe.max_failures, result.why)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         store.tidy()
     return results
+
+
+def _check_ahead(recipe: DataRecipe, stages: Sequence[str]) -> None:
+    """Raise SpecError for what late stages would stumble over, hours later."""
+    if "caption" in stages and recipe.caption.model:
+        for name in recipe.caption.prompts:
+            captioning.prompt_text(name)
+    if "encode" in stages and recipe.encode.model is not None:
+        from kinema.model import load_model
+
+        model = load_model(recipe.encode.model, "meta")
+        stride = model.vae.stride.with_patch(model.dit.config.patch_size)
+        for bucket in recipe.encode.buckets:
+            try:
+                VideoShape(bucket.frames, bucket.height, bucket.width).to_latent(stride)
+            except SpecError as error:
+                raise SpecError(f"the bucket {bucket} does not fit {recipe.encode.model}: {error}") from None
 
 
 def _ingest(store: Store, recipe: DataRecipe) -> StageResult:
@@ -116,17 +136,18 @@ def _split(store: Store, recipe: DataRecipe) -> StageResult:
         for row in files
     ]
     todo = pending(store, "files", "split", jobs)
-    failed = 0
+    failed, why = 0, None
     writer = ClipWriter(store, recipe)
     here = store.folder / ".work" if recipe.engine == "local" else None
     work = partial(split_job, recipe.split, recipe.filter, here)
     for job, outcome in _runner(recipe)(work, todo, length_s=attrgetter("length_s")):
-        failed += outcome.status not in ("part", "done")
+        if outcome.status not in ("part", "done"):
+            failed, why = failed + 1, outcome.reason
         writer.add(job, outcome)
         check_space(store.folder, recipe.limits)
     writer.flush()
     _drop_orphans(store)
-    return StageResult("split", len(todo) - failed, failed, len(jobs) - len(todo))
+    return StageResult("split", len(todo) - failed, failed, len(jobs) - len(todo), why)
 
 
 def split_job(
@@ -322,24 +343,33 @@ def _encode(store: Store, recipe: DataRecipe) -> StageResult:
         latent_id, lineage = f"{clip['clip_id']}-{bucket}", encode.lineage_of(clip, bucket, name)
         wanted[latent_id] = lineage
         if rows.get(latent_id) != lineage:
-            todo[bucket].append((clip, lineage))
+            if (clip["encode_key"], clip["encode_status"]) != (lineage, "refused"):
+                todo[bucket].append((clip, lineage))
         elif (clip["encode_key"], clip["encode_status"]) != (lineage, "done"):  # killed between the two tables
             ended.append(_encoded(clip, lineage, Outcome("done")))
     _drop(store, "latents", "latent_id", [each for each in rows if each not in wanted])
     store.update("clips", ended, outcome_columns("encode"))
-    done = 0
+    given = failed = 0
     for bucket in sorted(todo):
-        for batch in _parts(todo[bucket], recipe.encode.batch):
+
+        def latents_of(batch: Sequence[tuple[Row, str]], bucket: Bucket = bucket) -> list[Row]:
             clips = [clip for clip, _ in batch]
             videos = [store.bytes_of(clip["clip_id"]) for clip in clips]
             encoded = encode.encode_clips(model, name, clips, videos, bucket)
-            latents = [{**row, "lineage": lineage} for row, (_, lineage) in zip(encoded, batch, strict=True)]
+            return [{**row, "lineage": lineage} for row, (_, lineage) in zip(encoded, batch, strict=True)]
+
+        def latent_of(one: tuple[Row, str], many: Callable[..., list[Row]] = latents_of) -> Row:
+            return many([one])[0]
+
+        for batch in _parts(todo[bucket], recipe.encode.batch):
+            found = list(run_batches(latent_of, batch, latents_of, len(batch)))
+            latents = [outcome.value for _, outcome in found if outcome.status == "done"]
             store.upsert("latents", latents, encode.COLUMNS)
-            ended = [_encoded(clip, lineage, Outcome("done")) for clip, lineage in batch]
+            ended = [_encoded(clip, lineage, outcome) for (clip, lineage), outcome in found]
             store.update("clips", ended, outcome_columns("encode"))
             store.settle("latents", "clips")
-            done += len(latents)
-    return StageResult("encode", done, 0, len(wanted) - done)
+            given, failed = given + len(batch), failed + len(batch) - len(latents)
+    return StageResult("encode", given - failed, failed, len(wanted) - given)
 
 
 def _encoded(clip: Row, lineage: str, outcome: Outcome) -> Row:

@@ -7,6 +7,7 @@ batch beside the table and then publishes it in one step, so a process killed at
 
 import contextlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -226,4 +227,5 @@ def _whole_characters(value: Any) -> Any:
 
 
 def _short(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"\.?, /\S+\.rs:\d+:\d+$", "", line)[:200]  # where in Lance's own code
