@@ -72,7 +72,9 @@ def test_every_mark_is_put_on_and_found_again(marked: Callable[..., Path], endin
 
 
 def test_a_png_carries_all_marks_and_its_signature_holds(marked: Callable[..., Path]) -> None:
-    assert outcomes(verify(marked("one.png")))["signature"] == "found"
+    found = verify(marked("one.png"))
+    assert outcomes(found)["signature"] == "found"
+    assert found.marks[1].says.endswith("in one frame)")
 
 
 def test_nothing_is_found_in_a_file_without_marks(marked: Callable[..., Path], clip: Frame, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +84,28 @@ def test_a_worker_makes_the_video_the_thumbnail_and_the_sheet(shop: Shop, tmp_pa
     stages = {event.data.get("stage") for event in shop.jobs.events(job.id)}
     assert {"text", "denoise", "decode"} <= stages
     assert not shop.worker.work_once()
+
+
+def test_what_a_killed_worker_left_on_its_disk_is_removed_by_the_next(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    stream, seen = ResumablePipeline.stream, []
+
+    def watched(*given: Any, **named: Any) -> Any:
+        seen.append(list(temporary.iterdir()))
+        if len(seen) == 1:  # as a kill leaves it: nothing is tidied up, and the lock is let go
+            shutil.copytree(seen[0][0], temporary / "kinema-scratch-killed")
+        return stream(*given, **named)
+
+    monkeypatch.setattr(ResumablePipeline, "stream", watched)
+    for _ in range(2):
+        shop.add(steps=1)
+        assert shop.worker.work_once()
+    assert [len(folders) for folders in seen] == [1, 1]
+    assert list(temporary.iterdir()) == []
 
 
 def _plain(shop: Shop) -> VideoSpec:

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from kinema.data.probe import COLUMNS as PROBED
 from kinema.data.probe import probe_file
-from kinema.data.scratch import scratch_folder
 from kinema.data.store import MARK, outcome_columns
 from kinema.errors import DataError
+from kinema.scratch import scratch_folder
 
 VERSION = 1
 """Raised when the same file would give other values."""

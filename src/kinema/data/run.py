@@ -25,12 +25,12 @@ from kinema.data.lineage import fingerprint
 from kinema.data.pool import Outcome, check_failures, check_space, run_all, run_batches, run_threads
 from kinema.data.probe import COLUMNS as PROBED
 from kinema.data.recipe import STAGES, DataRecipe, check_stages
-from kinema.data.scratch import scratch_folder
 from kinema.data.sidecar import read_sidecars
 from kinema.data.store import Row, Store, Table, outcome_columns, quoted
 from kinema.data.survey import Run
 from kinema.data.writer import ClipWriter, clip_lineage
 from kinema.errors import DataError, SpecError
+from kinema.scratch import scratch_folder
 from kinema.shapes import VideoShape
 
 logger = logging.getLogger(__name__)

@@ -124,7 +124,8 @@ def _look(path: Path, max_frames: int | None) -> tuple[watermark.Finding | None,
 def _watermark(finding: watermark.Finding | None, num_frames: int, problem: str | None, expected: int | None) -> Mark:
     assert finding is not None
     scale = f"{finding.statistic:.1f}, where {watermark.THRESHOLD:.1f} is needed and chance gives about 7"
-    where = f" in {num_frames} frames" + (f", after which {problem}" if problem else "")
+    count = "one frame" if num_frames == 1 else f"{num_frames} frames"
+    where = f" in {count}" + (f", after which {problem}" if problem else "")
     details = {
         "statistic": round(finding.statistic, 2),
         "threshold": round(watermark.THRESHOLD, 2),

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 from kinema.errors import MediaError
 
@@ -13,7 +14,7 @@ REFUSED = 3
 _TURNS = threading.BoundedSemaphore(2)  # so many at once, however many ask
 
 
-def run_child(module: str, folder: str, *arguments: str, what: str, timeout_s: float) -> bytes:
+def run_child(module: str, folder: Path, *arguments: str, what: str, timeout_s: float) -> bytes:
     """Run a module of ours over the files of a folder, in which it starts; returns what it prints.
 
     Raises MediaError, which begins with `what`, for a file that cannot be read, is too large, or takes too long.

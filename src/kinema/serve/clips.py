@@ -1,10 +1,9 @@
 """Videos that requests bring, stored as clean ones that a model can go on from."""
 
 import json
-import tempfile
-from pathlib import Path
 
 from kinema.config import to_dict
+from kinema.scratch import scratch_folder
 from kinema.serve.capabilities import Capabilities
 from kinema.serve.child import run_child
 from kinema.serve.clip_terms import CLEAN, FORMATS, Terms
@@ -29,12 +28,12 @@ def store_clip(upload: Upload, pictures: Pictures, model: Capabilities, max_s: f
     if upload.ending not in FORMATS:
         raise Fault(400, f"{name} is no video that is read here; send mp4 or webm", code="invalid_value", param=name)
     terms = Terms(model=model, max_pixels=MAX_PIXELS, max_seconds=max_s)
-    with tempfile.TemporaryDirectory(prefix="kinema-clip-") as folder:
+    with scratch_folder() as folder:
         file = f"file.{upload.ending}"
-        Path(folder, file).write_bytes(upload.content)
+        (folder / file).write_bytes(upload.content)
         arguments = (file, json.dumps(to_dict(terms)))
         told = run_child("kinema.serve.clip_child", folder, *arguments, what=name, timeout_s=TIMEOUT_S)
-        stored = pictures.keep(Path(folder, CLEAN).read_bytes(), "mp4")
+        stored = pictures.keep((folder / CLEAN).read_bytes(), "mp4")
     held, fps = json.loads(told), model.defaults.fps
     seconds = (int(held["frames"]) - 1) / fps
     return Source(video=stored, seconds=seconds, fps=fps, width=int(held["width"]), height=int(held["height"]))

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from pydantic import Field, ValidationError
 
 import kinema
 from kinema.errors import JobNotFound, KinemaError
+from kinema.scratch import scratch_folder
 from kinema.serve.api import Api, Caller
 from kinema.serve.api_models import list_video_models
 from kinema.serve.faults import Fault, as_fault
@@ -215,8 +215,8 @@ class Tools:
             from kinema.provenance.verify import verify
 
             artefact = self._finished(video_id, caller).artefacts["video"]
-            with tempfile.TemporaryDirectory(prefix="kinema-") as folder:
-                found = verify(self.api.artefacts.fetch(artefact.name, Path(folder) / "video.mp4"))
+            with scratch_folder() as folder:
+                found = verify(self.api.artefacts.fetch(artefact.name, folder / "video.mp4"))
             marks = [
                 {"kind": mark.kind, "outcome": mark.outcome, "says": mark.says, "rests_on": mark.rests_on}
                 for mark in found.marks

@@ -7,11 +7,10 @@ started in and prints what it found as JSON; with exit code 3 a line says why it
 import dataclasses
 import json
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from kinema.errors import KinemaError, MediaError
+from kinema.scratch import scratch_folder
 from kinema.serve.child import REFUSED, restrict, run_child
 
 MAX_FRAMES = 3000
@@ -25,9 +24,9 @@ def check_provenance(content: bytes, ending: str, max_pixels: int) -> dict[str, 
 
     Raises MediaError for one that cannot be read, is too large, or takes too long.
     """
-    with tempfile.TemporaryDirectory(prefix="kinema-check-") as folder:
+    with scratch_folder() as folder:
         name = f"file.{ending}"
-        Path(folder, name).write_bytes(content)
+        (folder / name).write_bytes(content)
         arguments = (name, str(max_pixels))
         told = run_child("kinema.serve.provenance_check", folder, *arguments, what="the file", timeout_s=TIMEOUT_S)
     found: dict[str, Any] = json.loads(told)

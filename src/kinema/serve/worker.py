@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -32,6 +31,7 @@ from kinema.provenance import label
 from kinema.provenance.c2pa import Ingredient
 from kinema.provenance.mark import Marker, Marks
 from kinema.provenance.statement import carried_statement
+from kinema.scratch import scratch_folder
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.capabilities import Capabilities
 from kinema.serve.files import sweep_files
@@ -202,8 +202,7 @@ class Worker:
 
     def _make_and_publish(self, job: Job) -> None:
         pipeline = self._pipelines[job.model]
-        with tempfile.TemporaryDirectory(prefix="kinema-") as name, _Heartbeat(self.leases, job, self.models):
-            folder = Path(name)
+        with scratch_folder() as folder, _Heartbeat(self.leases, job, self.models):
             spec, names = self._inputs(job, folder)
             resolved = pipeline.resolve(spec)
             record = pipeline.record(resolved).by_content()  # places differ from worker to worker

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kinema.data.scratch import scratch_folder
+from kinema.scratch import scratch_folder
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def test_a_folder_is_there_while_it_is_used(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
     code = (
-        "import sys, tempfile, time; tempfile.tempdir = sys.argv[1]; from kinema.data.scratch import scratch_folder\n"
+        "import sys, tempfile, time; tempfile.tempdir = sys.argv[1]; from kinema.scratch import scratch_folder\n"
         "with scratch_folder() as folder: print(folder, flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
