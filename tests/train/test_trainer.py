@@ -117,8 +117,8 @@ def test_a_run_killed_and_started_again_equals_the_unbroken_run_bit_for_bit(tmp_
 
 @pytest.mark.parametrize(
     ("number", "ending"),
-    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
-    ids=["ctrl-c", "terminate"],
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)],
+    ids=["ctrl-c", "terminate", "hang up"],
 )
 def test_a_run_asked_to_stop_ends_its_step_and_goes_on_from_there(tmp_path, number, ending):
     class Interrupted(LineTask):
@@ -134,6 +134,7 @@ def test_a_run_asked_to_stop_ends_its_step_and_goes_on_from_there(tmp_path, numb
     assert signal.getsignal(number) is before
     assert final_state(tmp_path / "stopped")["clips_seen"] == 152
     assert ("152 clips" in str(stop.value)) == (ending is KeyboardInterrupt)
+    assert getattr(stop.value, "code", 128 + number) == 128 + number
     run(tmp_path / "stopped")
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "stopped"))
 

@@ -51,8 +51,8 @@ def train(task: Task, config: StageConfig, folder: Path, averaged: nn.ModuleDict
     """Train `task` for `config.clips`, continuing from the newest checkpoint in `folder`; end with `averaged` filled.
 
     `averaged` is a copy of `task.networks` that receives the moving average. Raises DataError when the gradient is not
-    finite. Ctrl-C and SIGTERM let the step end and leave a checkpoint, then raise KeyboardInterrupt, or SystemExit with
-    the code of a terminated process; a second one does not wait.
+    finite. Ctrl-C, SIGTERM and SIGHUP let the step end and leave a checkpoint, then raise KeyboardInterrupt, or
+    SystemExit with the code of a terminated process; a second one does not wait.
     """
     device = device_of(task.networks)
     named = dict(task.networks.named_parameters())
@@ -121,9 +121,9 @@ def train(task: Task, config: StageConfig, folder: Path, averaged: nn.ModuleDict
 
 def _stop(interrupt: Interrupt, clips_seen: int) -> NoReturn:
     message = f"stopped after {clips_seen} clips of this stage; the same command goes on from there"
-    if interrupt.number == signal.SIGTERM:
+    if interrupt.number != signal.SIGINT:
         logger.warning(message)
-        raise SystemExit(128 + signal.SIGTERM)
+        raise SystemExit(128 + interrupt.number)
     raise KeyboardInterrupt(message)
 
 
