@@ -137,3 +137,13 @@ def test_axe_finds_no_serious_fault_in_any_view(visit: Callable[..., Any], schem
     page.locator(".clip").first.click()
     expect(page.locator("#detail-name")).to_be_visible()
     assert serious_faults(page) == [], "detail"
+
+
+def test_a_slow_answer_is_waited_for_in_words(visit: Callable[..., Any]) -> None:
+    page, held = visit(), []
+    expect(page.locator("#message")).to_have_text("1 clip")
+    page.route("**/clips?*", lambda route: held.append(route))  # playwright takes no method of a list
+    view(page, "all")
+    expect(page.locator("#message")).to_have_text("Looking for them…")
+    held[0].continue_()
+    expect(page.locator("#message")).to_have_text("3 clips")

@@ -209,6 +209,7 @@ async function show(fresh = true) {
   const listed = state();
   for (const node of [at("order"), at("more-filters"), form.sort.closest("label")]) node.hidden = listed === "files";
   if (listed === "clusters") at("order").hidden = form.sort.closest("label").hidden = true;
+  const patience = fresh && setTimeout(() => mine === turn && say("Looking for them…"), 400);
   try {
     const answer = await ask(`${PATHS[listed] ?? "/clips"}?${asked}`);
     if (mine !== turn) return;
@@ -229,6 +230,7 @@ async function show(fresh = true) {
     say(error.message, true);
     at("more").hidden = true;
   } finally {
+    clearTimeout(patience);
     if (mine === turn) busy = false;
   }
 }
