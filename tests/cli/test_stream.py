@@ -196,9 +196,7 @@ def test_without_a_model_it_is_the_causal_one_that_ships_or_a_word_on_how_to_get
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("kinema.model.folder.SHIPPED", tmp_path / "none")
     assert main(["stream", PROMPT, "--dry-run"]) == 2
-    assert (
-        "a stream needs a causal model (none ships yet; kinema train mini-causal makes one" in capsys.readouterr().err
-    )
+    assert "a stream needs a causal model (none ships with this installation; kinema train" in capsys.readouterr().err
     shutil.copytree(tiny_causal_model, tmp_path / "shipped" / "small-causal")
     monkeypatch.setattr("kinema.model.folder.SHIPPED", tmp_path / "shipped")
     assert main(["stream", PROMPT, "--dry-run", "--json", "--seconds", "2", *FAST]) == 0

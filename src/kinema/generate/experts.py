@@ -10,7 +10,7 @@ from kinema.errors import SpecError
 from kinema.generate.state import FrameVelocity
 from kinema.model import CAUSAL_PRESETS, Model, shipped_models
 
-NO_CAUSAL_MODEL = "none ships yet; kinema train mini-causal makes one, docs/train.md tells how"
+NO_CAUSAL_MODEL = "none ships with this installation; kinema train mini-causal makes one, docs/train.md tells how"
 
 
 def causal_model() -> str:

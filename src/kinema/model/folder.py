@@ -14,7 +14,6 @@ from kinema.checkpoint.source import Source
 from kinema.checkpoint.weights import open_source, read_json
 from kinema.config import from_dict, nearest, to_dict, unknown
 from kinema.errors import CheckpointError, SpecError
-from kinema.model.base import place_of
 from kinema.model.causal import CausalConfig
 from kinema.model.clip import ImageEncoder
 from kinema.model.configs import clip_config, dit_config, text_config, vae_config
@@ -24,6 +23,7 @@ from kinema.model.hub import HUB_ID, fetch, installed
 from kinema.model.model import Model
 from kinema.model.original import matching_preset, outline_networks
 from kinema.model.presets import PRESETS, ModelPreset
+from kinema.model.sharing import place_of
 from kinema.model.text import TextEncoder, Tokenizer
 from kinema.model.vae import VideoVAE
 from kinema.spec import ModelDefaults

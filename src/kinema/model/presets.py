@@ -163,7 +163,7 @@ PRESETS: dict[str, ModelPreset] = {
         vae=MINI_VAE,
         text=MINI_TEXT,
         defaults=ModelDefaults(
-            frames=17, height=64, width=64, fps=8.0, steps=30, guidance=2.5, solver="unipc", shift=3.0
+            frames=17, height=64, width=64, fps=8.0, steps=30, guidance=2.5, solver="unipc", shift=5.0
         ),
         max_tokens=64,
     ),

@@ -26,6 +26,7 @@ from kinema.train.run import Score, scored_prompts
 from kinema.train.self_forcing import SelfForcingTask
 from kinema.train.staged import StagedRun
 from kinema.train.stages import CAUSAL_STAGES
+from kinema.train.words import words_of
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class CausalRun(StagedRun):
         model = self._slow(dit) if last == "forcing" else self._fast(dit)
         for network in (model.dit, model.vae, model.text):
             network.to(torch.bfloat16)
-        self._files.save_model(model)
+        self._files.save_model(model, words_of(self._init))
 
     def _forcing(self, config: StageConfig) -> Forcing:
         latents = Latents(self._files.need("latents.npy", "latents"), self._corpus, self.device)

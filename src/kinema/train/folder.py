@@ -10,19 +10,6 @@ from torch import nn
 from kinema.errors import DataError
 from kinema.generate.vocabulary import Vocabulary
 from kinema.model import Model, save_model
-from kinema.world.describe import vocabulary
-from kinema.world.scene import ACTIONS, COLOURS, FLOORS, LIGHTS, MATERIALS, SHAPES, SIZES
-
-TOPICS: dict[str, tuple[str, ...]] = {
-    "shapes": SHAPES,
-    "colours": COLOURS,
-    "sizes": SIZES,
-    "materials": MATERIALS,
-    "actions": ACTIONS,
-    "floors": FLOORS,
-    "light": LIGHTS,
-}
-"""What a model trained here knows; named when a prompt has other words."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +39,13 @@ class RunFolder:
         """
         network.load_state_dict(load_file(self.need(f"{name}.safetensors", stage or name)))
 
-    def save_model(self, model: Model) -> Path:
-        """Write the model folder, with the words that the captions use."""
+    def save_model(self, model: Model, words: Vocabulary | None) -> Path:
+        """Write the model folder, with the words that it has learnt; None = every word."""
         partial, target = self.path / "model.partial", self.path / "model"
         shutil.rmtree(partial, ignore_errors=True)
         save_model(model, partial)
-        Vocabulary.from_captions(vocabulary(), TOPICS).save(partial)
+        if words is not None:
+            words.save(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
         return target

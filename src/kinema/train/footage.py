@@ -17,10 +17,12 @@ from kinema.data.encode import model_fingerprint
 from kinema.data.reader import Reader, unpack
 from kinema.data.store import Store, quoted
 from kinema.errors import DataError, SpecError
+from kinema.generate.vocabulary import Vocabulary
 from kinema.model import load_model
 from kinema.train.config import CorpusConfig, Recipe
 from kinema.train.corpus import Corpus
 from kinema.train.run import Run, Score
+from kinema.train.words import words_of
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +110,12 @@ class FootageRun(Run):
         assert array is not None
         array.flush()
         partial.rename(target)
+
+    @property
+    def _words(self) -> Vocabulary | None:
+        """The words of the model to go on from, and those of the captions."""
+        assert self._init is not None
+        return words_of(self._init, cast("list[str]", self._corpus.scenes))
 
     @property
     def _list(self) -> Path:

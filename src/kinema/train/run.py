@@ -17,6 +17,7 @@ from torch import nn
 from kinema import config as config_io
 from kinema.errors import SpecError
 from kinema.generate.pipeline import Pipeline
+from kinema.generate.vocabulary import Vocabulary
 from kinema.model import Model, Tokenizer, load_model
 from kinema.model.dit import DiT
 from kinema.model.presets import PRESETS
@@ -33,6 +34,7 @@ from kinema.train.stages import STAGES
 from kinema.train.tokenizer import train_tokenizer
 from kinema.train.trainer import train
 from kinema.train.vae import VAETask
+from kinema.train.words import words_of_the_world
 from kinema.world.describe import Caption
 
 logger = logging.getLogger(__name__)
@@ -150,7 +152,13 @@ class Run(StagedRun):
         """Write the model folder, in bfloat16, with the words that the captions use."""
         networks = nn.ModuleDict({"dit": DiT(self.preset.dit), "text": TextEncoder(self.preset.text)})
         self._files.load_weights(networks, "flow")
-        self._files.save_model(self._model(networks.to(torch.bfloat16), self._load_vae().to(torch.bfloat16)))
+        model = self._model(networks.to(torch.bfloat16), self._load_vae().to(torch.bfloat16))
+        self._files.save_model(model, self._words)
+
+    @property
+    def _words(self) -> Vocabulary | None:
+        """The words that the captions use."""
+        return words_of_the_world()
 
     @property
     def _parts(self) -> tuple[str, ...]:

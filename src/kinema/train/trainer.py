@@ -123,6 +123,7 @@ def _stop(interrupt: Interrupt, clips_seen: int) -> NoReturn:
     message = f"stopped after {clips_seen} clips of this stage; the same command goes on from there"
     if interrupt.number != signal.SIGINT:
         logger.warning(message)
+        assert interrupt.number is not None
         raise SystemExit(128 + interrupt.number)
     raise KeyboardInterrupt(message)
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from kinema.errors import CheckpointError, SpecError
-from kinema.model import base, load_model
-from kinema.model.base import share
+from kinema.model import load_model, sharing
+from kinema.model.sharing import share
 
 
 @pytest.fixture
 def shipped(tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(base, "SHIPPED", tmp_path / "weights")
+    monkeypatch.setattr(sharing, "SHIPPED", tmp_path / "weights")
     return shutil.copytree(tiny_model, tmp_path / "weights" / "small")
 
 
