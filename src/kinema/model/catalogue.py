@@ -14,7 +14,7 @@ from kinema.checkpoint.weights import read_json
 from kinema.errors import CheckpointError
 from kinema.model.clip import ImageEncoder
 from kinema.model.dit import DiT
-from kinema.model.files import SHIPPED, may_read_frames
+from kinema.model.files import INDEX_FILE, SHIPPED, may_read_frames
 from kinema.model.folder import load_model, shipped_models
 from kinema.model.hub import installed
 from kinema.model.model import Model
@@ -78,7 +78,7 @@ def known_models() -> list[KnownModel]:
 
 
 def _known(name: str, preset: ModelPreset) -> KnownModel:
-    shipped = SHIPPED / name if (SHIPPED / name / "model_index.json").exists() else None
+    shipped = SHIPPED / name if (SHIPPED / name / INDEX_FILE).exists() else None
     folder = shipped or (installed(preset.hub_id) if preset.hub_id is not None else None)
     reads_frames = preset.reads_frames or (folder is not None and _reads_frames(folder))
     return KnownModel(
@@ -112,7 +112,7 @@ def _shipped(name: str) -> KnownModel:
 
 
 def _reads_frames(folder: Path) -> bool:
-    return may_read_frames(read_json(folder / "model_index.json"))
+    return may_read_frames(read_json(folder / INDEX_FILE))
 
 
 def abilities(*, condition_channels: int, needs_last: bool, reads_image_tokens: bool, reads_frames: bool) -> str:
@@ -155,7 +155,7 @@ def inspect_model(path: Path) -> Inspection:
     """
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; give a folder, or a file of weights")
-    is_pipeline = path.is_dir() and (path / "model_index.json").exists()
+    is_pipeline = path.is_dir() and (path / INDEX_FILE).exists()
     found = inspect_weights(path)
     networks = tuple(
         FoundNetwork(
