@@ -6,7 +6,7 @@ import pytest
 
 from kinema.cli import flags
 from kinema.cli import main as cli
-from kinema.cli.serve import Serve, worker_command
+from kinema.cli.serve import Serve, settings_of, welcome, worker_command
 from kinema.cli.worker import Work
 
 
@@ -64,6 +64,21 @@ def test_dry_run_shows_the_settings_and_makes_nothing(capsys: pytest.CaptureFixt
 def test_settings_that_do_not_fit_are_refused(capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:
     assert cli.main(["serve", "--dry-run", *words]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ([], "http://127.0.0.1:8000/"),
+        (["--host", "0.0.0.0", "--port", "81"], "http://localhost:81/"),
+        (["--host", "::1"], "http://[::1]:8000/"),
+        (["--public-url", "https://video.example.com/"], "https://video.example.com/"),
+    ],
+)
+def test_the_first_words_of_a_server_are_addresses_that_open(words: list[str], page: str) -> None:
+    options = flags.parse(Serve, words, "serve")
+    lines = welcome(options, settings_of(options)).splitlines()
+    assert lines == [f"page: {page}", f"API:  {page}v1  (models: mini)"]
 
 
 def test_the_worker_behind_a_server_computes_as_it_was_told(tmp_path: Path) -> None:

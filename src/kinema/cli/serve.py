@@ -134,7 +134,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         if worker:
             worker.start()
-        print(f"http://{options.host}:{options.port}/v1  (models: {', '.join(settings.models)})", file=sys.stderr)
+        print(welcome(options, settings), file=sys.stderr)
         app = make_app(store, artefacts, settings, keys)
         config = uvicorn.Config(
             app,
@@ -151,6 +151,14 @@ def run(argv: Sequence[str]) -> int:
             worker.stop()
         store.close()
     return 0
+
+
+def welcome(options: Serve, settings: "ServeSettings") -> str:
+    """Where the page and the API are, as addresses that open from this machine."""
+    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(options.host, options.host)
+    own = f"http://[{host}]:{options.port}" if ":" in host else f"http://{host}:{options.port}"
+    base = (settings.public_url or own).rstrip("/")
+    return f"page: {base}/\nAPI:  {base}/v1  (models: {', '.join(settings.models)})"
 
 
 def settings_of(options: Serve) -> "ServeSettings":
