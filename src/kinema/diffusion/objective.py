@@ -97,13 +97,17 @@ def clip_losses(
     noise: Latent,
     clean: Bool[Tensor, "b t"] | None = None,
     weight: Float[Tensor, "b t y x"] | None = None,
+    channels: Float[Tensor, " c"] | None = None,
 ) -> Float[Tensor, "b"]:
     """Return each clip's mean squared error of the velocity, in float32, over the frames that are not given.
 
-    `weight` says how much each place counts; the mean is then a weighted one, over each frame. A clip whose frames are
-    all given has nothing to learn and scores 0.
+    `weight` says how much each place counts; the mean is then a weighted one, over each frame. `channels`, 1 on
+    average, says the same of channels. A clip whose frames are all given has nothing to learn and scores 0.
     """
-    squared = (velocity.float() - velocity_target(data.float(), noise.float())).square().mean(dim=1)  # b t y x
+    squared = (velocity.float() - velocity_target(data.float(), noise.float())).square()
+    if channels is not None:
+        squared = squared * channels[:, None, None, None]
+    squared = squared.mean(dim=1)  # b t y x
     if weight is not None:
         squared = squared * (weight / weight.mean(dim=(2, 3), keepdim=True))
     error = squared.mean(dim=(2, 3))
@@ -119,12 +123,13 @@ def flow_matching_loss(
     noise: Latent,
     clean: Bool[Tensor, "b t"] | None = None,
     weight: Float[Tensor, "b t y x"] | None = None,
+    channels: Float[Tensor, " c"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return the training loss: the mean over clips of `clip_losses`; given frames neither count nor pass a gradient.
 
     Source: Lipman et al. 2023 (arXiv 2210.02747), conditional flow matching, on straight paths.
     """
-    return clip_losses(velocity, data, noise, clean, weight).mean()
+    return clip_losses(velocity, data, noise, clean, weight, channels).mean()
 
 
 def _over_latent(time: Tensor) -> Tensor:

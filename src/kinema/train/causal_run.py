@@ -5,6 +5,7 @@ Like `run.py`, every stage leaves its result in the run's folder, and the same c
 
 import copy
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from kinema.errors import SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.model import DiT, Model, load_model
 from kinema.shapes import VideoShape
+from kinema.train.channels import weights_for
 from kinema.train.config import CausalRecipe, ForcingStage, SelfForcingStage, StageConfig
 from kinema.train.consistency import ConsistencyTask
 from kinema.train.flow import Sampler
@@ -48,8 +50,11 @@ class CausalRun(StagedRun):
         self.recipe = recipe
         self._score = score
         self._init = load_model(init or recipe.init, self.device, torch.float32)
-        if self._init.causal is not None:
-            raise SpecError(f"{init or recipe.init} is a causal model already; start from one that sees whole clips")
+        if self._init.causal is not None and recipe.self_forcing is not None:
+            raise SpecError(
+                f"{init or recipe.init} is causal and cannot judge whole clips, as self_forcing asks; start from a "
+                "model that sees them, or leave that out: --set self_forcing=null --set long=null"
+            )
         self._dtype = getattr(torch, recipe.forcing.precision)
 
     def latents(self) -> None:
@@ -64,7 +69,9 @@ class CausalRun(StagedRun):
         if (self.folder / "forcing.safetensors").exists():
             return
         config = self.recipe.forcing
-        task = ForcingTask(copy.deepcopy(self._init.dit), self._forcing(config), config, self._sampler(self._slow))
+        channels = weights_for(config.channel_power, self._init.vae, self._latents)
+        dit, sampler = copy.deepcopy(self._init.dit), self._sampler(self._slow)
+        task = ForcingTask(dit, self._forcing(config), config, sampler, channels)
         self._train(task, config, "forcing", keep=("dit",))
 
     def consistency(self) -> None:
@@ -132,10 +139,13 @@ class CausalRun(StagedRun):
             network.to(torch.bfloat16)
         self._files.save_model(model, words_of(self._init))
 
+    @functools.cached_property
+    def _latents(self) -> Latents:
+        return Latents(self._files.need("latents.npy", "latents"), self._corpus, self.device)
+
     def _forcing(self, config: StageConfig) -> Forcing:
-        latents = Latents(self._files.need("latents.npy", "latents"), self._corpus, self.device)
         drop = config.drop_text if isinstance(config, ForcingStage) else 0.0
-        return Forcing(self._init.text, self._init.tokenizer, latents, self.recipe.causal, config, drop)
+        return Forcing(self._init.text, self._init.tokenizer, self._latents, self.recipe.causal, config, drop)
 
     def _sampler(self, model_of: Callable[[DiT], Model]) -> Sampler:
         prompts = scored_prompts(self._corpus, self._init.tokenizer)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from kinema.diffusion.objective import clip_losses, flow_matching_loss, frame_times, interpolate
@@ -51,8 +52,12 @@ class FlowTask:
         config: FlowStage,
         sampler: Sampler,
         pictures: Lessons | None = None,
+        channels: Float[Tensor, " c"] | None = None,
     ) -> None:
-        """`pictures` are for steps of single frames, which show the first frames of the clips unless there are some."""
+        """`pictures` are for steps of single frames, which show the first frames of the clips unless there are some.
+
+        `channels` says how much the error of each channel counts, 1 on average.
+        """
         self.networks = nn.ModuleDict({"dit": dit, "text": text.requires_grad_(config.train_text)})
         if config.grounding is not None:
             self.networks["grounding"] = GroundingHead(dit.config.width)
@@ -60,6 +65,7 @@ class FlowTask:
             self.networks["binding"] = BindingHead(text.config.d_model)
         self._tokenizer = tokenizer
         self._clips, self._pictures = clips, pictures or clips
+        self._channels = channels
         self._stride = stride
         self._config = config
         self._sampler = sampler
@@ -102,7 +108,7 @@ class FlowTask:
             said, named = (part.to(text.device) for part in batch.names)
             parts["binding_loss"] = binding_loss(self.networks["binding"](text), said, named)
             loss = loss + self._config.binding * parts["binding_loss"]
-        parts["velocity_loss"] = flow_matching_loss(velocity, data, noise, clean, weight)
+        parts["velocity_loss"] = flow_matching_loss(velocity, data, noise, clean, weight, self._channels)
         return loss + parts["velocity_loss"], parts
 
     @torch.no_grad()
@@ -112,14 +118,18 @@ class FlowTask:
         data, scenes = self._clips.latents.validation(list(range(size)))
         captions = [caption_of(scene, index, 0.0, self._tokenizer).text for index, scene in enumerate(scenes)]
         noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0)).to(data.device)
-        losses = {}
+        losses, weighted = {}, []
         with autocast(data.device, self._config.precision):
             for value in TIME_BINS:
                 times = torch.full((size, data.shape[2]), value, device=data.device)
                 text = embed_captions(averaged["text"], self._tokenizer, captions)
                 velocity = averaged["dit"](interpolate(data, noise, times), times, text)
                 losses[f"validation_loss_at_{value}"] = clip_losses(velocity, data, noise).mean().item()
-        return {"validation_loss": sum(losses.values()) / len(losses), **losses}
+                weighted.append(clip_losses(velocity, data, noise, channels=self._channels).mean().item())
+        mean = {"validation_loss": sum(losses.values()) / len(losses)}
+        if self._channels is not None:
+            mean["validation_loss_weighted"] = sum(weighted) / len(weighted)
+        return {**mean, **losses}
 
     def sample(self, averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
         """Generate from validation prompts; what comes back is the sampler's score."""

@@ -7,8 +7,10 @@ A clip and its noisy copy go through together, with a mask that shows each noisy
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from kinema.diffusion.objective import clip_losses, flow_matching_loss, interpolate
@@ -16,11 +18,12 @@ from kinema.model.causal import CausalConfig, Sight, sights, teacher_forcing_mas
 from kinema.model.dit import DiT
 from kinema.model.text import TextEncoder, Tokenizer
 from kinema.train.caption import caption_of
-from kinema.train.config import ForcingStage, StageConfig
+from kinema.train.config import ForcingStage, ResamplingConfig, StageConfig
 from kinema.train.feed import Feed, Words
 from kinema.train.flow import TIME_BINS, Sampler, embed_captions, embed_tokens
 from kinema.train.latents import Latents
 from kinema.train.precision import autocast, device_of
+from kinema.train.resampling import resample
 
 Network = Callable[..., Tensor]
 """The transformer, compiled or not."""
@@ -43,8 +46,19 @@ class Forcing:
         self._tokenizer = tokenizer
         self._latents = latents
         self._causal = causal
+        self._precision = config.precision
         self._feed = Feed(Words(latents, tokenizer, config, drop), config, config.workers)
         self._sights = functools.cache(self._make_sights)
+
+    def resampled(
+        self, dit: DiT, data: Tensor, text: Tensor, config: ResamplingConfig, generator: torch.Generator
+    ) -> Tensor:
+        """Give the first `config.share` of the clips the faults of the transformer's own, and leave the others true."""
+        size = max(1, round(config.share * len(data)))
+        empty = self.empty.expand(size, -1, -1)
+        dtype = getattr(torch, self._precision)
+        own = resample(dit, self._causal, data[:size], text[:size], empty, config, generator, dtype)
+        return torch.cat([own, data[size:]])
 
     def velocity(self, dit: Network, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
         """Give the velocity of `noisy` at `times` (`b t`), each block seeing the blocks of `data` before it."""
@@ -95,8 +109,17 @@ class Forcing:
 class ForcingTask:
     """Trains `networks["dit"]` by flow matching on noisy blocks (Zhou et al. 2025, arXiv 2501.12389)."""
 
-    def __init__(self, dit: DiT, forcing: Forcing, config: ForcingStage, sampler: Sampler) -> None:
+    def __init__(
+        self,
+        dit: DiT,
+        forcing: Forcing,
+        config: ForcingStage,
+        sampler: Sampler,
+        channels: Float[Tensor, " c"] | None = None,
+    ) -> None:
+        """`channels` says how much the error of each channel counts, 1 on average."""
         self.networks = nn.ModuleDict({"dit": dit})
+        self._channels = channels
         self._forcing = forcing
         self._config = config
         self._sampler = sampler
@@ -112,8 +135,11 @@ class ForcingTask:
         )  # stratified times of one clip would be neighbours
         times = self._forcing.spread(drawn[order].view(len(data), num_blocks), frames)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
-        velocity = self._forcing.velocity(self.networks["dit"], data, interpolate(data, noise, times), times, text)
-        return flow_matching_loss(velocity, data, noise), {}
+        dit, resampling, before = self.networks["dit"], self._config.resampling, data
+        if resampling is not None:
+            before = self._forcing.resampled(cast("DiT", dit), data, text, resampling, generator)
+        velocity = self._forcing.velocity(dit, before, interpolate(data, noise, times), times, text)
+        return flow_matching_loss(velocity, data, noise, channels=self._channels), {}
 
     @torch.no_grad()
     def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:

@@ -24,6 +24,7 @@ from kinema.model.presets import PRESETS
 from kinema.model.text import TextEncoder
 from kinema.model.vae import VideoVAE
 from kinema.train.caption import caption_of
+from kinema.train.channels import weights_for
 from kinema.train.config import Recipe
 from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.flow import FlowTask, Lessons
@@ -145,7 +146,9 @@ class Run(StagedRun):
         def sample(averaged: nn.ModuleDict, path: Path) -> dict[str, float]:
             return self._score(Pipeline(self._model(averaged, vae), name=str(self.folder)), prompts, path)
 
-        task = FlowTask(dit, text, tokenizer, lessons[0], vae.stride, self.recipe.flow, sample, *lessons[1:])
+        pictures = lessons[1] if len(lessons) > 1 else None
+        channels = weights_for(self.recipe.flow.channel_power, vae, lessons[0].latents)
+        task = FlowTask(dit, text, tokenizer, lessons[0], vae.stride, self.recipe.flow, sample, pictures, channels)
         self._train(task, self.recipe.flow, "flow", keep=("dit", "text"))
 
     def export(self) -> None:
