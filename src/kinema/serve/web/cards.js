@@ -109,8 +109,8 @@ function makeJob(video) {
     if (!act) return;
     if (act === "cancel") shelf.markStopping(video.id);
     try {
-      if (act === "cancel") shelf.put(await api.cancelVideo(video.id));
-      if (act === "retry") shelf.put(await api.retryVideo(video.id));
+      if (act === "cancel") await shelf.learn(() => api.cancelVideo(video.id));
+      if (act === "retry") await shelf.learn(() => api.retryVideo(video.id));
       if (act === "delete") {
         await api.deleteVideo(video.id);
         shelf.remove(video.id);

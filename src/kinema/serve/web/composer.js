@@ -339,9 +339,8 @@ async function send() {
   $("go").setAttribute("aria-busy", "true");
   try {
     repeatKey ??= Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-    const made = mode === "create" ? await sendTakes() : [await sendChange()];
+    const made = mode === "create" ? await sendTakes() : [await shelf.learn(sendChange)];
     repeatKey = null;
-    made.forEach((video) => shelf.put(video));
     if (mode !== "create") leaveSource();
     $("prompt").select(); // to be changed and sent again, or typed over
     complain("");
@@ -361,7 +360,7 @@ async function sendTakes() {
   const made = [];
   for (let take = 0; take < Number($("takes").value); take += 1) {
     const one = typeof body.seed === "number" ? { ...body, seed: body.seed + take } : body;
-    made.push(await api.createVideo("/v1/videos", one, file, `${repeatKey}-${take}`));
+    made.push(await shelf.learn(() => api.createVideo("/v1/videos", one, file, `${repeatKey}-${take}`)));
   }
   return made;
 }

@@ -52,21 +52,48 @@ export function toggleFavourite(id) {
   changed();
 }
 
+// An answer is as old as its question: what was heard of a video meanwhile, by an event or a later answer, is newer.
+let now = 0;
+const heard = new Map(); // when what is known of each video was so
+const moved = new Map(); // when its progress was
+const gone = new Set();
+
+const tick = () => (now += 1);
+
+// Asks something that answers with a video, and takes that in.
+export async function learn(question) {
+  const asked = tick();
+  const video = await question();
+  put(video, asked);
+  return video;
+}
+
 // Newest first; within one second (the API's unit), the one that came later to the page.
 let arrivals = 0;
 
-export function put(video, isOlder = false) {
+function put(video, asked, isOlder = false) {
+  if (gone.has(video.id) || asked < (heard.get(video.id) ?? 0)) return;
+  heard.set(video.id, asked);
   const known = videos.get(video.id);
   arrivals += 1;
   const order = known?.order ?? video.created_at * 1e6 + (isOlder ? 5e5 - arrivals : 5e5 + arrivals);
   if (hasEnded(video)) previews.delete(video.id);
-  videos.set(video.id, { ...video, preview: previews.get(video.id), order, isStopping: known?.isStopping && !hasEnded(video) });
+  const isAhead = known && !hasEnded(video) && asked < (moved.get(video.id) ?? 0);
+  const progress = isAhead ? Object.fromEntries(PROGRESS.map((name) => [name, known[name]])) : {};
+  videos.set(video.id, { ...video, ...progress, preview: previews.get(video.id), order, isStopping: known?.isStopping && !hasEnded(video) });
   changed();
 }
+
+const PROGRESS = ["status", "stage", "step", "total", "progress", "eta_s"];
 
 export const hasEnded = (video) => video.status === "completed" || video.status === "failed";
 
 export function remove(id) {
+  gone.add(id);
+  drop(id);
+}
+
+function drop(id) {
   if (!videos.delete(id)) return;
   if (favourites.delete(id)) localStorage.setItem("kinema.favourites", JSON.stringify([...favourites]));
   api.forgetMedia(id);
@@ -81,13 +108,15 @@ export function markStopping(id) {
 
 // Reads the newest page again, and all that was known beyond it stays.
 export async function refresh() {
+  const asked = tick();
   const page = await api.listVideos(null);
   const oldest = page.data.at(-1)?.created_at ?? 0;
   const seen = new Set(page.data.map((video) => video.id));
   for (const video of [...videos.values()]) {
-    if (!seen.has(video.id) && (video.created_at > oldest || !page.has_more)) remove(video.id);
+    if (seen.has(video.id) || heard.get(video.id) > asked) continue;
+    if (video.created_at > oldest || !page.has_more) drop(video.id);
   }
-  for (const video of page.data) put(video, true);
+  for (const video of page.data) put(video, asked, true);
   if (cursor === null || !videos.has(cursor)) {
     cursor = page.last_id;
     hasMore = page.has_more;
@@ -97,10 +126,11 @@ export async function refresh() {
 
 export function loadMore() {
   if (!hasMore) return Promise.resolve();
+  const asked = tick();
   loading ??= api
     .listVideos(cursor, 100)
     .then((page) => {
-      for (const video of page.data) put(video, true);
+      for (const video of page.data) put(video, asked, true);
       cursor = page.last_id ?? cursor;
       hasMore = page.has_more;
       changed();
@@ -113,7 +143,7 @@ export function loadMore() {
 
 export async function look(id) {
   try {
-    put(await api.getVideo(id));
+    await learn(() => api.getVideo(id));
   } catch (error) {
     if (error instanceof api.Refused && error.status === 404) remove(id);
     else if (!(error instanceof api.Away)) throw error;
@@ -139,13 +169,16 @@ export async function takeIn(type, event) {
   if (type === "video.deleted") {
     remove(event.id);
   } else if (type === "video.preview") {
+    if (known && hasEnded(known)) return null;
     previews.set(event.id, event.image);
-    if (known) put(known);
+    if (known) videos.set(event.id, { ...known, preview: event.image });
   } else if (type === "video.progress" && known) {
     if (hasEnded(known)) return null;
+    moved.set(event.id, tick());
     const { stage, step, total, progress, eta_s } = event;
     videos.set(event.id, { ...known, status: "in_progress", stage, step, total, progress, eta_s });
   } else {
+    if (type !== "video.progress") heard.set(event.id, tick());
     await look(event.id);
     if (type !== "video.progress") lookAtWaiting();
     const video = videos.get(event.id);
