@@ -91,6 +91,14 @@ def test_a_dry_run_makes_nothing(edit: Any, tmp_path: Path, monkeypatch: pytest.
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_an_edit_is_sampled_as_it_is_told(edit: Any) -> None:
+    flags = ("--negative", "blue", "--solver", "euler", "--shift", "2", "--step-cache", "0.1")
+    code, out, err = edit("a.mp4", "--loop", "1", *flags, "--dry-run", "--json", *FAST)
+    assert code == 0, err
+    wanted = {"negative": "blue", "solver": "euler", "shift": 2.0, "step_cache": 0.1}
+    assert {name: json.loads(out)["spec"][name] for name in wanted} == wanted
+
+
 def test_another_pace_is_warned_of(edit: Any) -> None:
     clip = media.read_video("b.mp4").frames
     media.write_video("fast.mp4", [clip], 24)

@@ -190,7 +190,7 @@ def test_an_edit_of_an_uploaded_video_keeps_what_that_said_of_its_origin(
     found = c2pa.read(shelf.artefacts.fetch(done.result.artefacts["video"].name, shelf.folder / "made.mp4"))
     assert found is not None
     assert (found.state, found.problems) == ("trusted", ())
-    assert (found.ingredients, found.origins) == (("input-0.mp4",), ("signed by Kinema" if is_signed else "",))
+    assert (found.ingredients, found.origins) == (("upload-1.mp4",), ("signed by Kinema" if is_signed else "",))
 
 
 def test_a_worker_goes_on_from_an_uploaded_video(shelf: Shelf, store: Store, tiny_model: Path) -> None:

@@ -115,6 +115,37 @@ def test_every_edit_of_the_engine_can_be_asked_for(place: Place, made: Any) -> N
     assert (loop.request["seconds"], loop.video_s, loop.spec.edit) == ("3", 1.0, Loop(video=name, seconds=1.0))
 
 
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"kind": "remix", "strength": 0.5},
+        {"kind": "vary", "strength": 0.3},
+        {"kind": "loop", "seconds": 1.0},
+        {"kind": "replace", "start": 0.5, "end": 1.0, "strength": 0.8},
+        {"kind": "replace", "box": [0, 0, 32, 32], "strength": 1.0},
+        {"kind": "blend", "other": {"id": "MADE"}, "seconds": 1.0, "strength": 0.7},
+        {"kind": "join", "cuts": [{"video": {"id": "MADE"}, "end": 1.0}, {"video": {"id": "MADE"}, "start": 1.0}]},
+    ],
+)
+def test_a_video_tells_the_edit_that_made_it_as_the_api_takes_it(place: Place, made: Any, wish: dict[str, Any]) -> None:
+    asked = json.loads(json.dumps(wish).replace("MADE", made.id))
+    body = {"prompt": "x", "video": {"id": made.id}, "edit": asked}
+    shown = place.http.post("/v1/videos/edits", json=body).json()
+    assert (shown["edit_settings"], shown["parent_id"], shown["has_uploads"]) == (asked, made.id, False)
+
+
+def test_a_video_tells_how_much_an_extension_added_and_that_uploads_went_in(place: Place, made: Any) -> None:
+    body = {"prompt": "x", "video": {"id": made.id}, "seconds": 3, "direction": "backward"}
+    shown = place.http.post("/v1/videos/extensions", json=body).json()
+    assert shown["edit_settings"] == {"kind": "extend", "seconds": 1.0, "direction": "backward"}
+    assert [shown[name] for name in ("solver", "shift", "guidance_low", "step_cache")] == ["unipc", 1.0, None, None]
+    body = {"prompt": "x", "video": {"id": made.id}, "edit": {"kind": "replace", "mask": _picture()}}
+    shown = place.http.post("/v1/videos/edits", json=body).json()
+    assert (shown["edit_settings"]["mask"], shown["has_uploads"]) == (None, True)
+    first = place.http.post("/v1/videos", json={"prompt": "x", "input_reference": _picture()}).json()
+    assert (first["edit_settings"], first["has_uploads"], first["parent_id"]) == (None, True, None)
+
+
 def _picture() -> dict[str, str]:
     return {"image_url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}"}
 

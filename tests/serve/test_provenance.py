@@ -37,16 +37,16 @@ def test_what_a_worker_publishes_is_marked_and_an_extension_keeps_its_parent(
     store: Store, tmp_path: Path, tiny_model: Path
 ) -> None:
     spec = VideoSpec(prompt="a red ball", model=str(tiny_model), steps=2, width=64, height=64)
-    job, video = _work(store, tmp_path, tiny_model, NewJob(spec=spec))
+    parent, video = _work(store, tmp_path, tiny_model, NewJob(spec=spec))
     found = verify(video)
     assert [mark.outcome for mark in found.marks] == ["found"] * 4
-    assert job.result is not None
-    source = job.result.artefacts["video"].name
-    longer = dataclasses.replace(job.result.spec, frames=None, edit=Extend(video=source, seconds=0.5))
+    assert parent.result is not None
+    source = parent.result.artefacts["video"].name
+    longer = dataclasses.replace(parent.result.spec, frames=None, edit=Extend(video=source, seconds=0.5))
     _, video = _work(store, tmp_path, tiny_model, NewJob(spec=longer, kind="extend"))
     found = verify(video)
     assert [mark.outcome for mark in found.marks] == ["found"] * 4
-    assert found.marks[0].details["ingredients"] == ("input-0.mp4",)
+    assert found.marks[0].details["ingredients"] == (f"{parent.id}.mp4",)
     assert not found.contradictions
 
 

@@ -96,7 +96,7 @@ class EditOptions:
     """Frames per second of a new video."""
     count: Annotated[int, flags.whole("N"), flags.hint("1")] = 1
     """Make several videos, with the seeds from --seed upwards."""
-    sampling: groups.Shared[groups.Sampling]
+    sampling: groups.Shared[groups.FineSampling]
     compute: groups.Shared[groups.Compute]
     writing: groups.Shared[groups.Writing]
 
@@ -105,7 +105,7 @@ def run(argv: Sequence[str]) -> int:
     """Run the command with the arguments that follow its name; returns the exit code."""
     options = flags.parse(EditOptions, argv, "edit")
     making.check_outputs(options.out, options.count, force=options.writing.force)
-    request = _request(options)
+    request = request_of(options)
     assert request.edit is not None
     stem = making.slug(request.prompt) if options.video is None else Path(_part(options.video).video).stem
     name = f"{stem}-{request.edit.kind.replace('_', '-')}"
@@ -154,7 +154,8 @@ def _write_joined(path: Path, spec: VideoSpec, marks: "Marks") -> None:
     write_marked(path, join_frames(spec), spec.fps, {"edit": spec.to_json()}, inherited, making.ingredients_of(spec))
 
 
-def _request(options: EditOptions) -> VideoSpec:
+def request_of(options: EditOptions) -> VideoSpec:
+    """The request that the flags make. Raises SpecError, and MediaError for a video whose prompt cannot be read."""
     edit, image = _edit(options)
     given = groups.given(options, "model", "seconds", "fps", "fit") | options.sampling.given()
     if image is not None:

@@ -18,22 +18,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateSampling(groups.Sampling):
-    """How the video is sampled."""
-
-    guidance_low: Annotated[float | None, flags.number("G"), groups.MODELS] = None
-    """The guidance of the second expert, which finishes the video, in models of two such as wan2.2-a14b."""
-    negative: Annotated[str | None, flags.text("TEXT"), groups.MODELS] = None
-    """What to lead away from; works with guidance above 1."""
-    step_cache: Annotated[float | None, flags.number("X"), flags.hint("off")] = None
-    """Faster, and not quite the same: leave out most of a step that begins nearly as the last one did, such as 0.1."""
-    solver: Annotated[str | None, flags.text("S"), groups.MODELS] = None
-    """How steps are taken: unipc, euler or heun."""
-    shift: Annotated[float | None, flags.number("S"), groups.MODELS] = None
-    """Above 1 spends more of the steps on layout and motion, below 1 more on detail."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Generate:
     """Make a video from a prompt.
 
@@ -68,7 +52,7 @@ class Generate:
     """Make several videos, with the seeds from --seed upwards."""
     from_: Annotated[Path | None, flags.path("FILE"), flags.hint(name="from")] = None
     """Make a video again that `kinema generate` wrote; flags beside it change what they name."""
-    sampling: groups.Shared[GenerateSampling]
+    sampling: groups.Shared[groups.FineSampling]
     compute: groups.Shared[groups.Compute]
     writing: groups.Shared[groups.Writing]
 

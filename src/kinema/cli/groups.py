@@ -83,6 +83,22 @@ class Sampling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FineSampling(Sampling):
+    """How the video is sampled."""
+
+    guidance_low: Annotated[float | None, flags.number("G"), MODELS] = None
+    """The guidance of the second expert, which finishes the video, in models of two such as wan2.2-a14b."""
+    negative: Annotated[str | None, flags.text("TEXT"), MODELS] = None
+    """What to lead away from; works with guidance above 1."""
+    step_cache: Annotated[float | None, flags.number("X"), flags.hint("off")] = None
+    """Faster, and not quite the same: leave out most of a step that begins nearly as the last one did, such as 0.1."""
+    solver: Annotated[str | None, flags.text("S"), MODELS] = None
+    """How steps are taken: unipc, euler or heun."""
+    shift: Annotated[float | None, flags.number("S"), MODELS] = None
+    """Above 1 spends more of the steps on layout and motion, below 1 more on detail."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Writing:
     """What is written, and what is said."""
 

@@ -9,6 +9,7 @@ from kinema.serve.api import Api
 from kinema.serve.api_videos import ApiIs, CallerIs
 from kinema.serve.capabilities import Capabilities, known_models
 from kinema.serve.faults import Fault
+from kinema.serve.metrics import num_workers
 from kinema.serve.settings import SORA_NAMES
 
 router = APIRouter(prefix="/v1", tags=["models"])
@@ -30,7 +31,7 @@ def get_model(name: str, api: ApiIs, caller: CallerIs) -> dict[str, Any]:  # noq
 
 @router.get("/videos/models", tags=["videos"])
 def list_video_models(api: ApiIs, caller: CallerIs) -> dict[str, Any]:  # noqa: ARG001
-    """Tell sizes, lengths and inputs of each model, as far as a worker has said."""
+    """Tell sizes, lengths and inputs of each model, as far as a worker has said; and how many workers there are."""
     known = known_models(api.store)
     data = []
     for name, target in _names(api).items():
@@ -43,7 +44,7 @@ def list_video_models(api: ApiIs, caller: CallerIs) -> dict[str, Any]:  # noqa: 
                 **(_abilities(model, api) if model else {}),
             }
         )
-    return {"object": "list", "data": data}
+    return {"object": "list", "data": data, "workers": num_workers(api.store, api.jobs)}
 
 
 def _names(api: Api) -> dict[str, str]:
@@ -71,10 +72,12 @@ def _abilities(model: Capabilities, api: Api) -> dict[str, Any]:
         "default_fps": defaults.fps,
         "default_steps": defaults.steps,
         "default_guidance": defaults.guidance,
+        "default_solver": defaults.solver,
         "size_multiples": {"width": stride.width, "height": stride.height},
         "max_pixels": api.settings.max_pixels,
         "frames": f"a multiple of {stride.time} plus 1",
         "max_seconds": api.settings.max_seconds,
+        "max_extended_seconds": api.settings.max_extended_s,
         "solvers": list(model.solvers),
         "seconds_step": model.step_s,
         "inputs": ["text", *(_INPUTS[which] for which in model.pictures)],

@@ -9,10 +9,11 @@ from fastapi.responses import JSONResponse
 
 from kinema.serve.api import Api, Caller, api_of, caller_by_key, caller_of
 from kinema.serve.content import send_artefact
+from kinema.serve.edits import show_edit
 from kinema.serve.events import stream_events
 from kinema.serve.faults import Fault
 from kinema.serve.forms import read_body
-from kinema.serve.job import Job, NewJob
+from kinema.serve.job import Job, NewJob, made_by
 from kinema.serve.links import MAX_LINK_S
 from kinema.serve.schema import ChangeVideo, CreateVideo, EditVideo, ExtendVideo
 from kinema.serve.submission import submit
@@ -244,8 +245,10 @@ def show_video(api: Api, job: Job, position: int | None = None) -> dict[str, Any
         "error": _show_error(job),
         "kind": job.kind,
         "edit": spec.edit.kind if spec.edit else None,
+        "edit_settings": show_edit(spec.edit),
         "storyboard": _show_cards(spec.edit) if isinstance(spec.edit, Storyboard) else None,
         "parent_id": job.parent,
+        "has_uploads": any(made_by(name) is None for name in spec.files()),
         "served_model": job.model,
         "seed": spec.seed,
         "negative_prompt": spec.negative,
@@ -253,6 +256,10 @@ def show_video(api: Api, job: Job, position: int | None = None) -> dict[str, Any
         "frames": frames,
         "steps": spec.steps,
         "guidance": spec.guidance,
+        "guidance_low": spec.guidance_low,
+        "solver": spec.solver,
+        "shift": spec.shift,
+        "step_cache": spec.step_cache,
         "stage": None if job.has_ended else job.stage,
         "queue_position": position,
         "eta_s": api.jobs.eta_s(job, position),

@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kinema.config import to_dict
 from kinema.generate.ability import check_edit, check_made
 from kinema.generate.layout import blended, replaced
 from kinema.generate.times import new_frames
 from kinema.serve.capabilities import Capabilities
 from kinema.serve.faults import Fault
-from kinema.serve.job import Job
+from kinema.serve.job import Job, made_by
 from kinema.serve.schema import Wish, WishBlend, WishedCut, WishJoin, WishLoop, WishReplace, WishVary
-from kinema.spec import Blend, Cut, Edit, Extend, Join, Loop, Remix, Replace, Vary, VideoSpec
+from kinema.spec import Blend, Cut, Edit, Extend, Join, KeyFrames, Loop, Remix, Replace, Storyboard, Vary, VideoSpec
 
 FindVideo = Callable[[Any], "Source"]
 """From what a request calls a video to the video. Raises Fault, MediaError and JobNotFound."""
@@ -78,6 +79,31 @@ def source_of(job: Job) -> Source:
         video=made.artefacts["video"].name, seconds=made.seconds, fps=made.spec.fps, width=made.spec.width or 0,
         height=made.spec.height or 0, job=job,
     )  # fmt: skip
+
+
+def show_edit(edit: Edit | None) -> dict[str, Any] | None:
+    """What asks for an edit of a video again, in the fields of the API; what somebody sent is told as null.
+
+    `seconds` of an extension is the length of its new part. The video that is edited is left out.
+    """
+    if edit is None or isinstance(edit, KeyFrames | Storyboard):
+        return None
+    fields = {name: value for name, value in to_dict(edit).items() if value is not None and name != "video"}
+    for name in ("other", "mask"):
+        if name in fields:
+            fields[name] = _show_file(fields[name])
+    if isinstance(edit, Join):
+        fields["cuts"] = [{**_show_cut(cut), "video": _show_file(cut.video)} for cut in edit.cuts]
+    return fields
+
+
+def _show_cut(cut: Cut) -> dict[str, Any]:
+    return {name: value for name, value in to_dict(cut).items() if value is not None}
+
+
+def _show_file(name: str) -> dict[str, str] | None:
+    video_id = made_by(name)
+    return None if video_id is None else {"id": video_id}
 
 
 def plan_extension(

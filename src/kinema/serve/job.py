@@ -5,6 +5,7 @@ queued -> running -> completed, or failed, or cancelled; back to queued when its
 
 import functools
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -146,6 +147,12 @@ class Event:
     type: str
     at: float
     data: dict[str, Any]
+
+
+def made_by(name: str) -> str | None:
+    """The id of the job whose video is kept under a name in the artefact store; None for what somebody sent."""
+    found = re.fullmatch(r"jobs/([^/]+)/attempt-\d+/video(\.\w+)?", name)
+    return found and found[1]
 
 
 @functools.lru_cache(512)

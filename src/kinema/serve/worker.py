@@ -36,7 +36,7 @@ from kinema.serve.artefacts import Artefacts
 from kinema.serve.capabilities import Capabilities
 from kinema.serve.files import sweep_files
 from kinema.serve.frame_check import FrameCheck, FrameRefused, load_check, require_allowed
-from kinema.serve.job import Artefact, Job, Kind, LeaseLost, Result
+from kinema.serve.job import Artefact, Job, Kind, LeaseLost, Result, made_by
 from kinema.serve.jobs import abandoned, forget, sweepable
 from kinema.serve.leases import Leases
 from kinema.serve.pictures import sweep_pictures
@@ -232,7 +232,8 @@ class Worker:
         """
         places = {}
         for i, name in enumerate(dict.fromkeys(job.spec.files())):
-            places[name] = str(self._fetch(name, folder / f"input-{i}{Path(name).suffix}"))
+            stem = made_by(name) or f"upload-{i + 1}"  # what the signature calls it
+            places[name] = str(self._fetch(name, folder / f"{stem}{Path(name).suffix}"))
         names = {place: name for name, place in places.items()}
         return job.spec.with_files(places), names
 
