@@ -325,6 +325,9 @@ def test_the_marks_of_a_file_are_shown_as_the_server_finds_them(
     page.get_by_role("button", name="Verify").click()
     expect(page.locator("#proof")).to_contain_text("The request, in the file")
     expect(page.locator("#proof .is-found")).to_have_count(1)  # this file carries no other mark
+    expect(page.locator("#proof .is-found small")).to_have_text(
+        "Rests on the file’s word, which the signature covers where one holds."  # noqa: RUF001
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -358,6 +361,9 @@ def test_axe_finds_no_serious_fault_in_any_state(
     page.get_by_role("button", name="Open: a red ball").click()
     plays(page)
     check(page, "viewer")
+    page.get_by_role("button", name="Verify").click()
+    expect(page.locator("#proof .is-found")).to_be_visible()
+    check(page, "verify")
     page.keyboard.press("Escape")
     page.locator("#show-keys").click()
     check(page, "keys")

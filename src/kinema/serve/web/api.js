@@ -50,7 +50,7 @@ export const getVideo = (id) => json(`/v1/videos/${id}`);
 export const cancelVideo = (id) => json(`/v1/videos/${id}/cancel`, { method: "POST" });
 export const retryVideo = (id) => json(`/v1/videos/${id}/retry`, { method: "POST" });
 export const deleteVideo = (id) => json(`/v1/videos/${id}`, { method: "DELETE" });
-export const listModels = async () => (await json("/v1/videos/models")).data;
+export const listModels = () => json("/v1/videos/models");
 export const listVideos = (after, limit = 60) =>
   json(`/v1/videos?limit=${limit}${after ? `&after=${encodeURIComponent(after)}` : ""}`);
 
@@ -66,11 +66,6 @@ export function createVideo(path, body, file, repeatKey, field = "input_referenc
     options.headers["content-type"] = "application/json";
   }
   return json(path, options);
-}
-
-export async function isReady() {
-  const answer = await fetch("/ready");
-  return answer.ok;
 }
 
 // What this server has beyond the page's own needs; what it lacks is not shown.

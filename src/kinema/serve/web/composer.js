@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import * as shelf from "./shelf.js";
 import * as story from "./story.js";
+import { requestOf } from "./copy.js";
 import { t } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -94,16 +95,23 @@ const present = () => models.find((model) => model.id === $("model").value) ?? m
 export const servedModel = (name) => named(name)?.served_model ?? name;
 const named = (name) => models.find((model) => model.id === name);
 
-// What can be done to a video: an edit of it is made by the model that made it.
-export const canChange = (kind, video) => (named(video.served_model) ?? present())?.edits?.includes(kind) ?? false;
+// An edit of a video is made by the model that made it.
+const makerOf = (video) => named(video?.served_model) ?? present();
+
+// What can be done to a video: what its maker can, while there is a length left that it may get.
+export function canChange(kind, video) {
+  const model = makerOf(video);
+  if (!model?.edits?.includes(kind)) return false;
+  return !LENGTHENED[kind] || !video.seconds || LENGTHENED[kind](video, model).length > 0;
+}
 
 const takesPicture = (model) => !model?.inputs || model.inputs.includes("image"); // before a worker has said it, perhaps
 
-function choose(select, options, wanted) {
+function choose(select, options, wanted, takesOthers = true) {
   const value = wanted ?? select.dataset.wanted ?? select.value;
   delete select.dataset.wanted;
   const has = options.some(([name]) => name === value);
-  const more = value && !has && select !== $("model") ? [[value, select === $("seconds") ? t("seconds", value) : value]] : [];
+  const more = value && !has && takesOthers ? [[value, select === $("seconds") ? t("seconds", value) : value]] : [];
   select.replaceChildren(...[...options, ...more].map(([name, shown]) => new Option(shown, name)));
   select.value = has || more.length ? value : options[0]?.[0] ?? "";
 }
@@ -111,11 +119,12 @@ function choose(select, options, wanted) {
 // What the chosen model can make, offered; before a worker has said it, the model's own choice.
 export function fillOptions() {
   const own = models.filter((model) => model.id === model.served_model);
-  choose($("model"), (own.length ? own : models).map((model) => [model.id, model.id]));
+  choose($("model"), (own.length ? own : models).map((model) => [model.id, model.id]), undefined, false);
   $("model-pill").hidden = own.length < 2;
   const model = present();
   choose($("size"), [...sizesOf(model), ["other", t("custom")]]);
-  choose($("seconds"), lengthsOf(model));
+  if (LENGTHENED[mode]) choose($("seconds"), LENGTHENED[mode](source, makerOf(source)), undefined, false);
+  else choose($("seconds"), lengthsOf(model));
   choose($("solver"), [["", t("modelDefault")], ...(model?.solvers ?? []).map((name) => [name, name])]);
   $("steps").placeholder = model?.default_steps ?? t("modelDefault");
   $("guidance").placeholder = model?.default_guidance ?? t("modelDefault");
@@ -139,18 +148,39 @@ function sizesOf(model) {
 
 const frameStride = (model) => Number(/\d+/.exec(model?.frames ?? "")?.[0] ?? 1);
 
-function lengthsOf(model, before = 0) {
+const toMilliseconds = (seconds) => Math.round(1000 * seconds) / 1000;
+const lengthOption = (seconds) => [String(toMilliseconds(seconds)), t("seconds", toMilliseconds(seconds))];
+
+// Lengths of a new video, the usual one first.
+function lengthsOf(model) {
   if (!model?.default_fps) return [["", t("modelDefault")]];
-  const fits = (s) => Number.isInteger((s * model.default_fps) / frameStride(model)) && s <= model.max_seconds;
   const usual = Number(model.default_seconds);
-  const found = [...new Set([usual, ...LENGTHS])].filter((s) => s === usual || fits(s)).sort((a, b) => a - b);
-  const options = found.map((s) => {
-    const whole = Math.round((before + s) * 1000) / 1000;
-    return [String(whole), t("seconds", whole)];
-  });
-  if (before) return options;
-  const first = options.findIndex(([name]) => Number(name) === usual);
-  return first > 0 ? [options[first], ...options.filter((_, i) => i !== first)] : options;
+  const fits = (s) => Number.isInteger((s * model.default_fps) / frameStride(model)) && s <= model.max_seconds;
+  const others = LENGTHS.filter((s) => s !== usual && fits(s));
+  return [usual, ...others].map(lengthOption);
+}
+
+// Edits that make a video longer, in whole steps of their maker at the video's own rate.
+const LENGTHENED = {
+  // How long it may become.
+  extend: (video, model) => stepsOf(video, model, [...LENGTHS, Number(model.default_seconds ?? 1)]).map((more) => lengthOption(lasts(video) + more)),
+
+  // How long the way back to its beginning may be: a second or so, unless its maker knows better.
+  loop: (video, model) => {
+    const found = stepsOf(video, model, Array.from({ length: 8 }, (_, i) => (i + 1) / 2));
+    const usual = found.find((seconds) => seconds >= 1) ?? found[0];
+    return found.length ? [usual, ...found.filter((seconds) => seconds !== usual)].map(lengthOption) : [];
+  },
+};
+
+const lasts = (video) => (video.frames && video.fps ? (video.frames - 1) / video.fps : Number(video.seconds));
+
+// How much of these lengths a video may get longer by, each as near as whole steps come, as far as the server lets it.
+function stepsOf(video, model, lengths) {
+  const step = frameStride(model) / (video.fps ?? model?.default_fps ?? 1);
+  const most = Math.min(model?.max_seconds ?? Infinity, (model?.max_extended_seconds ?? Infinity) - lasts(video));
+  const found = new Set([step, ...lengths].map((seconds) => step * Math.max(1, Math.round(seconds / step))));
+  return [...found].filter((seconds) => seconds <= most + 1e-6).sort((a, b) => a - b);
 }
 
 function askForSize() {
@@ -170,10 +200,8 @@ export async function startFrom(kind, video) {
   picture = null;
   $("prompt").value = video.prompt;
   $("seed").value = kind === "remix" ? video.seed ?? "" : "";
-  if (kind === "extend") choose($("seconds"), lengthsOf(named(video.served_model) ?? present(), Number(video.seconds)), "");
-  if (kind === "extend") $("seconds").value = String(Number(video.seconds) + Number(present()?.default_seconds ?? 0));
-  if (kind === "extend" && !$("seconds").value) $("seconds").selectedIndex = 0;
-  if (kind === "loop") choose($("seconds"), waysBack(present()), "");
+  const usual = kind === "extend" ? String(toMilliseconds(lasts(video) + Number(makerOf(video)?.default_seconds ?? 0))) : "";
+  if (LENGTHENED[kind]) choose($("seconds"), LENGTHENED[kind](video, makerOf(video)), usual, false);
   $("source-what").textContent = t({ remix: "remixOf", extend: "extensionOf", loop: "loopOf" }[kind]);
   $("source-prompt").textContent = video.file ? video.file.name : video.prompt;
   $("source-image").src = video.file ? video.thumbnail : await api.mediaAddress(video.id, "thumbnail");
@@ -190,14 +218,6 @@ function wholeSeconds(seconds, model) {
   const step = model?.seconds_step ?? 1;
   const frames = Math.max(1, Math.ceil(seconds * (model?.default_fps ?? 1) - 0.25));
   return Math.floor((frames - 1) / (model?.default_fps ?? 1) / step + 1e-6) * step;
-}
-
-// How long the end of a loop may be: a second or so, unless its maker knows better.
-function waysBack(model) {
-  const step = model?.seconds_step ?? 0.5;
-  const found = Array.from({ length: Math.max(4, Math.round(4 / step)) }, (_, i) => Math.round(1000 * step * (i + 1)) / 1000);
-  const usual = found.find((seconds) => seconds >= 1) ?? found[0];
-  return [usual, ...found.filter((seconds) => seconds !== usual)].map((seconds) => [String(seconds), t("seconds", seconds)]);
 }
 
 function leaveSource() {
@@ -221,7 +241,6 @@ function showMode() {
     if (node.id !== "advanced") node.classList.toggle("absent", !node.dataset.only.split(" ").includes(mode));
   }
   $("advanced").classList.toggle("absent", mode !== "create");
-  $("composer-copy").classList.toggle("absent", Boolean(source?.file)); // text holds no file
   const length = $("seconds-pill").firstElementChild;
   length.dataset.t = { extend: "newLength", loop: "wayBack" }[mode] ?? "length";
   length.textContent = t(length.dataset.t);
@@ -243,11 +262,12 @@ export function reuse(settings) {
   for (const name of ["size", "seconds"]) if (settings[name]) $(name).dataset.wanted = String(settings[name]);
   fillOptions();
   for (const name of ["prompt", "seed", "negative", "steps", "guidance"]) $(name).value = settings[name] ?? "";
-  $("solver").value = settings.solver ?? "";
+  const solver = settings.solver === present()?.default_solver ? "" : settings.solver ?? "";
+  $("solver").value = solver;
   $("takes").value = "1";
   story.setCards(settings.storyboard, settings.seconds);
   picture = null;
-  showAdvanced(Boolean(settings.negative || settings.solver) || String(settings.steps ?? "") !== String(present()?.default_steps ?? "") || String(settings.guidance ?? "") !== String(present()?.default_guidance ?? ""));
+  showAdvanced(Boolean(settings.negative || solver) || String(settings.steps ?? "") !== String(present()?.default_steps ?? "") || String(settings.guidance ?? "") !== String(present()?.default_guidance ?? ""));
   showMode();
   edited();
   focus();
@@ -280,6 +300,7 @@ function showPicture(address) {
   picture = address;
   $("picture").hidden = !address || mode !== "create" || !takesPicture(present());
   if (address) $("picture").querySelector("img").src = address;
+  $("composer-copy").classList.toggle("absent", Boolean(source?.file) || !$("picture").hidden); // text holds no file
   keep();
 }
 
@@ -318,6 +339,16 @@ export function asked() {
   if (mode === "remix") return clean({ ...own, model: source.model, size: source.size, seconds: source.seconds });
   if (story.isOn()) Object.assign(own, { seconds: String(story.total()), storyboard: story.cards() });
   return clean({ ...own, negative_prompt: $("negative").value, num_inference_steps: number("steps"), guidance_scale: number("guidance"), solver: $("solver").value });
+}
+
+// The same for the clipboard: of an edit, beside what is changed, what it keeps of its source.
+export function toCopy() {
+  const body = asked();
+  if (mode === "create") return body;
+  const edit = { extend: { kind: "extend", seconds: toMilliseconds(body.seconds - lasts(source)), direction: "forward" }, loop: body.edit }[mode];
+  const kind = { remix: "remix", extend: "extend", loop: "edit" }[mode];
+  const has_uploads = mode === "remix" && source.has_uploads;
+  return requestOf({ ...source, ...body, kind, parent_id: source.id, edit_settings: edit ?? source.edit_settings, has_uploads });
 }
 
 function askedOfFile() {

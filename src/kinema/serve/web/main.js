@@ -11,18 +11,19 @@ import { currentLanguage, setLanguage, t, translate } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const READY_MS = 5000;
+const TOAST_MS = 3200;
 
 // --- what the page says
 
 let toastEnds = null;
 
-function toast(message) {
+function toast(message, lastsMs = TOAST_MS) {
   $("toast").textContent = message;
   $("toast").classList.add("is-shown");
   const open = document.querySelector("dialog[open]");
   (open ?? document.body).append($("toast")); // a dialog lies over all else
   clearTimeout(toastEnds);
-  toastEnds = setTimeout(() => $("toast").classList.remove("is-shown"), 3200);
+  toastEnds = setTimeout(() => $("toast").classList.remove("is-shown"), lastsMs);
 }
 
 function banner(message) {
@@ -42,11 +43,10 @@ function showServer(state = server.state, ...words) {
 
 async function lookAtServer() {
   try {
-    const isReady = await api.isReady();
-    const models = await api.listModels();
+    const { data: models, workers } = await api.listModels();
     composer.setModels(models);
     const own = models.filter((model) => model.id === model.served_model).map((model) => model.id);
-    showServer(isReady ? "ready" : "noWorker", own.map((name) => name.split("/").at(-1)).join(", "));
+    showServer(workers ? "ready" : "noWorker", own.map((name) => name.split("/").at(-1)).join(", "));
   } catch (error) {
     if (!(error instanceof api.Away || error instanceof TypeError)) throw error;
     showServer("away");
@@ -227,7 +227,7 @@ function setUpHead() {
   $("pick-leave").addEventListener("click", leavePick);
   $("composer-copy").addEventListener("click", (event) => {
     const kind = event.target.closest("[data-copy]")?.dataset.copy;
-    if (kind) viewer.copyAs(kind, composer.asked());
+    if (kind) viewer.copyAs(kind, composer.toCopy());
   });
 }
 

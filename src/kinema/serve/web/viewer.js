@@ -3,11 +3,13 @@
 import * as api from "./api.js";
 import { matching } from "./cards.js";
 import * as composer from "./composer.js";
-import { asCommand, asCurl, asPython, requestOf, toClipboard } from "./copy.js";
+import { asCommand, asCurl, asPython, hasCommand, requestOf, sourcesOf, toClipboard, withoutSource } from "./copy.js";
 import * as shelf from "./shelf.js";
 import { ago, duration, t } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
+
+const GONE_MS = 8000;
 
 let present = null;
 let say = () => {};
@@ -32,7 +34,7 @@ export function setUp({ toast, compare }) {
   $("viewer-star").addEventListener("click", () => perform("favourite"));
   shelf.whenChanged(() => {
     if (!openId()) return;
-    if (!shelf.get(present.id)) return close();
+    if (!shelf.get(present.id)) return sayGone();
     showStar();
     if (String(childrenOf(present)) !== shownChildren) showLineage(present);
     return undefined;
@@ -53,14 +55,18 @@ function showAbilities() {
 
 export async function copyAs(kind, asked) {
   const hasKey = Boolean(api.getKey());
-  const text = { curl: asCurl, python: asPython }[kind]?.(asked, hasKey) ?? asCommand(asked, composer.servedModel(asked.model));
+  const isThere = (await Promise.all(sourcesOf(asked).map((id) => shelf.get(id) ?? shelf.look(id)))).every(Boolean);
+  const request = isThere ? asked : withoutSource(asked);
+  if (!request) return say(t("sourceGone"));
+  const text = { curl: asCurl, python: asPython }[kind]?.(request, hasKey) ?? asCommand(request, composer.servedModel(request.model), hasKey);
   await toClipboard(text);
-  say(t("copied"));
+  return say(t("copied"));
 }
 
 export async function open(id) {
-  const video = shelf.get(id) ?? (await shelf.look(id));
-  if (video?.status !== "completed") return;
+  const video = shelf.get(id)?.status === "completed" ? shelf.get(id) : await shelf.look(id);
+  if (!video) return sayGone();
+  if (video.status !== "completed") return document.querySelector(`.job[data-id="${id}"]`)?.scrollIntoView({ block: "center" });
   present = video;
   if (location.hash !== `#${id}`) history.pushState(null, "", `#${id}`);
   const film = $("viewer-video");
@@ -77,19 +83,26 @@ export async function open(id) {
   $("viewer-badge").hidden = true;
   $("viewer").querySelector("[data-do=extend]").hidden = !composer.canChange("extend", video);
   $("viewer").querySelector("[data-do=loop]").hidden = !composer.canChange("loop", video);
-  $("viewer").querySelector("[data-copy=cli]").hidden = video.kind === "extend";
-  for (const node of $("viewer").querySelectorAll("[data-copy=curl], [data-copy=python]")) node.hidden = video.kind === "edit";
-  if (video.kind === "edit") $("viewer").querySelector("[data-copy=cli]").hidden = true;
+  const asked = requestOf(video);
+  for (const node of $("viewer").querySelectorAll("[data-copy]")) node.hidden = !asked || (node.dataset.copy === "cli" && !hasCommand(asked));
   showStar();
   showFacts(video);
   $("lineage").hidden = true;
   showLineage(video);
   film.poster = await api.mediaAddress(id, "thumbnail").catch(() => "");
   const address = await api.mediaAddress(id, "video");
-  if (present.id !== id) return;
+  if (present.id !== id) return undefined;
   film.src = address;
   film.play().catch(() => {});
   Object.assign($("viewer-download"), { href: address, download: `${slug(video.prompt)}-${video.seed}.mp4` });
+  return undefined;
+}
+
+// A link to what was deleted, or what somebody else has deleted meanwhile.
+function sayGone() {
+  if (openId()) close();
+  if (location.hash) history.replaceState(null, "", location.pathname);
+  say(t("gone"), GONE_MS);
 }
 
 const slug = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 40) || "video";
@@ -122,6 +135,7 @@ function factsOf(video) {
     model: video.model === video.served_model ? video.model : t("asModel", video.model, video.served_model),
     steps: video.steps,
     guidance: video.guidance,
+    solver: video.solver,
     negative: video.negative_prompt,
     took,
     resumed: video.resumed_step ? t("resumedAt", video.resumed_step) : null,
@@ -196,7 +210,7 @@ export function perform(act) {
   if (act === "compare") return compareWith(video);
   if (act === "reuse") {
     composer.reuse({ ...video, negative: video.negative_prompt });
-    if (video.has_image) say(t("reusedWithoutPicture"));
+    if (video.has_uploads && !video.edit_settings) say(t("reusedWithoutPicture"));
     return undefined;
   }
   return composer.startFrom(act, video);
@@ -228,15 +242,8 @@ async function verify(video) {
   $("proof").replaceChildren(make("p", t("proofBusy")));
   let lines;
   try {
-    const { results } = await api.checkProvenance(await api.fetchContent(video.id));
-    lines = results.map((result) => {
-      const state = [t(`proof.${result.outcome}`), result.validation_state && t(`proof.${result.validation_state}`), result.issuer].filter(Boolean).join(" · ");
-      const line = make("p", "", result.outcome === "detected" ? "is-found" : "");
-      const name = t(`proof.${result.type}`);
-      line.append(make("b", name.startsWith("proof.") ? result.type : name), make("span", state));
-      if (result.rests_on) line.append(make("small", result.rests_on));
-      return line;
-    });
+    const { results, contradictions } = await api.checkProvenance(await api.fetchContent(video.id));
+    lines = [...results.map(markLine), ...contradictions.map((each) => make("p", each, "is-wrong")), make("small", t("proof.note"))];
     $("viewer-badge").textContent = t("proofBadge");
     $("viewer-badge").hidden = !results.some((result) => result.outcome === "detected");
   } catch (error) {
@@ -244,4 +251,19 @@ async function verify(video) {
     lines = [make("p", error.message)];
   }
   if (present.id === video.id) $("proof").replaceChildren(...lines);
+}
+
+function markLine(result) {
+  const state = [t(`proof.${result.outcome}`), result.validation_state && t(`proof.${result.validation_state}`), result.issuer].filter(Boolean).join(" · ");
+  const line = make("p", "", result.outcome === "detected" ? "is-found" : "");
+  line.append(make("b", known(`proof.${result.type}`) ?? result.type), make("span", state));
+  const restsOn = known(`rests.${result.type}`) ?? known(`rests.${result.validation_state}`);
+  if (result.rests_on) line.append(make("small", t("proof.restsOn", restsOn ?? result.rests_on)));
+  return line;
+}
+
+// A text if there is one of that name: servers may know more marks than this page.
+function known(name) {
+  const text = t(name);
+  return text === name ? null : text;
 }
