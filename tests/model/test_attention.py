@@ -34,6 +34,22 @@ def test_products_are_taken_where_the_fused_kernel_has_none(monkeypatch, tiles, 
         assert not taken
 
 
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_key_that_counts_often_is_one_that_stands_there_often(dtype, atol, biased):
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, tokens, 3, 16) for tokens in (5, 7, 7))
+    bias = torch.randn(1, 3, 5, 7) if biased else None
+    wide = [torch.cat([x, x[:, -1:].expand(-1, 8, -1, -1)], dim=1) for x in (key, value)]
+    longer = None if bias is None else torch.cat([bias, bias[..., -1:].expand(-1, -1, -1, 8)], dim=-1)
+    expected = attend(query, *wide, bias=longer)
+    often = attend(
+        *(x.to(dtype) for x in (query, key, value)), bias=None if bias is None else bias.to(dtype), repeats=9
+    )
+    torch.testing.assert_close(often.float(), expected, rtol=0, atol=atol)
+    assert not torch.allclose(attend(query, key, value, bias=bias), expected, atol=0.01)
+
+
 def test_a_scale_of_its_own_replaces_the_usual_one():
     torch.manual_seed(0)
     query, key, value = (torch.randn(1, 4, 1, 16) for _ in range(3))

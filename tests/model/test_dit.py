@@ -67,6 +67,25 @@ def test_text_keys_and_values_computed_once_give_the_same_velocity(pair):
 
 
 @torch.no_grad()
+@torch.no_grad()
+def test_padding_stands_once_and_counts_as_often(pair):
+    _, ours = pair
+    latent, times, text = _inputs()
+    text = torch.nn.functional.pad(text, (0, 0, 0, 11))
+    text[0, 3:] = 0.0  # a shorter text, whose padding begins before that of the other
+    folded = ours.text_kv(text)
+    assert folded.keys[0].shape[1] == 8  # seven tokens and one that stands for eleven
+    assert folded.repeats == 11
+    assert folded.texts(slice(1)).repeats == 11
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kinema.model.dit._fold_padding", lambda text: (text, 1))
+        whole = ours.text_kv(text)
+    assert whole.repeats == 1
+    torch.testing.assert_close(ours(latent, times, folded), ours(latent, times, whole), rtol=0, atol=1e-5)
+    assert ours.text_kv(torch.zeros_like(text)).keys[0].shape[1] == 1  # an empty text is nothing but padding
+    assert ours.text_kv(text[:, :-11] + 1.0).repeats == 1
+
+
 def test_bfloat16_and_autocast_stay_near_float32(pair):
     _, ours = pair
     latent, time, text = _inputs()

@@ -7,7 +7,7 @@ from kinema.checkpoint.layouts import TEXT_TRANSFORMERS
 from kinema.checkpoint.weights import load_weights
 from kinema.errors import CheckpointError, SpecError
 from kinema.model.configs import text_json
-from kinema.model.text import TextEncoder, TextEncoderConfig, Tokenizer, init_text_weights
+from kinema.model.text import TextEncoder, TextEncoderConfig, Tokenizer, embed_tokens, init_text_weights
 
 from .conftest import scramble, word_tokenizer
 
@@ -30,6 +30,8 @@ def test_against_transformers(tmp_path, quiet):
     theirs = reference(ids, mask).last_hidden_state * mask[..., None]
     torch.testing.assert_close(ours(ids, mask), theirs, rtol=0, atol=1e-4)
     torch.testing.assert_close(ours(ids[1:2, :7], mask[1:2, :7]), theirs[1:2, :7], rtol=0, atol=1e-4)
+    short = embed_tokens(ours, ids[1:], mask[1:], torch.device("cpu"))  # read at 7 tokens, given back at 30
+    torch.testing.assert_close(short, theirs[1:], rtol=0, atol=1e-4)
 
 
 def test_every_weight_gets_a_gradient():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kinema.generate.condition import image_tokens
 from kinema.media import read_image
 from kinema.model import DiT, Model, TextKV
+from kinema.model.text import embed_tokens
 
 Picture = str | UInt8[np.ndarray, "h w 3"]
 """A picture by its path, or as it is."""
@@ -37,7 +38,7 @@ class Words:
         if self._kept is None or self._kept[0] != names:
             ids, mask = self._model.tokenizer.encode(list(texts))
             self._bring(self._model.text)
-            encoded = self._model.text(ids.to(self._device), mask.to(self._device)).to(self._dtype)
+            encoded = embed_tokens(self._model.text, ids, mask, self._device).to(self._dtype)
             seen = None
             if self._model.image is not None:
                 self._bring(self._model.image)
@@ -60,7 +61,7 @@ class Words:
     def num_bytes(self) -> int:
         """Memory of the keys and values that are kept."""
         kept = () if self._kept is None else self._kept[1]
-        return sum(part.nbytes for text in kept for parts in text for part in parts)
+        return sum(part.nbytes for text in kept for parts in text.tensors for part in parts)
 
 
 def _name(picture: Picture) -> str:

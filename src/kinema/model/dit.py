@@ -72,17 +72,25 @@ class DiTConfig:
 class TextKV(NamedTuple):
     """Keys and values of a text for every layer's cross-attention: computed once per prompt, used at every step.
 
-    Models that read image tokens have those of the pictures beside them.
+    Models that read image tokens have those of the pictures beside them. What pads a text to its full length is one
+    vector again and again, and may stand there once: as the last key and value, which count `repeats` times.
     """
 
     keys: tuple[Float[Tensor, "b k a e"], ...]
     values: tuple[Float[Tensor, "b k a e"], ...]
     image_keys: tuple[Float[Tensor, "b m a e"], ...] = ()
     image_values: tuple[Float[Tensor, "b m a e"], ...] = ()
+    repeats: int = 1
 
     def texts(self, which: slice) -> "TextKV":
         """The same of some texts of the batch only."""
-        return TextKV(*(tuple(part[which] for part in parts) for parts in self))
+        keys, values, image_keys, image_values = (tuple(part[which] for part in parts) for parts in self.tensors)
+        return TextKV(keys, values, image_keys, image_values, self.repeats)
+
+    @property
+    def tensors(self) -> tuple[tuple[Tensor, ...], ...]:
+        """Keys and values of the texts, then those of the pictures, one for each layer."""
+        return self[:4]
 
 
 class Modulation(NamedTuple):
@@ -151,8 +159,12 @@ class Block(nn.Module):
         sights: Sequence[Sight] | None = None,
         memory: LayerMemory | None = None,
         image: tuple[Tensor, Tensor] | None = None,
+        repeats: int = 1,
     ) -> Float[Tensor, "b t s d"]:
-        """Map the tokens, `s` per latent frame, to tokens of the same shape; `image` is keys and values."""
+        """Map the tokens, `s` per latent frame, to tokens of the same shape.
+
+        `image` is keys and values; the last key of the text counts `repeats` times.
+        """
         chunks = (self.modulation.to(time.dtype) + time).unsqueeze(3).unbind(2)  # six of b t 1 d
         attention, feed_forward = Modulation(*chunks[:3]), Modulation(*chunks[3:])
         h = modulated_norm(x, attention.shift, attention.scale, self.eps)
@@ -161,7 +173,8 @@ class Block(nn.Module):
         h = F.layer_norm(
             x, x.shape[-1:], self.cross_norm.weight.to(x.dtype), self.cross_norm.bias.to(x.dtype), self.eps
         )
-        x = x + self.cross_attention.onto(h.flatten(1, 2), text_key, text_value, image).unflatten(1, x.shape[1:3])
+        h = self.cross_attention.onto(h.flatten(1, 2), text_key, text_value, image, repeats)
+        x = x + h.unflatten(1, x.shape[1:3])
         h = modulated_norm(x, feed_forward.shift, feed_forward.scale, self.eps)
         h = linear(linear_gelu(h, self.up), self.down)
         return torch.addcmul(x, h, feed_forward.gate)
@@ -231,7 +244,7 @@ class DiT(nn.Module):
         start, rest = h, None
         for i, (block, key, value, memory) in enumerate(layers):
             image = (text_kv.image_keys[i], text_kv.image_values[i]) if text_kv.image_keys else None
-            h = block(h, modulation, key, value, rotation, sights, memory, image)
+            h = block(h, modulation, key, value, rotation, sights, memory, image, text_kv.repeats)
             if i == 0 and steps is not None:
                 first = h
                 rest = steps.recall(first - start)
@@ -285,6 +298,7 @@ class DiT(nn.Module):
         if (image is None) != (self.image_embed is None):
             needs = "reads no picture beside the text" if self.image_embed is None else "reads a picture; give one"
             raise SpecError(f"this model {needs}")
+        text, repeats = _fold_padding(text)
         text = self.text_embed.linear1(text.to(self.patch_embed.weight.dtype))
         text = self.text_embed.linear2(F.gelu(text, approximate="tanh"))
         seen = None
@@ -300,6 +314,7 @@ class DiT(nn.Module):
             tuple(value for _, value in pairs),
             tuple(key for key, _ in image_pairs),
             tuple(value for _, value in image_pairs),
+            repeats,
         )
 
     def embed_time(self, time: Float[Tensor, "b t"], dtype: torch.dtype) -> Float[Tensor, "b t d"]:
@@ -309,6 +324,20 @@ class DiT(nn.Module):
         angles = (time * TIME_SCALE).float()[..., None] * torch.exp(-math.log(10000.0) / half * steps)
         waves = torch.cat([angles.cos(), angles.sin()], dim=-1).to(self.patch_embed.weight.dtype)
         return self.time_embed.linear2(F.silu(self.time_embed.linear1(waves))).to(dtype)
+
+
+def _fold_padding(text: Float[Tensor, "b k text_dim"]) -> tuple[Float[Tensor, "b k2 text_dim"], int]:
+    """Leave one of the zeros that pad all texts of a batch, and say how many it stands for.
+
+    On CPUs, where a short prompt would pay for all the tokens that it might have had; a GPU would have to wait for the
+    answer, and its kernels count no key twice. A graph that is traced has one length for all.
+    """
+    if text.device.type != "cpu" or torch.compiler.is_compiling():
+        return text, 1
+    used = text.ne(0).any(dim=-1).any(dim=0).nonzero()
+    length = int(used.max()) + 1 if len(used) else 0
+    folded = text.shape[1] - length
+    return (text[:, : length + 1], folded) if folded > 1 else (text, 1)
 
 
 def modulated_norm(

@@ -114,6 +114,18 @@ class TextEncoder(nn.Module):
         return self.norm_out(x) * is_token[..., None]
 
 
+def embed_tokens(
+    text: nn.Module, ids: Int[Tensor, "b k"], mask: Int[Tensor, "b k"], device: torch.device
+) -> Float[Tensor, "b k d"]:
+    """Encode token ids on a device at their own longest length, then pad with zeros to their full length.
+
+    Tokens see no padding and only distances to each other, so the numbers are the same.
+    """
+    longest = max(1, int(mask.sum(dim=1).max()))
+    embedded: Tensor = text(ids[:, :longest].to(device), mask[:, :longest].to(device))
+    return F.pad(embedded, (0, 0, 0, ids.shape[1] - longest))
+
+
 def distance_buckets(length: int, config: TextEncoderConfig, device: torch.device) -> Int[Tensor, "k k"]:
     """Class of the distance from each token (row) to each other (column), as T5 does (Raffel et al., 1910.10683).
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from kinema.diffusion.objective import clip_losses, flow_matching_loss, frame_times, interpolate
 from kinema.model.dit import DiT
-from kinema.model.text import TextEncoder, Tokenizer
+from kinema.model.text import TextEncoder, Tokenizer, embed_tokens
 from kinema.shapes import Stride
 from kinema.train.binding import BindingHead, binding_loss
 from kinema.train.caption import caption_of
@@ -91,7 +90,8 @@ class FlowTask:
         clean = draw_clean(len(data), data.shape[2], self._config.conditioning, generator)
         times = frame_times(self._config.times.sample(len(data), generator), clean)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
-        noisy, text = interpolate(data, noise, times), embed_tokens(self.networks["text"], batch.ids, batch.mask)
+        noisy = interpolate(data, noise, times)
+        text = embed_tokens(self.networks["text"], batch.ids, batch.mask, data.device)
         parts: dict[str, Tensor] = {}
         loss, weight = torch.zeros((), device=data.device), None
         grounding = self._config.grounding
@@ -138,14 +138,7 @@ class FlowTask:
 
 def embed_captions(text: nn.Module, tokenizer: Tokenizer, captions: list[str]) -> Tensor:
     """Encode captions: `b k d`, k being the most tokens that the model reads."""
-    return embed_tokens(text, *tokenizer.encode(captions))
-
-
-def embed_tokens(text: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
-    """Encode token ids at their own longest length, then pad with zeros to their full length: `b k d`."""
-    longest, device = int(mask.sum(dim=1).max()), device_of(text)
-    embedded: Tensor = text(ids[:, :longest].to(device), mask[:, :longest].to(device))
-    return F.pad(embedded, (0, 0, 0, ids.shape[1] - longest))
+    return embed_tokens(text, *tokenizer.encode(captions), device_of(text))
 
 
 def draw_clean(size: int, frames: int, shares: ConditioningShares, generator: torch.Generator) -> Tensor:

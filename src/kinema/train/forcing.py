@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from kinema.diffusion.objective import clip_losses, flow_matching_loss, interpolate
 from kinema.model.causal import CausalConfig, Sight, sights, teacher_forcing_mask
 from kinema.model.dit import DiT
-from kinema.model.text import TextEncoder, Tokenizer
+from kinema.model.text import TextEncoder, Tokenizer, embed_tokens
 from kinema.train.caption import caption_of
 from kinema.train.config import ForcingStage, ResamplingConfig, StageConfig
 from kinema.train.feed import Feed, Words
-from kinema.train.flow import TIME_BINS, Sampler, embed_captions, embed_tokens
+from kinema.train.flow import TIME_BINS, Sampler, embed_captions
 from kinema.train.latents import Latents
 from kinema.train.precision import autocast, device_of
 from kinema.train.resampling import resample
@@ -74,7 +74,8 @@ class Forcing:
         """Give the latents of the step after `clips_seen`, and their embedded captions."""
         batch = self._feed.at(clips_seen)
         with torch.no_grad():
-            return self._latents.training(batch.indices), embed_tokens(self._text, batch.ids, batch.mask)
+            data = self._latents.training(batch.indices)
+            return data, embed_tokens(self._text, batch.ids, batch.mask, device_of(self._text))
 
     def validation(self, size: int = 64) -> tuple[Tensor, Tensor, Tensor]:
         """Give latents kept apart, their embedded captions and the noise that always goes with them."""
