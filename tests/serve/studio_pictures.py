@@ -26,11 +26,11 @@ IMAGES = Path("docs/images")
 GAP = 2
 """Pixels between the cells of a contact sheet."""
 
-SETTINGS = {"seed": 0, "steps": 30, "guidance": 4.0, "shift": 3.0}
+SETTINGS = {"seed": 0, "steps": 30, "guidance": 2.5, "shift": 5.0}
 """What those videos were made with, the model's own choice but for the seed."""
 
 TOOK_S = 1.8
-"""What its card says that one of them takes."""
+"""What one of them is said to have taken, in seconds; played."""
 
 
 def clips() -> list[Frame]:
@@ -51,7 +51,7 @@ def preview(frame: Frame) -> str:
 def fill(stage: Stage) -> Job:
     """Put the videos on the page, oldest first; returns the newest."""
     made = clips()
-    shown = dataclasses.replace(MODEL, defaults=dataclasses.replace(MODEL.defaults, steps=30, shift=3.0))
+    shown = dataclasses.replace(MODEL, defaults=dataclasses.replace(MODEL.defaults, steps=30, guidance=2.5, shift=5.0))
     stage.leases.offer("mini", json.dumps(to_dict(shown)))
     for prompt, frames in zip(reversed(PROMPTS), reversed(made), strict=True):
         newest = stage.add(prompt, frames=len(frames), pictures=frames, **SETTINGS)

@@ -98,7 +98,7 @@ def test_a_video_that_waits_and_one_that_runs_can_be_cancelled_and_tried_again(
     ask(page, "running")
     running = place.take()
     ask(page, "waiting")
-    page.get_by_role("button", name="Cancel: waiting").click()
+    page.get_by_role("button", name="Cancel: waiting").dblclick()  # the second falls on Dismiss
     expect(page.locator(".job.is-cancelled")).to_have_count(1)
     with follow_cancel(place, running):
         page.get_by_role("button", name="Cancel: running").click()
@@ -200,6 +200,7 @@ def test_a_storyboard_is_laid_out_and_comes_back(stage: Callable[..., Stage], vi
     page.get_by_role("button", name="Storyboard").click()
     expect(page.locator("#story")).to_be_hidden()
     page.get_by_role("button", name="Open: a red ball rolls").click()
+    expect(page.locator("#viewer-facts")).to_contain_text("1 s: it turns blue\n1.5 s: it stops")
     page.keyboard.press("u")
     expect(page.get_by_label("Scene 3: prompt")).to_have_value("it stops")
     page.get_by_role("button", name="Move scene 2 earlier").click()

@@ -193,7 +193,7 @@ def test_a_link_to_a_video_that_is_not_there_says_so(stage: Callable[..., Stage]
     expect(page.locator("#toast")).to_contain_text("not here: it was deleted")
 
 
-@pytest.mark.parametrize("width", [320, 360, 480, 700])
+@pytest.mark.parametrize("width", [320, 360, 480, 700, 1280])
 def test_the_button_that_makes_several_fits_its_words(
     stage: Callable[..., Stage], visit: Callable[..., Any], width: int
 ) -> None:
@@ -204,6 +204,9 @@ def test_the_button_that_makes_several_fits_its_words(
     assert button.bounding_box()["height"] < 50
     assert page.evaluate("document.querySelector('#go').scrollWidth <= document.querySelector('#go').clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if width > 1000:  # all of it is one row
+        size, go = page.locator("#size").bounding_box(), button.bounding_box()
+        assert abs(size["y"] + size["height"] / 2 - go["y"] - go["height"] / 2) < 8
 
 
 def _file(job: Job) -> str:

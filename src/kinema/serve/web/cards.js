@@ -106,7 +106,7 @@ function makeJob(video) {
   node.dataset.id = video.id;
   node.addEventListener("click", async (event) => {
     const act = event.target.closest("[data-act]")?.dataset.act;
-    if (!act) return;
+    if (!act || event.detail > 1) return; // the second click of two falls on what stands there after the first
     if (act === "cancel") shelf.markStopping(video.id);
     try {
       if (act === "cancel") await shelf.learn(() => api.cancelVideo(video.id));

@@ -251,6 +251,7 @@ function showMode() {
 
 export function showGo() {
   const many = mode === "create" ? Number($("takes").value) : 1;
+  $("go").querySelector("kbd").hidden = many > 1; // one row holds the longer words or this
   $("go-word").textContent = mode === "create" ? (many > 1 ? t("makeMany", many) : t("make")) : t(mode);
 }
 

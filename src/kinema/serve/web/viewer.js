@@ -76,6 +76,7 @@ export async function open(id) {
   film.removeAttribute("src");
   film.setAttribute("aria-label", video.prompt);
   if (!$("viewer").open) $("viewer").showModal();
+  $("viewer").append($("toast")); // what it says is not to lie below
   $("viewer-prompt").textContent = video.prompt;
   $("viewer-prompt").focus();
   $("proof").hidden = true;
@@ -137,6 +138,7 @@ function factsOf(video) {
     guidance: video.guidance,
     solver: video.solver,
     negative: video.negative_prompt,
+    scenes: video.storyboard?.map((card) => t("sceneAt", card.second, card.prompt ?? "…")).join("\n"),
     took,
     resumed: video.resumed_step ? t("resumedAt", video.resumed_step) : null,
     created: `${ago(video.created_at)} · ${new Date(1000 * video.created_at).toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" })}`,
