@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from kinema.model.causal_conv import CausalConv3d, TimeCache, to_clip, to_frames
@@ -44,7 +43,7 @@ class Upsample(nn.Module):
         """Map `b c t y x`; the time convolution starts after the first frame and never sees it, as Wan's does."""
         if self.time_conv is not None:
             x = self._double_time(self.time_conv, x, cache)
-        return to_clip(self.space_conv(double_space(to_frames(x))), x.shape[0])
+        return to_clip(self.space_conv.on_doubled(to_frames(x)), x.shape[0])
 
     def _double_time(self, time_conv: CausalConv3d, x: Tensor, cache: TimeCache | None) -> Tensor:
         is_first = cache is None or cache.is_new(self)
@@ -56,12 +55,6 @@ class Upsample(nn.Module):
         pairs = time_conv(tail, cache).unflatten(1, (2, -1))  # b 2 c t y x
         tail = pairs.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)  # b c 2t y x
         return torch.cat([head, tail], dim=2)
-
-
-def double_space(x: Float[Tensor, "bt c y x"]) -> Float[Tensor, "bt c y2 x2"]:
-    """Repeat every pixel twice along rows and columns, keeping the data type (autocast would make floats of it)."""
-    pixels = x.permute(0, 2, 3, 1)[:, :, None, :, None]  # bt y 1 x 1 c
-    return pixels.expand(-1, -1, 2, -1, 2, -1).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 class AverageDown(nn.Module):
