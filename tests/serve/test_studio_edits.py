@@ -1,19 +1,25 @@
 """Edits on the page: the lengths that each may have, and its commands, each of which makes the same edit."""
 
+import base64
 import dataclasses
+import io
 import json
+import os
 import shlex
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from tests.browser import needs_browser
 from tests.serve.studio import Stage
 
 from kinema.cli import flags
 from kinema.cli.edit import EditOptions, request_of
 from kinema.serve.job import Job
+from kinema.serve.keys import KeyRing, make_key
 from kinema.spec import Extend, Loop, VideoSpec
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra dev: pip install '.[dev]'")
@@ -25,7 +31,7 @@ CLIPBOARD = ["clipboard-read", "clipboard-write"]
 
 def _order(place: Stage, path: str, **body: Any) -> Job:
     """Ask for an edit as any client does, and finish it; its request as it was asked for."""
-    words = ["curl", "-s", f"{place.url}/v1/videos/{path}", "-H", "content-type: application/json"]
+    words = ["curl", "-s", f"{place.url}/v1/videos/{path}".rstrip("/"), "-H", "content-type: application/json"]
     subprocess.run([*words, "-d", json.dumps({"prompt": "it's on", **body})], check=True, capture_output=True)
     asked = place.take()
     return dataclasses.replace(place.finish(asked), spec=asked.spec)
@@ -178,6 +184,51 @@ def test_an_edit_is_copied_before_it_is_made(stage: Callable[..., Stage], visit:
     assert (job.spec.edit, job.spec.seed, job.spec.prompt) == (Loop(video=_file(source), seconds=1.0), 11, "round")
     assert "--loop 1 " in copied["command"]
     assert "--seed 11 " in copied["command"]
+
+
+def test_where_keys_are_needed_a_copied_text_takes_the_key_from_its_surroundings(
+    stage: Callable[..., Stage], visit: Callable[..., Any]
+) -> None:
+    token, key = make_key("anna")
+    place = stage(KeyRing(keys=(key,)))
+    source = place.add("a red ball", owner="anna")
+    page = visit(place, f"/#{source.id}", permissions=CLIPBOARD)
+    page.get_by_label("API key").fill(token)
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Loop").click()
+    page.locator("#composer-copy summary").click()
+    page.locator("#composer-copy").get_by_role("button", name="command").click()
+    expect(page.locator("#toast")).to_have_text("Copied.")
+    fetch = str(page.evaluate("navigator.clipboard.readText()")).split(" && \\\n")[0]
+    known = {**os.environ, "OPENAI_API_KEY": token}
+    subprocess.run(["bash", "-c", fetch], check=True, cwd=place.folder, env=known)
+    fetched = (place.folder / f"{source.id}.mp4").read_bytes()
+    assert fetched == place.artefacts.read(_file(source))
+    assert token not in fetch
+
+
+def test_what_began_with_a_picture_is_copied_as_a_remix_and_what_came_from_an_upload_is_not(
+    stage: Callable[..., Stage], visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    place = stage()
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(picture, "PNG")
+    address = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
+    made = _order(place, "", input_reference={"image_url": address}, seed=9)
+    page = visit(place, f"/#{made.id}", permissions=CLIPBOARD)
+    subprocess.run(["bash", "-c", _copied(page, "curl") + " -s"], check=True, capture_output=True)
+    again = place.take()
+    assert (again.spec, again.parent, again.spec.image is not None) == (made.spec, made.id, True)
+    place.leases.failed(again, "stopped", "seen enough", again=False)
+    expect(page.locator("#viewer [data-copy=cli]")).to_be_hidden()
+    page.keyboard.press("u")
+    expect(page.locator("#toast")).to_contain_text("add the first picture again")
+    form = ["-F", "prompt=x", "-F", f"video=@{tmp_path / f'{made.id}.mp4'}", "-F", 'edit={"kind": "vary"}']
+    subprocess.run(["curl", "-s", f"{place.url}/v1/videos/edits", *form], check=True, capture_output=True)
+    edited = place.finish(place.take())
+    page.goto(f"{place.url}/#{edited.id}")
+    expect(page.locator("#viewer-prompt")).to_have_text("x")
+    assert page.locator("#viewer [data-copy]:visible").count() == 0
 
 
 def test_a_link_to_a_video_that_is_not_there_says_so(stage: Callable[..., Stage], visit: Callable[..., Any]) -> None:

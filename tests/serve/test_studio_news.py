@@ -45,9 +45,14 @@ class Held:
 
 
 def _look(page: Any, video_id: str) -> Held:
-    """Let the page look at a video, and hold back the answer."""
+    """Let the page look at a video, and hold back the answer; what it then takes for its status is `looked`."""
     held = Held(page, f"**/v1/videos/{video_id}", "GET")
-    page.evaluate("(id) => void import('/studio/shelf.js').then((shelf) => shelf.look(id))", video_id)
+    page.evaluate(
+        """(id) => void import("/studio/shelf.js")
+             .then((shelf) => shelf.look(id))
+             .then((video) => (globalThis.looked = video?.status ?? "gone"))""",
+        video_id,
+    )
     held.wait()
     return held
 
@@ -74,12 +79,14 @@ def test_a_late_answer_takes_nothing_back_that_an_event_has_told(
     expect(page.locator(".tile")).to_have_count(1, timeout=TIMEOUT_MS)
     held.deliver()
     assert (page.locator(".tile").count(), page.locator(".job").count()) == (1, 0)
+    until(page, "globalThis.looked === 'completed'")
 
     held = _look(page, job.id)
     place.jobs.delete(job.id)
     expect(page.locator(".tile")).to_have_count(0, timeout=TIMEOUT_MS)
     held.deliver()
     assert page.locator(".tile").count() == 0
+    until(page, "globalThis.looked === 'gone'")
 
 
 def test_a_video_that_is_done_before_its_order_was_answered_stays_done(

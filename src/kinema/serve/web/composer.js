@@ -371,12 +371,13 @@ async function send() {
   $("go").setAttribute("aria-busy", "true");
   try {
     repeatKey ??= Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-    const made = mode === "create" ? await sendTakes() : [await shelf.learn(sendChange)];
+    if (mode === "create") await sendTakes();
+    else await shelf.learn(sendChange);
     repeatKey = null;
     if (mode !== "create") leaveSource();
     $("prompt").select(); // to be changed and sent again, or typed over
     complain("");
-    onSent(made);
+    onSent();
   } catch (error) {
     if (error instanceof api.Away) complain(t("awayHelp"));
     else if (error instanceof api.Refused) complain(error.message, error.param);
@@ -389,12 +390,10 @@ async function send() {
 async function sendTakes() {
   const body = asked();
   const file = await pictureFile(body.size);
-  const made = [];
   for (let take = 0; take < Number($("takes").value); take += 1) {
     const one = typeof body.seed === "number" ? { ...body, seed: body.seed + take } : body;
-    made.push(await shelf.learn(() => api.createVideo("/v1/videos", one, file, `${repeatKey}-${take}`)));
+    await shelf.learn(() => api.createVideo("/v1/videos", one, file, `${repeatKey}-${take}`));
   }
-  return made;
 }
 
 function sendChange() {

@@ -60,19 +60,18 @@ const gone = new Set();
 
 const tick = () => (now += 1);
 
-// Asks something that answers with a video, and takes that in.
+// Asks something that answers with a video, and takes that in; false for an answer that news has overtaken.
 export async function learn(question) {
   const asked = tick();
-  const video = await question();
-  put(video, asked);
-  return video;
+  return put(await question(), asked);
 }
 
 // Newest first; within one second (the API's unit), the one that came later to the page.
 let arrivals = 0;
 
 function put(video, asked, isOlder = false) {
-  if (gone.has(video.id) || asked < (heard.get(video.id) ?? 0)) return;
+  if (gone.has(video.id)) return true;
+  if (asked < (heard.get(video.id) ?? 0)) return false;
   heard.set(video.id, asked);
   const known = videos.get(video.id);
   arrivals += 1;
@@ -82,6 +81,7 @@ function put(video, asked, isOlder = false) {
   const progress = isAhead ? Object.fromEntries(PROGRESS.map((name) => [name, known[name]])) : {};
   videos.set(video.id, { ...video, ...progress, preview: previews.get(video.id), order, isStopping: known?.isStopping && !hasEnded(video) });
   changed();
+  return true;
 }
 
 const PROGRESS = ["status", "stage", "step", "total", "progress", "eta_s"];
@@ -143,7 +143,7 @@ export function loadMore() {
 
 export async function look(id) {
   try {
-    await learn(() => api.getVideo(id));
+    while (!(await learn(() => api.getVideo(id)))); // asked again, for as long as news overtakes the answer
   } catch (error) {
     if (error instanceof api.Refused && error.status === 404) remove(id);
     else if (!(error instanceof api.Away)) throw error;
