@@ -1,8 +1,9 @@
-"""Convolutions of doubled pictures give what doubling first gives, alike for any number of pictures."""
+"""Convolutions that leave out what is known: doubled pixels are met once, and zeros before a video not at all."""
 
 import pytest
 import torch
 
+from kinema.model.causal_conv import CausalConv3d, TimeCache
 from kinema.model.conv import Conv2d
 
 
@@ -48,3 +49,17 @@ def test_in_bfloat16_it_stays_about_as_near_as_the_plain_one():
     half, rounded = conv.bfloat16(), x.bfloat16()
     errors = [(made.float() - exact).square().mean() for made in (half.on_doubled(rounded), half(_doubled(rounded)))]
     assert errors[0] < 2.0 * errors[1]  # added weights are rounded once more
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (3, 1, 1), (1, 1, 1)])
+@pytest.mark.parametrize("chunks", [[5], [1, 4], [1, 1, 3], [2, 3], [1, 1, 1, 1, 1]])
+def test_zeros_before_a_video_need_not_be_multiplied(kernel, chunks):
+    torch.manual_seed(0)
+    conv, x = CausalConv3d(6, 4, kernel), torch.randn(2, 6, 5, 4, 4)
+    padded = torch.nn.functional.pad(x, (0, 0, 0, 0, kernel[0] - 1, 0))
+    cache = TimeCache()
+    made = torch.cat([conv(part, cache) for part in x.split(chunks, dim=2)], dim=2)
+    expected = torch.nn.functional.conv3d(padded, conv.weight, conv.bias, padding=(0, kernel[1] // 2, kernel[2] // 2))
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-5)
+    assert torch.equal(made, conv(x))  # however the frames are cut

@@ -7,7 +7,6 @@ each layer from chunk to chunk. Inside, tensors are `b c t y x` in memory as `b 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -70,28 +69,27 @@ class RMSNormSiLU(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(channels))
 
-    def forward(self, x: Tensor, past: Tensor | None = None, *, num_past: int = 0) -> Tensor:
-        """Give silu(gamma x / rms(x)) for x of `b c t y x`, with `past` (or zeros) as `num_past` frames before it."""
-        y: Tensor = _RMSNormSiLU.apply(x, self.gamma, past, num_past)[0]
+    def forward(self, x: Tensor, past: Tensor | None = None) -> Tensor:
+        """Give silu(gamma x / rms(x)) for x of `b c t y x`, with the frames of `past` before it as they are."""
+        y: Tensor = _RMSNormSiLU.apply(x, self.gamma, past)[0]
         return y
 
 
 class _RMSNormSiLU(torch.autograd.Function):
-    """Normalise, weight, activate and pad in few passes over memory; `past` gets no gradient.
+    """Normalise, weight, activate and put after `past` in few passes over memory; `past` gets no gradient.
 
     Nothing but x and one number per pixel is kept for backward.
     """
 
     @staticmethod
-    def forward(x: Tensor, gamma: Tensor, past: Tensor | None, num_past: int) -> tuple[Tensor, Tensor]:
+    def forward(x: Tensor, gamma: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
         x = x.permute(0, 2, 3, 4, 1)  # b t y x c
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)
         inverse_rms = (x.shape[-1] ** 0.5 / norm).to(x.dtype).reshape(-1, 1)
         normed = outer(inverse_rms, gamma.to(x.dtype)).view(x.shape).mul_(x)
+        num_past = _length(past)
         y = x.new_empty(x.shape[0], num_past + x.shape[1], *x.shape[2:])
-        if past is None:
-            y[:, :num_past] = 0
-        else:
+        if past is not None:
             y[:, :num_past] = past.permute(0, 2, 3, 4, 1)
         # The kernel rounds the last few numbers of a call otherwise than the rest: frames must not share one call.
         is_exact = x.dtype == torch.float32 and x.device.type == "cpu"
@@ -100,15 +98,14 @@ class _RMSNormSiLU(torch.autograd.Function):
         return y.permute(0, 4, 1, 2, 3), inverse_rms
 
     @staticmethod
-    def setup_context(
-        ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, int], output: tuple[Tensor, Tensor]
-    ) -> None:
-        x, gamma, _, ctx.num_past = inputs
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: tuple[Tensor, Tensor]) -> None:
+        x, gamma, past = inputs
+        ctx.num_past = _length(past)
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(x, gamma, output[1])
 
     @staticmethod
-    def backward(ctx: Any, grad_y: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_y: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
         """With n = g x / r: dx = g dn / r - x (x . g dn) / (c r^3) and dg = the sum of x dn / r, at rms r."""
         x, gamma, inverse_rms = ctx.saved_tensors
         x = x.permute(0, 2, 3, 4, 1)
@@ -119,7 +116,11 @@ class _RMSNormSiLU(torch.autograd.Function):
         grad_gamma = torch.mm(inverse_rms.view(1, -1), product).view(-1).to(gamma.dtype)
         along_x = torch.mm(product, weight[:, None]) * inverse_rms**3 / -channels
         grad = grad.mul_(scale).addcmul_(x, outer(along_x, torch.ones_like(weight)).view(x.shape))
-        return grad.permute(0, 4, 1, 2, 3), grad_gamma, None, None
+        return grad.permute(0, 4, 1, 2, 3), grad_gamma, None
+
+
+def _length(past: Tensor | None) -> int:
+    return 0 if past is None else past.shape[2]
 
 
 class CausalConv3d(Conv3d):
@@ -132,23 +133,24 @@ class CausalConv3d(Conv3d):
     def forward(self, x: Tensor, cache: TimeCache | None = None, *, norm: RMSNormSiLU | None = None) -> Tensor:
         """Map `b c t y x` to as many frames, after `norm` if one is given.
 
-        With a `cache`, the frames before x are those of the last chunk instead of zeros.
+        With a `cache`, the frames before x are those of the last chunk instead of zeros. Zeros are never multiplied:
+        the first frames of a video meet the last slices of the kernel only, the very first one a third of it.
         """
-        if cache is None and x.shape[2] == 1 and torch.is_grad_enabled():
-            return self._one_frame(x if norm is None else norm(x))
         past = cache.recall(self) if cache is not None and not cache.is_new(self) else None
+        num_past = _length(past)
         if norm is not None:
-            x = norm(x, past, num_past=self.num_past)
-        elif self.num_past:
-            x = F.pad(x, (0, 0, 0, 0, self.num_past, 0)) if past is None else torch.cat([past, x], dim=2)
+            x = norm(x, past)
+        elif past is not None:
+            x = torch.cat([past, x], dim=2)
         if cache is not None and self.num_past:
             cache.remember(self, x[:, :, -self.num_past :])
-        return super().forward(x)
-
-    def _one_frame(self, x: Tensor) -> Tensor:
-        """Convolve a lone frame by the kernel's last slice; the others would meet zeros: a third of the work."""
-        padding = (self.kernel_size[1] // 2, self.kernel_size[2] // 2)
-        return F.conv2d(x.squeeze(2), self.weight[:, :, -1], self.bias, padding=padding).unsqueeze(2)
+        if num_past == self.num_past:
+            return super().forward(x)
+        short = range(num_past + 1, min(self.num_past, x.shape[2]) + 1)  # frames that each of the first ones meets
+        parts = [self.last_slices(x[:, :, :length]) for length in short]
+        if x.shape[2] > self.num_past:
+            parts.append(super().forward(x))
+        return torch.cat(parts, dim=2)
 
 
 class FrameAttention(nn.Module):

@@ -68,6 +68,10 @@ class Conv3d(nn.Conv3d):
             return _onednn(self, input, weight, bias)
         return super()._conv_forward(input, weight, bias)
 
+    def last_slices(self, x: Float[Tensor, "b c t y x"]) -> Float[Tensor, "b c_out 1 y2 x2"]:
+        """Convolve as few frames as x has by the last slices of the kernel, as if zeros stood before them."""
+        return self._conv_forward(x, self.weight[:, :, -x.shape[2] :], self.bias)
+
 
 def _onednn(conv: nn.Conv2d | nn.Conv3d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     assert not isinstance(conv.padding, str)
