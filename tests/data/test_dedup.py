@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kinema.data.dedup import DedupConfig, _hash, distance, hash_pictures, match
+from kinema.data.dedup import INSETS, DedupConfig, _hash, distance, hash_pictures, match
 from kinema.media import Frame
 
 LIMIT = DedupConfig().max_bits
@@ -54,7 +54,15 @@ def test_a_match_is_a_distance_within_the_limit(make_shot: Callable[..., Frame])
 def test_a_hash_says_which_low_frequencies_are_above_their_median() -> None:
     chance = np.random.default_rng(0)
     for number in range(200):
-        gray = chance.integers(0, 1 + number, (40, 60), dtype=np.uint8)  # the first ones are flat
-        small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-        low = cv2.dct(small)[:9, :9].ravel()[1:65]
-        assert _hash(gray) == int(np.packbits(low > np.median(low)).view(">u8")[0])
+        gray = chance.integers(0, 1 + number, (80, 100), dtype=np.uint8)
+        told = _hash(gray)
+        for bits, share in zip(told, INSETS, strict=True):
+            rows, columns = round(80 * share), round(100 * share)
+            inset = gray[rows : 80 - rows, columns : 100 - columns].astype(np.float64)
+            low = cv2.dct(cv2.resize(inset, (32, 32), interpolation=cv2.INTER_AREA))[:9, :9].ravel()[1:65]
+            assert int(bits) == int(np.packbits(low > np.median(low)).view(">u8")[0])
+
+
+@pytest.mark.parametrize("size", [(2, 2), (14, 24), (144, 256)])
+def test_a_flat_picture_has_no_frequencies(size: tuple[int, int]) -> None:
+    assert not _hash(np.full(size, 77, np.uint8)).any()

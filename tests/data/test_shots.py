@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from kinema.data import shots
@@ -85,8 +86,14 @@ def test_the_edge_of_black_belongs_to_a_fade_though_it_looks_like_a_cut() -> Non
         assert find(film) == [Transition("gradual", first, 40), Transition("gradual", second, second + length)]
 
 
+def show_one_scene(old: NDArray[np.float32], new: NDArray[np.float32]) -> bool:
+    one, other = old - old.mean(), new - new.mean()
+    spreads = float(np.linalg.norm(one)), float(np.linalg.norm(other))
+    return float(one @ other) > shots._ALIKE * spreads[0] * spreads[1] and min(spreads) > 0.7 * max(spreads)
+
+
 def misfit_by_all_rules(frames: NDArray[np.float32], start: int, end: int) -> float | None:
-    """What `_misfit` says, every rule being looked at, whatever the others say."""
+    """What is said of a blend, every rule being looked at one by one, whatever the others say."""
     old, new = frames[start], frames[end]
     across = new - old
     length = float(across @ across)
@@ -104,7 +111,7 @@ def misfit_by_all_rules(frames: NDArray[np.float32], start: int, end: int) -> fl
         uneven <= shots._UNEVEN,
         float(np.diff(shares, prepend=0.0, append=1.0).max()) <= max(0.34, 4 * pace),
         off <= shots._OFF_BLEND,
-        not shots._show_one_scene(old, new),
+        not show_one_scene(old, new),
     ]
     return uneven + 0.3 * off if all(fits) else None
 
@@ -115,10 +122,17 @@ def test_a_blend_is_told_early_as_all_rules_tell_it(make_shot: Callable[..., Fra
     film = np.clip(film + np.random.default_rng(0).normal(0, 6, film.shape), 0, 255).astype(np.uint8)
     rows = np.stack([cv2.resize(frame, shots._THUMBNAIL, interpolation=cv2.INTER_AREA).ravel() for frame in film])
     frames = rows.astype(np.float32)
+    products, means = shots._inner(frames)
+    exact = frames.astype(np.float64) - 128
+    assert (products == exact @ exact.T).all()
+    sizes = np.diag(products)
+    due = np.arange(len(frames) - shots._CONTEXT)
+    looks = shots._worth_a_look(sizes[:, None] + sizes - 2 * products, products, means, due)
+    misfits = {look: shots._misfit(frames, *look) for look in looks}
     told, wanted = [], []
     for length in shots.LENGTHS:
         for start in range(shots._CONTEXT, len(frames) - length - shots._CONTEXT):
-            told.append(shots._misfit(frames, start, start + length))
+            told.append(misfits.get((start, start + length)))
             wanted.append(misfit_by_all_rules(frames, start, start + length))
-    assert told == wanted
-    assert 5 < sum(each is not None for each in told) < len(told) / 4
+    assert told == pytest.approx(wanted)
+    assert 5 < sum(each is not None for each in told) < len(looks) < len(told) / 4

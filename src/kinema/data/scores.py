@@ -34,6 +34,7 @@ COLUMNS = pa.schema(
 )
 """The columns of the scores; `docs/data.md` says what each is and in which unit."""
 
+_LEVELS = np.arange(256.0)
 _BLACK = 20.0
 _STILL = 0.6
 """Mean difference of two pictures, of 255, below which they are the same one."""
@@ -83,13 +84,17 @@ def measure(pictures: Sequence[Frame], times: Sequence[float]) -> dict[str, Any]
     crop = find_bars(pictures)
     inside = [crop.apply(picture) for picture in pictures]
     grays = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8) for picture in inside]
-    levels = np.array([gray.mean() for gray in grays])
-    steps = np.array([cv2.absdiff(a, b).mean() for a, b in itertools.pairwise(grays)] or [0.0])
+    counts = np.array([cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel() for gray in grays], np.float64)
+    shares = counts / grays[0].size
+    levels = shares @ _LEVELS
+    spreads = np.sqrt(np.maximum(shares @ _LEVELS**2 - levels**2, 0))
+    steps = np.array([cv2.norm(a, b, cv2.NORM_L1) / a.size for a, b in itertools.pairwise(grays)] or [0.0])
     flows = _flows(grays)
     spans = np.diff(times) if len(times) > 1 else np.array([1.0])
     side = max(grays[0].shape)
     speeds = [
-        float(np.linalg.norm(flow, axis=-1).mean()) / side / span for flow, span in zip(flows, spans, strict=False)
+        float(cv2.magnitude(flow[..., 0], flow[..., 1]).mean()) / side / span
+        for flow, span in zip(flows, spans, strict=False)
     ]
     return {
         "motion": float(np.median(speeds)) if speeds else 0.0,
@@ -98,8 +103,8 @@ def measure(pictures: Sequence[Frame], times: Sequence[float]) -> dict[str, Any]
             np.median([cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_16S))[1].item() ** 2 for gray in grays])
         ),
         "brightness": float(levels.mean()) / 255,
-        "contrast": float(np.mean([gray.std() for gray in grays])) / 255,
-        "clipped_share": float(np.mean([((gray <= 2) | (gray >= 253)).mean() for gray in grays])),
+        "contrast": float(spreads.mean()) / 255,
+        "clipped_share": float((shares[:, :3].sum() + shares[:, 253:].sum()) / len(grays)),
         "flicker": _flicker(levels),
         "black_share": float((levels < _BLACK).mean()),
         "frozen_share": float((steps < _STILL).mean()),
@@ -117,14 +122,12 @@ def find_bars(pictures: Sequence[Frame]) -> Crop:
 
     A bar is cut with one line to spare, and counts only where bars stand on both sides of the picture.
     """
-    peak = functools.reduce(np.maximum, pictures).max(axis=2).astype(np.float32)
-    low = functools.reduce(np.minimum, pictures).min(axis=2).astype(np.float32)
+    peak, low = functools.reduce(np.maximum, pictures), functools.reduce(np.minimum, pictures)
+    peak, low = np.maximum.reduce([*np.moveaxis(peak, 2, 0)]), np.minimum.reduce([*np.moveaxis(low, 2, 0)])
     if peak.max() < 2 * _BLACK:
         return Crop()  # all black: nothing stands between the bars
-    dark = (np.percentile(peak, 95, axis=1), np.percentile(peak - low, 95, axis=1))
-    top, bottom = _bar_lengths(*dark)
-    dark = (np.percentile(peak, 95, axis=0), np.percentile(peak - low, 95, axis=0))
-    left, right = _bar_lengths(*dark)
+    top, bottom = _bar_lengths(peak, peak - low)
+    left, right = _bar_lengths(peak.T, (peak - low).T)
     return Crop(left=left, top=top, right=right, bottom=bottom)
 
 
@@ -188,23 +191,24 @@ def watermark_share(grays: Sequence[Gray]) -> float:
     """
     if len(grays) < 4:
         return 0.0
-    gradients = np.stack(
-        [np.stack([cv2.Sobel(gray, cv2.CV_16S, 1, 0), cv2.Sobel(gray, cv2.CV_16S, 0, 1)]) for gray in grays]
-    )
-    strengths = np.square(gradients, dtype=np.int32).sum(axis=1, dtype=np.int32)
-    edges = (strengths > _EDGE**2).mean(axis=0)
+    gradients = np.empty((len(grays), 2, *grays[0].shape), np.int16)
+    for gray, (right, down) in zip(grays, gradients, strict=True):
+        cv2.spatialGradient(gray, right, down)
+    squares = np.square(gradients, dtype=np.float32)  # whole numbers below 2^24
+    strengths = squares[:, 0] + squares[:, 1]
+    edges = _count(strengths > _EDGE**2) / len(grays)
     # a median is strong in one direction only where half of the gradients are: the others are not looked at
-    often = (strengths > _EDGE**2 / 2).sum(axis=0) >= len(grays) // 2
+    often = _count(strengths > _EDGE**2 / 2) >= len(grays) // 2
     lasting = gradients[:, :, often]
-    middle = np.zeros(gradients.shape[1:], np.float32)
-    middle[:, often] = _quantile(lasting, 0.5)
-    steady = np.linalg.norm(middle, axis=0)
-    spread = np.full(often.shape, np.inf, np.float32)
-    off = np.square(lasting.astype(np.float32) - middle[:, often]).sum(axis=1)
-    spread[often] = np.sqrt(_quantile(off, 0.75))
-    still = (steady > _EDGE) & (spread < 0.5 * steady)
-    if still.mean() > _MOST_STILL * edges.mean():
+    strong = _quantile(lasting, 0.5)
+    steady = np.hypot(*strong)
+    spread = np.sqrt(_quantile(np.square(lasting - strong).sum(axis=1), 0.75))
+    still = np.zeros(often.shape, np.bool_)
+    still[often] = (steady > _EDGE) & (spread < 0.5 * steady)
+    if not still.any() or still.mean() > _MOST_STILL * edges.mean():
         return 0.0
+    middle = np.zeros(gradients.shape[1:], np.float32)
+    middle[:, often] = strong
     marks = cv2.morphologyEx(still.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     marks = cv2.morphologyEx(marks, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(marks)
@@ -222,6 +226,11 @@ def watermark_share(grays: Sequence[Gray]) -> float:
     return area / marks.size
 
 
+def _count(true: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """How many are true, along the first axis."""
+    return np.add.reduce(true.view(np.uint8), axis=0, dtype=np.uint16)
+
+
 def _quantile(values: NDArray[Any], share: float) -> NDArray[np.float32]:
     """The same as numpy's along the first axis, by sorting: for few values in many places it is five times as fast."""
     ordered = np.sort(np.ascontiguousarray(np.moveaxis(values, 0, -1)), axis=-1)
@@ -231,16 +240,24 @@ def _quantile(values: NDArray[Any], share: float) -> NDArray[np.float32]:
     return below + (above - below) * np.float32(place - int(place))
 
 
-def _bar_lengths(peak: NDArray[np.float32], change: NDArray[np.float32]) -> tuple[float, float]:
+def _bar_lengths(peak: Gray, change: Gray) -> tuple[float, float]:
     """Share of lines from each end that are dark and do not change; both or neither."""
-    bar = (peak < 1.6 * _BLACK) & (change < 2 * _FLAT_BAR)
-    count = len(bar)
+    count = len(peak)
+    least = max(1, int(_SMALLEST_BAR * count))
+    if not (_are_bars(peak[:least], change[:least]).all() and _are_bars(peak[-least:], change[-least:]).all()):
+        return 0.0, 0.0  # as in most clips, which the outermost lines tell
+    bar = _are_bars(peak, change)
     first = int(np.argmin(bar)) if not bar.all() else 0
     last = int(np.argmin(bar[::-1])) if not bar.all() else 0
     shares = first / count, last / count
     if min(shares) < _SMALLEST_BAR or max(shares) > _LARGEST_BAR or abs(first - last) > 0.02 * count + 2:
         return 0.0, 0.0
     return (first + 1) / count, (last + 1) / count
+
+
+def _are_bars(peak: Gray, change: Gray) -> NDArray[np.bool_]:
+    """Of each line whether nearly all of it is dark and does not change."""
+    return (np.percentile(peak, 95, axis=1) < 1.6 * _BLACK) & (np.percentile(change, 95, axis=1) < 2 * _FLAT_BAR)
 
 
 def _flows(grays: Sequence[Gray]) -> list[NDArray[np.float32]]:

@@ -20,8 +20,9 @@ LENGTHS = (6, 8, 11, 15, 20, 27, 36, 48, 64)
 """Lengths, in frames, of the gradual transitions that are tried; one in between is found by its nearest."""
 
 _THUMBNAIL = (24, 14)
+_SIZE = 3 * _THUMBNAIL[0] * _THUMBNAIL[1]
 _CONTEXT = 4
-"""Frames on each side of a transition that must belong to what it joins."""
+"""Frames on each side of a transition that must belong to what it joins; no less than `_FLASH`."""
 _FAR = 14.0
 """Least difference of the pictures that a gradual transition joins: root mean square, of 255."""
 _ALIKE = 0.85
@@ -40,8 +41,10 @@ _BACK = 0.45
 """Part of a cut's difference that may be left for the old picture to count as back."""
 _SPAN = LENGTHS[-1] + 2 * _CONTEXT
 """Frames that a gradual transition and its surroundings may take."""
-_LEEWAY = 0.01
-"""Share by which a quick look at a blend may be wrong: what it passes is looked at closely."""
+_ONE_CONTRAST = 0.7
+"""Least share of the larger contrast that the smaller one must be, for two pictures to show one scene."""
+_AT_ONCE = 32
+"""Pictures that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class ShotFinder:
 
     def __init__(self) -> None:
         self._hard_cuts = HardCutFinder()
-        self._recent = _Recent(_SPAN + 1)
+        self._recent = _Recent()
         self._count = 0
         self._cuts: list[int] = []
         self._flashes: set[int] = set()
@@ -81,17 +84,20 @@ class ShotFinder:
         cut = self._hard_cuts.add(picture)
         if cut is not None:
             self._cuts.append(cut)
-        self._recent.add(cv2.resize(picture, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32).ravel())
+        small = cv2.resize(picture, _THUMBNAIL, interpolation=cv2.INTER_AREA)
+        self._recent.add(np.asarray(small, dtype=np.uint8))
         self._count += 1
-        self._look_for_cut()
-        self._look_for_blend()
+        if self._recent.num_due == _AT_ONCE:
+            self._look()
 
     def settled(self) -> list[Transition]:
         """The transitions that became certain since the last call, in order: no later picture can change them."""
+        self._look()
         return self._take(self._count - 2 * _SPAN)
 
     def finish(self) -> list[Transition]:
         """All transitions that were not named yet, in order."""
+        self._look()
         return self._take(self._count + 1)
 
     def _take(self, horizon: int) -> list[Transition]:
@@ -110,33 +116,34 @@ class ShotFinder:
         self._flashes = {each for each in self._flashes if each >= horizon}
         return sorted(found, key=lambda each: each.first)
 
-    def _look_for_cut(self) -> None:
-        """Did the picture of a few frames ago begin something new, and is the old one back since?"""
-        frames = self._recent.frames
-        center = len(frames) - 1 - _FLASH
-        if center < 1:
+    def _look(self) -> None:
+        """Look at the pictures that have enough others on both sides by now."""
+        if self._recent.num_due <= 0:
             return
-        before, change = frames[center - 1], _distance(frames[center - 1], frames[center])
-        if change < _FAR:
-            return
-        number = self._count - 1 - _FLASH
-        around = [k for k in range(max(1, center - 3), center + 4) if k != center]
-        if change > _SUDDEN * max(_distance(frames[k - 1], frames[k]) for k in around):
-            self._cuts.append(number)
-        for later in range(1, _FLASH + 1):
-            if _distance(before, frames[center + later]) < _BACK * change:
-                self._flashes |= {number, number + later}
-                return
-
-    def _look_for_blend(self) -> None:
-        frames = self._recent.frames
-        end = len(frames) - 1 - _CONTEXT
-        for length in self._recent.worth_a_look():
-            misfit = _misfit(frames, end - length, end)
+        frames, due, oldest = self._recent.take()
+        products, means = _inner(frames)
+        sizes = np.diag(products)
+        apart = sizes[:, None] + sizes - 2 * products
+        for center in due[due > 0]:
+            self._look_for_cut(apart, int(center), oldest)
+        for start, end in _worth_a_look(apart, products, means, due):
+            misfit = _misfit(frames, start, end)
             if misfit is not None:
-                first, last = _widen(frames, end - length, end)
-                oldest = self._count - len(frames)
+                first, last = _widen(frames, start, end)
                 self._keep(_Candidate(oldest + first + 1, oldest + last, misfit))
+
+    def _look_for_cut(self, apart: NDArray[np.float64], center: int, oldest: int) -> None:
+        """Does this picture begin something new, and is the old one back soon after?"""
+        change = apart[center - 1, center]
+        if change < _FAR**2 * _SIZE:
+            return
+        around = [k for k in range(max(1, center - 3), center + 4) if k != center]
+        if change > _SUDDEN**2 * max(apart[k - 1, k] for k in around):
+            self._cuts.append(oldest + center)
+        for later in range(1, _FLASH + 1):
+            if apart[center - 1, center + later] < _BACK**2 * change:
+                self._flashes |= {oldest + center, oldest + center + later}
+                return
 
     def _keep(self, found: _Candidate) -> None:
         """Of candidates that overlap, the one that a blend fits best stands for the transition."""
@@ -148,76 +155,82 @@ class ShotFinder:
 
 
 class _Recent:
-    """The last pictures of a file as rows, and what a quick look at a blend needs of each."""
+    """The last pictures of a file as rows: those that are due to be looked at, and as many before as that needs."""
 
-    def __init__(self, most: int) -> None:
-        size = 3 * _THUMBNAIL[0] * _THUMBNAIL[1]
-        self._most = most
-        self._rows = np.empty((4 * most, size), np.float32)
-        self._facts = np.empty((4 * most, 3))  # mean, length as a vector, distance to the picture `_CONTEXT` before
-        self._end = 0
+    def __init__(self) -> None:
+        self._rows = np.empty((4 * _SPAN, _SIZE), np.float32)
+        self._end = self._seen = self._oldest = 0
 
     @property
-    def frames(self) -> NDArray[np.float32]:
-        """The pictures, oldest first."""
-        return self._rows[max(0, self._end - self._most) : self._end]
+    def num_due(self) -> int:
+        """How many pictures were not taken yet and have all those after them that they are compared with."""
+        return self._end - _CONTEXT - self._seen
 
-    def add(self, row: NDArray[np.float32]) -> None:
-        """Take the next picture; the oldest one goes."""
+    def add(self, thumbnail: Frame) -> None:
+        """Take the next picture; some of the oldest go when there is no room."""
         if self._end == len(self._rows):
-            kept = self._most - 1
-            self._rows[:kept], self._facts[:kept] = self._rows[-kept:], self._facts[-kept:]
-            self._end = kept
-        before = self._rows[self._end - _CONTEXT] if self._end >= _CONTEXT else row
-        self._rows[self._end] = row
-        self._facts[self._end] = float(row.mean()), float(np.linalg.norm(row)), _distance(before, row)
+            gone = self._seen - _SPAN
+            self._rows[: self._end - gone] = self._rows[gone : self._end]
+            self._end, self._seen, self._oldest = self._end - gone, self._seen - gone, self._oldest + gone
+        self._rows[self._end] = thumbnail.ravel()
         self._end += 1
 
-    def worth_a_look(self) -> list[int]:
-        """The lengths of blends that may just have ended, by the conditions that are cheap to tell for all at once."""
-        begin = max(0, self._end - self._most)
-        end = self._end - 1 - _CONTEXT
-        lengths = np.array([length for length in LENGTHS if end - length - _CONTEXT >= begin])
-        if not len(lengths):
-            return []
-        new, (new_mean, new_size, _) = self._rows[end], self._facts[end]
-        calm_after = self._facts[end + _CONTEXT, 2]
-        old_mean, old_size, calm_before = self._facts[end - lengths].T
-        num = len(new)
-        products = (self._rows[end - lengths] @ new).astype(np.float64)
-        apart = np.sqrt(np.maximum(old_size**2 + new_size**2 - 2 * products, 0) / num)
-        calm = np.maximum(calm_before, calm_after) <= (0.5 + _LEEWAY) * apart
-        spreads = [np.sqrt(np.maximum(size**2 - num * mean**2, 0))
-                   for size, mean in ((old_size, old_mean), (new_size, new_mean))]  # fmt: skip
-        alike = products - num * old_mean * new_mean > (_ALIKE + _LEEWAY) * spreads[0] * spreads[1]
-        one_scene = alike & (np.minimum(*spreads) > (0.7 + _LEEWAY) * np.maximum(*spreads))
-        return [int(length) for length in lengths[(apart >= (1 - _LEEWAY) * _FAR) & calm & ~one_scene]]
+    def take(self) -> tuple[NDArray[np.float32], NDArray[np.int64], int]:
+        """The pictures, which of them are due, and the number of the first; those are not due again."""
+        begin = max(0, self._seen - _SPAN)
+        due = np.arange(self._seen, self._end - _CONTEXT)
+        self._seen = self._end - _CONTEXT
+        return self._rows[begin : self._end], due - begin, self._oldest + begin
+
+
+def _inner(frames: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The inner products of all pictures, less a middle grey, and their means.
+
+    They are exact: whole numbers below 2^24, since a thumbnail has 1,008 of at most 128.
+    """
+    centered = frames - 128
+    return (centered @ centered.T).astype(np.float64), centered.mean(axis=1, dtype=np.float64)
+
+
+def _worth_a_look(
+    apart: NDArray[np.float64], products: NDArray[np.float64], means: NDArray[np.float64], due: NDArray[np.int64]
+) -> list[tuple[int, int]]:
+    """The pictures between which there may be a blend that ends with one that is due, by what squared distances tell.
+
+    The two differ and show different scenes; before and after, the picture stands nearly still and does not go on along
+    the same line, as a pan does, and a longer dissolve; three pictures in between are what a blend would make of them.
+    """
+    lengths = np.array(LENGTHS)
+    end, length = (each.ravel() for each in np.meshgrid(due, lengths, indexing="ij"))
+    start = end - length
+    is_there = start >= _CONTEXT
+    end, length, start = end[is_there], length[is_there], start[is_there]
+    before, after = start - _CONTEXT, end + _CONTEXT
+    across = apart[start, end]
+    calm = np.maximum(apart[before, start], apart[end, after]) <= 0.25 * across
+    goes_on = np.maximum(
+        np.abs(apart[before, end] - apart[before, start] - across),
+        np.abs(apart[start, after] - apart[end, after] - across),
+    )
+    calm &= goes_on / 2 <= across * _OUTSIDE * _CONTEXT / length
+    spread = np.sqrt(np.maximum(np.diag(products) - _SIZE * means**2, 0))
+    alike = products[start, end] - _SIZE * means[start] * means[end] > _ALIKE * spread[start] * spread[end]
+    alike &= np.minimum(spread[start], spread[end]) > _ONE_CONTRAST * np.maximum(spread[start], spread[end])
+    worth = (across >= _FAR**2 * _SIZE) & calm & ~alike
+    end, length, start, across = (each[worth, None] for each in (end, length, start, across))
+    steps = np.array([1, 2, 3]) * length // 4
+    to_start = apart[start, start + steps]
+    shares = (to_start + across - apart[start + steps, end]) / (2 * across)
+    off = to_start / across - shares**2
+    fits = (off.max(axis=1) <= _OFF_BLEND**2) & (np.abs(shares - steps / length).max(axis=1) <= _UNEVEN)
+    return [(int(one), int(other)) for one, other in zip(start[fits, 0], end[fits, 0], strict=True)]
 
 
 def _misfit(frames: NDArray[np.float32], start: int, end: int) -> float | None:
-    """How badly the pictures between `start` and `end` are even blends of the two; None when they are none.
-
-    Most are none, so what is cheap to tell is asked first: whether three of the pictures are what they should be.
-    """
-    old, new = frames[start], frames[end]
-    across = new - old
+    """How badly the pictures between `start` and `end` are even blends of the two; None when they are none."""
+    old = frames[start]
+    across = frames[end] - old
     length = float(across @ across)
-    size = (length / len(across)) ** 0.5
-    if size < _FAR:
-        return None
-    some = np.array([1, 2, 3]) * (end - start) // 4
-    between = frames[start + some] - old
-    shares = between @ across / length
-    left = between - shares[:, None] * across
-    off = float(np.einsum("ij,ij->i", left, left).max()) / length
-    if off > (_OFF_BLEND + _LEEWAY) ** 2 or np.abs(shares - some / (end - start)).max() > _UNEVEN + _LEEWAY:
-        return None
-    # before and after, the picture must not move along the same line: a pan does, and so does a longer dissolve
-    around = old - frames[start - _CONTEXT], frames[end + _CONTEXT] - new
-    if max(abs(float(step @ across)) for step in around) / length > _OUTSIDE * _CONTEXT / (end - start):
-        return None
-    if max(float(step @ step) for step in around) > 0.25 * length:
-        return None
     between = frames[start + 1 : end] - old
     shares = between @ across / length
     even = np.arange(1, end - start) / (end - start)
@@ -226,10 +239,8 @@ def _misfit(frames: NDArray[np.float32], start: int, end: int) -> float | None:
     if uneven > _UNEVEN or largest_step > max(0.34, 4 / (end - start)):
         return None
     left = between - shares[:, None] * across
-    off = float(np.sqrt(np.mean(left * left, axis=1)).max()) / size
-    if off > _OFF_BLEND or _show_one_scene(old, new):
-        return None
-    return uneven + 0.3 * off
+    off = float(np.sqrt(np.einsum("ij,ij->i", left, left).max() / length))
+    return uneven + 0.3 * off if off <= _OFF_BLEND else None
 
 
 def _widen(frames: NDArray[np.float32], start: int, end: int) -> tuple[int, int]:
@@ -250,19 +261,3 @@ def _widen(frames: NDArray[np.float32], start: int, end: int) -> tuple[int, int]
     while last < end + _CONTEXT and goes_on(last, last + 1):
         last += 1
     return first, last
-
-
-def _show_one_scene(old: NDArray[np.float32], new: NDArray[np.float32]) -> bool:
-    """Whether two pictures are the same but for what moved or how it is lit: alike in pattern, and in contrast.
-
-    The ends of a fade are alike in pattern only.
-    """
-    one, other = old - old.mean(), new - new.mean()
-    spreads = float(np.linalg.norm(one)), float(np.linalg.norm(other))
-    alike = float(one @ other) > _ALIKE * spreads[0] * spreads[1]
-    return alike and min(spreads) > 0.7 * max(spreads)
-
-
-def _distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    step = one - other
-    return float(step @ step / len(step)) ** 0.5
