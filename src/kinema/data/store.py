@@ -176,7 +176,12 @@ class Store:
     def _join(self, table: Table, rows: int) -> Any:
         self._writes[table] = 0
         dataset = self._open(table)
-        dataset.optimize.compact_files(target_rows_per_fragment=rows, batch_size=_ROWS_AT_ONCE[table])
+        dataset.optimize.compact_files(
+            target_rows_per_fragment=rows,
+            batch_size=_ROWS_AT_ONCE[table],
+            compaction_mode="try_binary_copy",  # reading rows anew holds all clips of a piece, and as much again
+            num_threads=1,
+        )
         return dataset
 
     def tidy(self) -> None:
