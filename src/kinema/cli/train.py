@@ -27,7 +27,7 @@ class Train:
     """
 
     recipe: Annotated[str | None, tyro.conf.Positional, flags.text("RECIPE"), flags.hint()] = None
-    """Name of the recipe: mini, mini-gpu, mini-causal, or tiny (a minute, to see every stage work)."""
+    """Name of the recipe: mini, mini-gpu, mini-causal, mini-few-steps, or tiny (a minute, to see every stage work)."""
     out: Annotated[Path | None, flags.path("FOLDER"), flags.hint("runs/RECIPE")] = None
     """Where the run keeps everything; the model ends up in FOLDER/model."""
     stages: Annotated[str | None, flags.text("A,B"), flags.hint("all")] = None
