@@ -1,4 +1,5 @@
 import json
+import socket
 import stat
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def test_dry_run_shows_the_settings_and_makes_nothing(capsys: pytest.CaptureFixt
 def test_settings_that_do_not_fit_are_refused(capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:
     assert cli.main(["serve", "--dry-run", *words]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert cli.main(["serve", "--port", port, "--store", str(tmp_path / "store")]) == 2
+    told = capsys.readouterr().err
+    assert (f"port {port}: " in told, "give another --port" in told, "page:" in told) == (True, True, False)
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(

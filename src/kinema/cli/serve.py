@@ -6,6 +6,7 @@ import ipaddress
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -118,6 +119,7 @@ def run(argv: Sequence[str]) -> int:
         print(json.dumps(told, indent=2, ensure_ascii=False))
         return 0
 
+    _require_free(options.host, options.port)
     if options.log_json:
         write_json()
 
@@ -151,6 +153,15 @@ def run(argv: Sequence[str]) -> int:
             worker.stop()
         store.close()
     return 0
+
+
+def _require_free(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened at, before anything is opened or started. Raises SpecError."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise SpecError(f"cannot listen at {host}, port {port}: {error.strerror}; give another --port") from error
 
 
 def welcome(options: Serve, settings: "ServeSettings") -> str:
