@@ -113,6 +113,7 @@ def test_a_bar_narrows_to_its_clips_and_the_keys_walk_through_them(visit: Callab
     expect(page.locator("#detail-caption")).to_have_text("a lawn by a stream")
     page.get_by_role("button", name="Show what looks alike").click()
     expect(page.locator("#message")).to_contain_text("2 clips that look alike")
+    expect(page.locator(".best")).to_have_text("kept")
 
 
 def test_a_wrong_condition_is_said_on_the_page(browser: Any, address: str) -> None:
@@ -121,7 +122,8 @@ def test_a_wrong_condition_is_said_on_the_page(browser: Any, address: str) -> No
     page.locator("summary").click()
     page.locator("input[name=where]").fill("motions > 1")
     page.get_by_role("button", name="Apply").click()
-    expect(page.locator("#message.wrong")).to_contain_text("motions")
+    expect(page.locator("#message.wrong")).to_contain_text("No field named motions. Did you mean 'motion'?")
+    expect(page.locator("#message.wrong")).not_to_contain_text("columns")
     page.close()
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,7 +148,7 @@ def _run(argv: Sequence[str]) -> int:
 
     for result in run_recipe(recipe, stages):
         print(f"{result.stage:<8} {result.done} done, {result.failed} failed, {result.kept} as they were")
-    print(f"{recipe.out}  look at it: kinema data stats {recipe.out}")
+    print(f"{recipe.out}  look at it: kinema data browse {shlex.quote(str(recipe.out))}")
     return 0
 
 

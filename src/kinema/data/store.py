@@ -129,8 +129,10 @@ class Store:
         try:
             yield from dataset.to_batches(columns=wanted, filter=where, batch_size=_ROWS, batch_readahead=1)
         except (ValueError, OSError, pa.ArrowInvalid) as error:
-            names = ", ".join(dataset.schema.names)
-            raise DataError(f"cannot read {table} where {where!r}: {_short(error)}; columns: {names}") from None
+            why = _short(error)
+            if "Did you mean" not in why:
+                why += f"; columns: {', '.join(dataset.schema.names)}"
+            raise DataError(f"cannot read {table} where {where!r}: {why}") from None
 
     def count(self, table: Table, where: str | None = None) -> int:
         """Number of rows."""
@@ -233,4 +235,5 @@ def _whole_characters(value: Any) -> Any:
 
 def _short(error: BaseException) -> str:
     line = (str(error).splitlines() or [type(error).__name__])[0]
-    return re.sub(r"\.?, /\S+\.rs:\d+:\d+$", "", line)[:200]  # where in Lance's own code
+    line = re.sub(r"\.?, /\S+\.rs:\d+:\d+$", "", line)  # where in Lance's own code
+    return re.sub(r"^(Invalid user input: )?(Schema error: )?", "", line)[:200]

@@ -34,13 +34,18 @@ function number(value) {
 // what a clip was dropped for, without the name of the clip that it looks like
 const reasonOf = clip => (clip.drop_reason || clip.split_reason || "").replace(/^looks like [0-9a-f]{32}$/, "looks like another clip");
 const seconds = clip => clip.end_s - clip.start_s;
-const title = clip => clip.caption || fileName(clip);
 const expression = column => column === "seconds" ? "(end_s - start_s)" : column;
 
 // names that are not UTF-8 come percent-encoded, and some cannot be decoded
 function fileName(row) {
   const name = row.uri.split("/").pop();
   try { return row.uri.includes("://") ? decodeURIComponent(name) : name; } catch { return name; }
+}
+// one that is too long for its line is broken behind a mark, not in the middle of a word
+function named(name, kind, row) {
+  const node = make(name, kind);
+  for (const part of fileName(row).split(/(?<=[_.-])(?![_.-])/)) node.append(part, make("wbr"));
+  return node;
 }
 
 async function ask(path) {
@@ -132,7 +137,7 @@ function card(clip, best = false) {
   const why = reasonOf(clip);
   picture.append(make("span", "length", `${seconds(clip).toFixed(1)} s`));
   if (best && !why) picture.append(make("span", "best", "kept"));
-  words.append(make("b", "", title(clip)));
+  words.append(clip.caption ? make("b", "", clip.caption) : named("b", "", clip));
   words.append(make("span", "facts", [`${clip.width}×${clip.height}`, clip.camera].filter(Boolean).join(" · ")));
   const sort = form.sort.value;
   if (!["uri", "seconds"].includes(sort) && clip[sort] !== null && clip[sort] !== undefined) words.append(make("span", "facts", `${label(sort)} ${number(clip[sort])}`));
@@ -154,9 +159,9 @@ function clusterRow(cluster) {
 
 function fileRow(file) {
   const row = make("div", "file"), words = make("span", "why", file.reason);
-  const named = make("b", "", fileName(file));
-  named.title = file.uri;
-  row.append(make("span", "", file.status), named, words);
+  const name = named("b", "", file);
+  name.title = file.uri;
+  row.append(make("span", "", file.status), name, words);
   return row;
 }
 
@@ -216,7 +221,7 @@ async function show(fresh = true) {
     const items = answer.clips ?? answer.clusters ?? answer.files;
     if (fresh) { grid.replaceChildren(); grid.dataset.count = 0; }
     grid.classList.toggle("rows", listed in PATHS);
-    grid.append(...items.map(listed === "clusters" ? clusterRow : listed === "files" ? fileRow : clip => card(clip)));
+    grid.append(...items.map(listed === "clusters" ? clusterRow : listed === "files" ? fileRow : clip => card(clip, clip.clip_id === extra.cluster)));
     grid.dataset.count = Number(grid.dataset.count) + items.length;
     total = answer.total;
     if (!total) grid.append(make("p", "none", {clusters: "No two clips look alike.", files: "Every file gave clips."}[listed] ?? (isNarrowed() ? "No clip is like that." : "There are no such clips.")));
@@ -264,7 +269,7 @@ function open(place) {
   at("place").textContent = `${place + 1} of ${state() === "clusters" ? shown.length : total}`;
   at("before").disabled = place === 0;
   at("after").disabled = place + 1 >= shown.length;
-  at("detail-name").textContent = fileName(clip);
+  at("detail-name").replaceChildren(...named("span", "", clip).childNodes);
   at("detail-caption").textContent = clip.caption ?? "";
   const why = reasonOf(clip);
   at("detail-why").textContent = why ? `Dropped: ${why}` : "";
