@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.servers import serving
+from tests.servers import bucket_server, serving
 
 from kinema.data import DataRecipe, Store, run_recipe
 from kinema.data.ingest import Source, list_inputs
@@ -32,25 +32,11 @@ def web(footage: Path) -> Iterator[str]:
 
 @pytest.fixture
 def bucket(footage: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    boto3 = pytest.importorskip("boto3")
-    moto = pytest.importorskip("moto.server")
-    fsspec = pytest.importorskip("fsspec")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
-    for name, value in (
-        ("AWS_ENDPOINT_URL", address), ("AWS_ACCESS_KEY_ID", "any"), ("AWS_SECRET_ACCESS_KEY", "any"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):  # fmt: skip
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="films")
-    for path in footage.iterdir():
-        client.put_object(Bucket="films", Key=f"raw/{path.name}", Body=path.read_bytes())
-    fsspec.filesystem("s3").clear_instance_cache()
-    yield "s3://films/raw"
-    client.close()
-    server.stop()
+    with bucket_server(monkeypatch) as client:
+        client.create_bucket(Bucket="films")
+        for path in footage.iterdir():
+            client.put_object(Bucket="films", Key=f"raw/{path.name}", Body=path.read_bytes())
+        yield "s3://films/raw"
 
 
 def recipe(paths: list[str], out: Path) -> DataRecipe:

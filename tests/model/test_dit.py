@@ -10,6 +10,7 @@ from kinema.checkpoint.layouts import dit_diffusers
 from kinema.checkpoint.weights import load_weights
 from kinema.errors import SpecError
 from kinema.model.dit import DiT, DiTConfig, init_weights
+from kinema.model.text import fold_padding
 
 from .conftest import scramble
 
@@ -73,17 +74,20 @@ def test_padding_stands_once_and_counts_as_often(pair):
     latent, times, text = _inputs()
     text = torch.nn.functional.pad(text, (0, 0, 0, 11))
     text[0, 3:] = 0.0  # a shorter text, whose padding begins before that of the other
-    folded = ours.text_kv(text)
-    assert folded.keys[0].shape[1] == 8  # seven tokens and one that stands for eleven
-    assert folded.repeats == 11
+    short, repeats = fold_padding(text, 7)
+    assert short.shape[1] == 8
+    assert repeats == 11
+    folded = ours.text_kv(short, repeats=repeats)
     assert folded.texts(slice(1)).repeats == 11
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kinema.model.dit._fold_padding", lambda text: (text, 1))
-        whole = ours.text_kv(text)
-    assert whole.repeats == 1
-    torch.testing.assert_close(ours(latent, times, folded), ours(latent, times, whole), rtol=0, atol=1e-5)
-    assert ours.text_kv(torch.zeros_like(text)).keys[0].shape[1] == 1  # an empty text is nothing but padding
-    assert ours.text_kv(text[:, :-11] + 1.0).repeats == 1
+    torch.testing.assert_close(ours(latent, times, folded), ours(latent, times, text), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [6, 7])
+def test_a_text_that_leaves_no_room_has_no_padding_to_fold(length):
+    text = _inputs()[2]
+    short, repeats = fold_padding(text, length)
+    assert torch.equal(short, text)
+    assert repeats == 1
 
 
 def test_bfloat16_and_autocast_stay_near_float32(pair):

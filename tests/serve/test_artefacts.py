@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from tests.benchmarks import load_benchmark
+from tests.servers import bucket_server
 
 from kinema.serve.artefacts import Artefacts
 from kinema.serve.job import NewJob
@@ -66,6 +67,32 @@ def test_a_folder_into_which_somebody_still_writes_is_removed_in_the_end(tmp_pat
     assert left <= {errno.ENOTEMPTY}
     artefacts.remove("jobs/a")
     assert artefacts.names("jobs") == []
+
+
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_a_bucket_keeps_what_a_folder_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = tmp_path / "video.mp4"
+    video.write_bytes(bytes(range(256)) * 2048)  # more than one piece of a stream
+    with bucket_server(monkeypatch) as client:
+        client.create_bucket(Bucket="videos")
+        for artefacts in (Artefacts("s3://videos/mine"), Artefacts(tmp_path / "artefacts")):
+            assert artefacts.put(video, "jobs/a/attempt-1/video") == video.stat().st_size
+            artefacts.write("jobs/a/attempt-1/record", b"{}")
+            assert artefacts.names("jobs/a/attempt-1") == ["jobs/a/attempt-1/record", "jobs/a/attempt-1/video"]
+            assert artefacts.names("jobs/b") == []
+            assert artefacts.read("jobs/a/attempt-1/video", 3, 7) == bytes([3, 4, 5, 6])
+            pieces = list(artefacts.stream("jobs/a/attempt-1/video", 5, 500_000))
+            assert b"".join(pieces) == video.read_bytes()[5:500_000]
+            assert len(pieces) > 1
+            copy = artefacts.fetch("jobs/a/attempt-1/video", tmp_path / "copy.mp4")
+            assert copy.read_bytes() == video.read_bytes()
+            with pytest.raises(FileNotFoundError):
+                artefacts.read("jobs/a/attempt-1/none")
+            artefacts.remove("jobs/a")
+            artefacts.remove("jobs/a")
+            assert artefacts.names("jobs") == []
 
 
 def test_removing_from_a_bucket_what_is_not_there_is_no_fault() -> None:

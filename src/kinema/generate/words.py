@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from kinema.generate.condition import image_tokens
 from kinema.media import read_image
 from kinema.model import DiT, Model, TextKV
-from kinema.model.text import embed_tokens
+from kinema.model.text import embed_tokens, fold_padding
 
 Picture = str | UInt8[np.ndarray, "h w 3"]
 """A picture by its path, or as it is."""
+
+_FOLDING = ("cpu", "meta")
+"""Devices on which padding counts once; elsewhere the fused kernels of attention take no key that counts often."""
 
 
 class Words:
@@ -38,20 +41,22 @@ class Words:
         if self._kept is None or self._kept[0] != names:
             ids, mask = self._model.tokenizer.encode(list(texts))
             self._bring(self._model.text)
-            encoded = embed_tokens(self._model.text, ids, mask, self._device).to(self._dtype)
+            encoded, repeats = embed_tokens(self._model.text, ids, mask, self._device).to(self._dtype), 1
+            if self._device.type in _FOLDING:
+                encoded, repeats = fold_padding(encoded, int(mask.sum(dim=1).max()))
             seen = None
             if self._model.image is not None:
                 self._bring(self._model.image)
                 pixels = [read_image(each) if isinstance(each, str) else each for each in pictures]
                 seen = image_tokens(self._model.image, pixels, self._device).expand(len(texts), -1, -1)
-            self._kept = names, tuple(self._text_kv(dit, encoded, seen) for dit in self._model.experts)
+            self._kept = names, tuple(self._text_kv(dit, encoded, seen, repeats) for dit in self._model.experts)
         return self._kept[1]
 
-    def _text_kv(self, dit: DiT, encoded: Tensor, seen: Tensor | None) -> TextKV:
+    def _text_kv(self, dit: DiT, encoded: Tensor, seen: Tensor | None, repeats: int) -> TextKV:
         self._bring(dit)
         if self._model.causal is not None:
             self._bring(self._model.vae)  # a stream that is told other words goes on with both
-        return dit.text_kv(encoded, seen)
+        return dit.text_kv(encoded, seen, repeats=repeats)
 
     def forget(self) -> None:
         """Read the next texts anew, even if they are the last ones again."""

@@ -289,16 +289,20 @@ class DiT(nn.Module):
             block.self_attention.mix = block.cross_attention.mix = mix
 
     def text_kv(
-        self, text: Float[Tensor, "b k text_dim"], image: Float[Tensor, "b m image_dim"] | None = None
+        self,
+        text: Float[Tensor, "b k text_dim"],
+        image: Float[Tensor, "b m image_dim"] | None = None,
+        *,
+        repeats: int = 1,
     ) -> TextKV:
         """Compute the keys and values of a text for all layers, once per prompt, and of the tokens of a picture.
 
+        The last token stands for `repeats` like it (`text.fold_padding`).
         Raises SpecError for a picture where the model reads none, and where it reads one and there is none.
         """
         if (image is None) != (self.image_embed is None):
             needs = "reads no picture beside the text" if self.image_embed is None else "reads a picture; give one"
             raise SpecError(f"this model {needs}")
-        text, repeats = _fold_padding(text)
         text = self.text_embed.linear1(text.to(self.patch_embed.weight.dtype))
         text = self.text_embed.linear2(F.gelu(text, approximate="tanh"))
         seen = None
@@ -324,20 +328,6 @@ class DiT(nn.Module):
         angles = (time * TIME_SCALE).float()[..., None] * torch.exp(-math.log(10000.0) / half * steps)
         waves = torch.cat([angles.cos(), angles.sin()], dim=-1).to(self.patch_embed.weight.dtype)
         return self.time_embed.linear2(F.silu(self.time_embed.linear1(waves))).to(dtype)
-
-
-def _fold_padding(text: Float[Tensor, "b k text_dim"]) -> tuple[Float[Tensor, "b k2 text_dim"], int]:
-    """Leave one of the zeros that pad all texts of a batch, and say how many it stands for.
-
-    On CPUs, where a short prompt would pay for all the tokens that it might have had; a GPU would have to wait for the
-    answer, and its kernels count no key twice. A graph that is traced has one length for all.
-    """
-    if text.device.type != "cpu" or torch.compiler.is_compiling():
-        return text, 1
-    used = text.ne(0).any(dim=-1).any(dim=0).nonzero()
-    length = int(used.max()) + 1 if len(used) else 0
-    folded = text.shape[1] - length
-    return (text[:, : length + 1], folded) if folded > 1 else (text, 1)
 
 
 def modulated_norm(

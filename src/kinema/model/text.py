@@ -126,6 +126,14 @@ def embed_tokens(
     return F.pad(embedded, (0, 0, 0, ids.shape[1] - longest))
 
 
+def fold_padding(embedded: Float[Tensor, "b k d"], length: int) -> tuple[Float[Tensor, "b k2 d"], int]:
+    """Leave one of the zeros that pad texts of at most `length` tokens, and say how many it stands for.
+
+    Nobody then pays for all the tokens that a prompt might have had: keys and values of padding are all alike.
+    """
+    return embedded[:, : length + 1], max(1, embedded.shape[1] - length)
+
+
 def distance_buckets(length: int, config: TextEncoderConfig, device: torch.device) -> Int[Tensor, "k k"]:
     """Class of the distance from each token (row) to each other (column), as T5 does (Raffel et al., 1910.10683).
 
