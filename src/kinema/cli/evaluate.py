@@ -21,10 +21,11 @@ from kinema.errors import SpecError
 if TYPE_CHECKING:
     from kinema.evaluate.drift import Drift
     from kinema.evaluate.suite import Case
+    from kinema.evaluate.switch import Switch
     from kinema.generate.pipeline import Pipeline
 
 LONG_PROMPTS = 8
-"""Prompts of which long videos are made."""
+"""Prompts of which long videos are made, and pairs of prompts of which videos that change."""
 
 LEAST_FOR_WORKERS = 24
 """Fewer videos than this are made without workers, each of which loads the model."""
@@ -47,7 +48,8 @@ class Evaluate:
     given: Annotated[int, flags.whole("N"), flags.hint("16")] = 16
     """True clips that give the model their first frame, their beginning, and both ends; 0 leaves that out."""
     long: Annotated[float | None, flags.number("SECONDS"), flags.hint("leave that out")] = None
-    """Length of videos whose last five seconds are held against their first; for 8 prompts of a causal model."""
+    """Length of videos of 8 prompts of a causal model, whose last five seconds are held against their first; 8 others
+    are told something else on their way."""
     free: Annotated[bool, flags.hint()] = False
     """Ask a hundred more prompts in people's own words: typos, synonyms, missing attributes."""
     workers: Annotated[int | None, flags.whole("N"), flags.hint("one per core on a CPU, else 1")] = None
@@ -113,13 +115,14 @@ def run(argv: Sequence[str]) -> int:
             height=defaults.height,
             width=defaults.width,
         )
-        given = drift = None
+        given = drift = switch = None
         if given_seeds and takes_frames:
             clips = watch.over("given frames", true_clips(pipeline, given_seeds), len(given_seeds))
             given = measure_given(pipeline, clips)
         if options.long:
             drift = _measure_drift(pipeline, cases[:LONG_PROMPTS], options, watch)
-    report = build_report(answers, fidelity, observed, seconds_per_video, memory, provenance, given, drift)
+            switch = _measure_switch(pipeline, options, watch)
+    report = build_report(answers, fidelity, observed, seconds_per_video, memory, provenance, given, drift, switch)
     page = write_report(report, answers, folder)
     if options.as_json:
         print(json.dumps(report))
@@ -137,6 +140,17 @@ def _measure_drift(pipeline: "Pipeline", cases: Sequence["Case"], options: Evalu
     total, made = len(cases) * options.seeds, itertools.count(1)
     watch("long videos", 0, total)
     return measure_drift(pipeline, cases, options.seeds, options.long, lambda: watch("long videos", next(made), total))
+
+
+def _measure_switch(pipeline: "Pipeline", options: Evaluate, watch: RunProgress) -> "Switch":
+    """Make the videos whose prompt changes, and count them as they come."""
+    from kinema.evaluate.switch import make_switches, measure_switch
+
+    defaults = pipeline.model.defaults
+    pairs = make_switches(LONG_PROMPTS, (defaults.frames - 1) / defaults.fps)
+    total, made = len(pairs) * options.seeds, itertools.count(1)
+    watch("changed prompts", 0, total)
+    return measure_switch(pipeline, pairs, options.seeds, lambda: watch("changed prompts", next(made), total))
 
 
 def _show(report: dict[str, Any], console: Console) -> None:

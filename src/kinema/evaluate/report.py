@@ -14,6 +14,7 @@ from kinema.evaluate.given import Given
 from kinema.evaluate.metrics import Interval, bootstrap_interval, is_permanent, motion_statistics
 from kinema.evaluate.page import write_page
 from kinema.evaluate.suite import Answer
+from kinema.evaluate.switch import Switch
 from kinema.world.observation import Observation
 
 
@@ -26,13 +27,14 @@ def build_report(
     provenance: Mapping[str, Any],
     given: Given | None = None,
     drift: Drift | None = None,
+    switch: Switch | None = None,
 ) -> dict[str, Any]:
     """Put everything together.
 
     `observed` are rendered clips and what the parser saw in them, for the judge's own figures; `seconds_per_video` was
     measured alone, and `memory_bytes` is the most that the process held until then; `provenance` says what command,
-    seeds and counts the numbers come from; `given` is there for models that take frames, `drift` for those that
-    stream, where it was asked for.
+    seeds and counts the numbers come from; `given` is there for models that take frames, `drift` and `switch`
+    for those that stream, where long videos were asked for.
     """
     scores = summarise([_judge(answer) for answer in answers if answer.case.source != "free"])
     free = summarise([_judge(answer) for answer in answers if answer.case.source == "free"]).seen
@@ -84,6 +86,7 @@ def build_report(
         },
         "given": None if given is None else asdict(given),
         "drift": None if drift is None else asdict(drift),
+        "switch": None if switch is None else asdict(switch),
         "provenance": dict(provenance),
     }
 

@@ -13,6 +13,13 @@ GIVEN: dict[str, tuple[str, str | None]] = {
 }
 """What is shown of `given`: its label, and what stands beside it."""
 
+SWITCH = {
+    "followed": "second prompt followed {seconds:g} s after it came",
+    "kept": "what both prompts state, seen then",
+    "jump": "largest change until then, over that before",
+}
+"""What is shown of `switch`, by its label."""
+
 Row = tuple[str, ...]
 
 
@@ -86,6 +93,9 @@ def _measured(report: Mapping[str, Any]) -> Iterator[Row]:
     for name, (label, reference) in GIVEN.items():
         if report["given"] is not None:
             yield label, _bounds(report["given"][name]), _bounds(report["given"].get(reference))
+    if (switch := report["switch"]) is not None:
+        for name, label in SWITCH.items():
+            yield label.format(**switch), _bounds(switch[name]), ""
 
 
 def _bounds(interval: Mapping[str, float] | None) -> str:
