@@ -1,5 +1,6 @@
 """Make the pictures of the README with the shipped model: `python docs/pictures.py`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,20 @@ LONG_PROMPTS = (
 LONG_S = 30.0
 MOMENTS = 12
 
+HARD_PROMPTS = (
+    "two large red balls rest on the grass",
+    "three small blue boxes on a wooden floor",
+    "a green ball, a yellow box, a purple cone and a cyan capsule on the snow",
+    "a large metal cone tumbles to the right on the sand",
+    "a pink cylinder swings from a rope at night",
+)
+HARD_MOMENTS = 6
+
 
 def main() -> None:
-    """Write docs/images/mini.webp and mini-causal.webp: seed 0, nothing chosen by hand."""
+    """Write docs/images/mini.webp, mini-failures.webp and mini-causal.webp: seed 0, nothing chosen by hand."""
     draw_clips()
+    draw_failures()
     draw_long()
 
 
@@ -48,17 +59,28 @@ def draw_clips() -> None:
     write_video(IMAGES / "mini.webp", sheets, fps=8)
 
 
+def draw_failures() -> None:
+    """One row per prompt that `mini` does not master: moments of its two seconds."""
+    pipe = kinema.Pipeline.load("mini")
+    clips = [pipe(kinema.VideoSpec(prompt=prompt, seed=0)).frames for prompt in HARD_PROMPTS]
+    _save_rows(clips, HARD_MOMENTS, "mini-failures.webp")
+
+
 def draw_long() -> None:
     """One row per prompt: moments of half a minute, from the first to the last."""
     pipe = kinema.Pipeline.load("mini-causal")
-    cells = []
-    for prompt in LONG_PROMPTS:
-        frames = [
-            frame for chunk in pipe.stream(kinema.VideoSpec(prompt=prompt, seconds=LONG_S, seed=0)) for frame in chunk
-        ]
-        cells += [frames[moment] for moment in np.linspace(0, len(frames) - 1, MOMENTS).astype(int)]
-    sheet = contact_sheet(cells, MOMENTS).repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
-    Image.fromarray(sheet).save(IMAGES / "mini-causal.webp", quality=80)
+    clips = [
+        np.concatenate(list(pipe.stream(kinema.VideoSpec(prompt=prompt, seconds=LONG_S, seed=0))))
+        for prompt in LONG_PROMPTS
+    ]
+    _save_rows(clips, MOMENTS, "mini-causal.webp")
+
+
+def _save_rows(clips: Sequence[np.ndarray], moments: int, name: str) -> None:
+    """One row per clip: as many moments, from the first to the last."""
+    cells = [clip[moment] for clip in clips for moment in np.linspace(0, len(clip) - 1, moments).astype(int)]
+    sheet = contact_sheet(cells, moments).repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
+    Image.fromarray(sheet).save(IMAGES / name, quality=80)
 
 
 if __name__ == "__main__":
