@@ -60,6 +60,7 @@ def test_a_value_of_the_wrong_kind_is_refused_in_one_line(words, flag):
         (["a", "--at", "2"], "--at lacks its value; it takes S TEXT; see kinema make --help"),
         (["--frames"], "--frames lacks its value; it takes a whole number, such as 17; see kinema make --help"),
         (["--frames", "--force"], "--frames lacks its value; it takes a whole number, such as 17; see"),
+        (["--prompt", "-a b"], "a value that begins with a dash goes behind an equals sign: --prompt='-a b'"),
         (["--seconds=", "a"], "--seconds is ''; it takes a number, such as 2.5"),
         (["--from", ""], "--from is ''; it takes the name of a file or folder, which is not empty"),
     ],

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from tests.browser import needs_browser, serious_faults
 from tests.serve.studio import PREVIEW, Stage, ask, follow_cancel, plays, until
 
+from kinema.cli import flags
+from kinema.cli.generate import Generate
 from kinema.serve.keys import KeyRing, make_key
 from kinema.spec import Card, Extend, Loop, Storyboard
 
@@ -276,6 +279,19 @@ def test_what_is_copied_works_as_it_stands(
     typed = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
     assert typed.stdout.splitlines()[0] == made.spec.prompt
     assert (curled.spec, "--seed 9" in copied["command"]) == (made.spec, True)
+
+
+def test_a_copied_command_takes_words_that_begin_with_a_dash_for_no_flags(
+    stage: Callable[..., Stage], visit: Callable[..., Any]
+) -> None:
+    place = stage()
+    made = place.add("-one red ball", seed=9, negative="-blue")
+    page = visit(place, f"/#{made.id}", permissions=["clipboard-read", "clipboard-write"])
+    page.locator("#viewer").get_by_role("button", name="command").click()
+    expect(page.locator("#toast")).to_have_text("Copied.")
+    words = shlex.split(page.evaluate("navigator.clipboard.readText()"))
+    options = flags.parse(Generate, words[2:], "generate")
+    assert (options.prompt, options.sampling.negative, options.sampling.seed) == (made.spec.prompt, "-blue", 9)
 
 
 def test_where_keys_are_needed_the_page_asks_for_one(stage: Callable[..., Stage], visit: Callable[..., Any]) -> None:

@@ -111,9 +111,11 @@ def _missing(options: type[Any], argv: Sequence[str], command: str) -> str:
     known = {f"--{flag.name}": flag for flag in _flags_of(options) if not flag.is_positional}
     for place, word in enumerate(argv):
         if word in known:
-            after = itertools.takewhile(lambda each: each not in known, argv[place + 1 :])
-            if len(list(after)) < len(known[word].kinds):
+            after = list(itertools.takewhile(lambda each: each not in known, argv[place + 1 :]))
+            if len(after) < len(known[word].kinds):
                 return f"{word} lacks its value; it takes {known[word].accepted}; see kinema {command} --help"
+            if len(known[word].kinds) == 1 and after[0].startswith("-"):
+                return f"a value that begins with a dash goes behind an equals sign: {word}={shlex.quote(after[0])}"
     wanted = " ".join(flag.accepted for flag in _flags_of(options) if flag.is_positional and flag.is_required)
     return f"kinema {command} takes {wanted}, which is missing; see kinema {command} --help"
 

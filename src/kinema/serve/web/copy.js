@@ -87,22 +87,26 @@ const FLAGS = {
   step_cache: "step-cache",
 };
 
+// What begins with a dash would be taken for a flag of its own.
+const flag = (name, text) => `--${name}${String(text).startsWith("-") ? "=" : " "}${/^[\w.x-]+$/.test(text) ? text : quoted(text)}`;
+
 const flagsOf = (asked, without = []) =>
   Object.entries(FLAGS)
     .filter(([name]) => asked[name] != null && asked[name] !== "" && !without.includes(name))
-    .map(([name, flag]) => `--${flag} ${/^[\w.x-]+$/.test(asked[name]) ? asked[name] : quoted(asked[name])}`);
+    .map(([name, own]) => flag(own, asked[name]));
 
 // The command line works on files, so what an edit starts from is fetched first.
 export function asCommand(asked, servedModel, hasKey) {
   const model = `--model ${quoted(servedModel)}`;
   if (asked.video) {
     const fetches = sourcesOf(asked).map((id) => `curl -fsS${curlKey(hasKey)} -o ${id}.mp4 ${location.origin}/v1/videos/${id}/content`);
-    const edit = asked.edit.kind === "join" ? joinFlags(asked.edit.cuts) : [`${asked.video}.mp4`, `--prompt ${quoted(asked.prompt)}`, model, ...editFlags(asked.edit), ...flagsOf(asked, ["seconds", "fps"])];
+    const edit = asked.edit.kind === "join" ? joinFlags(asked.edit.cuts) : [`${asked.video}.mp4`, flag("prompt", asked.prompt), model, ...editFlags(asked.edit), ...flagsOf(asked, ["seconds", "fps"])];
     return [...fetches, ["kinema edit", ...edit].join(" ")].join(" && \\\n");
   }
   const cards = (asked.storyboard ?? []).map((card) => `--card ${card.second} ${quoted(card.prompt)}`);
-  const verb = cards.length ? ["kinema edit", "--prompt"] : ["kinema generate"];
-  return [...verb, quoted(asked.prompt), model, ...cards, ...flagsOf(asked)].join(" ");
+  const own = [model, ...cards, ...flagsOf(asked)];
+  if (cards.length) return ["kinema edit", flag("prompt", asked.prompt), ...own].join(" ");
+  return (asked.prompt.startsWith("-") ? ["kinema generate", ...own, "--", quoted(asked.prompt)] : ["kinema generate", quoted(asked.prompt), ...own]).join(" ");
 }
 
 const span = ({ start, end }) => `${start ?? ""}-${end ?? ""}`;
