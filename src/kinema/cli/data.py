@@ -202,7 +202,7 @@ def _export(argv: Sequence[str]) -> int:
     from kinema.data.store import Store
 
     paths = export_tars(Store(options.folder), options.out, options.where, options.per_tar)
-    print(f"{options.out}  {len(paths)} tars")
+    print(f"{options.out}  {len(paths)} {'tar' if len(paths) == 1 else 'tars'}")
     return 0
 
 
