@@ -68,7 +68,6 @@ def test_text_keys_and_values_computed_once_give_the_same_velocity(pair):
 
 
 @torch.no_grad()
-@torch.no_grad()
 def test_padding_stands_once_and_counts_as_often(pair):
     _, ours = pair
     latent, times, text = _inputs()
@@ -90,6 +89,7 @@ def test_a_text_that_leaves_no_room_has_no_padding_to_fold(length):
     assert repeats == 1
 
 
+@torch.no_grad()
 def test_bfloat16_and_autocast_stay_near_float32(pair):
     _, ours = pair
     latent, time, text = _inputs()

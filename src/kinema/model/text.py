@@ -119,7 +119,7 @@ def embed_tokens(
 ) -> Float[Tensor, "b k d"]:
     """Encode token ids on a device at their own longest length, then pad with zeros to their full length.
 
-    Tokens see no padding and only distances to each other, so the numbers are the same.
+    Tokens see no padding and only distances to each other, so the numbers are the same but for rounding.
     """
     longest = max(1, int(mask.sum(dim=1).max()))
     embedded: Tensor = text(ids[:, :longest].to(device), mask[:, :longest].to(device))
