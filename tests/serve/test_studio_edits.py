@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ expect.set_options(timeout=10_000)
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
 
 
+@pytest.fixture(autouse=True)
+def _commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copied commands run with the packages that the tests run with."""
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+
+
 def _order(place: Stage, path: str, **body: Any) -> Job:
     """Ask for an edit as any client does, and finish it; its request as it was asked for."""
     words = ["curl", "-s", f"{place.url}/v1/videos/{path}".rstrip("/"), "-H", "content-type: application/json"]
@@ -38,7 +45,10 @@ def _order(place: Stage, path: str, **body: Any) -> Job:
 
 
 def _copied(page: Any, name: str) -> str:
+    page.evaluate("navigator.clipboard.writeText('')")
     page.locator("#viewer").get_by_role("button", name=name, exact=True).click()
+    # The toast may be that of the copy before.
+    page.wait_for_function("navigator.clipboard.readText().then((text) => text !== '')")
     expect(page.locator("#toast")).to_have_text("Copied.")
     return str(page.evaluate("navigator.clipboard.readText()"))
 
@@ -74,7 +84,8 @@ def test_an_edit_offers_its_own_lengths_for_as_long_as_it_takes_to_choose(
     assert (_lengths(page), page.get_by_label("Way back").input_value()) == (ways, "1")
     page.get_by_role("button", name="Loop", exact=True).click()
     assert place.take().spec.edit == Loop(video=_file(source), seconds=1.0)
-    assert max(_lengths(page)) == 20  # of a new video again
+    expect(page.locator("#seconds option[value='20']")).to_be_attached()  # of a new video again
+    assert max(_lengths(page)) == 20
 
 
 def test_what_may_not_get_longer_is_offered_neither(stage: Callable[..., Stage], visit: Callable[..., Any]) -> None:
