@@ -165,3 +165,12 @@ def until(page: Any, claim: str) -> None:
 
 def plays(page: Any) -> None:
     until(page, "document.querySelector('#viewer-video').currentTime > 0")
+
+
+def copied(page: Any, name: str, *, place: str = "#viewer") -> str:
+    """Press a button that copies, and give what it copied; the notice may still be that of the copy before."""
+    page.evaluate("navigator.clipboard.writeText('')")
+    page.locator(place).get_by_role("button", name=name, exact=True).click()
+    until(page, "navigator.clipboard.readText().then((text) => text !== '')")
+    until(page, "document.querySelector('#toast').textContent === 'Copied.'")
+    return str(page.evaluate("navigator.clipboard.readText()"))

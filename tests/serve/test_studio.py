@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.browser import needs_browser, serious_faults
-from tests.serve.studio import PREVIEW, Stage, ask, follow_cancel, plays, until
+from tests.serve.studio import PREVIEW, Stage, ask, copied, follow_cancel, plays, until
 
 from kinema.cli import flags
 from kinema.cli.generate import Generate
@@ -249,12 +249,8 @@ def test_what_is_copied_works_as_it_stands(
     place = stage()
     made = place.add('it\'s "red" & $5', seed=9, negative="blue")
     page = visit(place, f"/#{made.id}", permissions=["clipboard-read", "clipboard-write"])
-    copied = {}
-    for name in ("curl", "Python", "command"):
-        page.locator("#viewer").get_by_role("button", name=name).click()
-        expect(page.locator("#toast")).to_have_text("Copied.")
-        copied[name] = page.evaluate("navigator.clipboard.readText()")
-    answer = subprocess.run(["bash", "-c", copied["curl"] + " -s"], capture_output=True, text=True, check=True)
+    texts = {name: copied(page, name) for name in ("curl", "Python", "command")}
+    answer = subprocess.run(["bash", "-c", texts["curl"] + " -s"], capture_output=True, text=True, check=True)
     assert json.loads(answer.stdout)["prompt"] == made.spec.prompt
     curled = place.take()
     calls: list[dict[str, Any]] = []
@@ -272,13 +268,13 @@ def test_what_is_copied_works_as_it_stands(
 
         def write_to_file(self, path: str) -> None: ...
 
-    exec(copied["Python"].replace("import openai", ""), {"openai": type("openai", (), {"OpenAI": Client})})
+    exec(texts["Python"].replace("import openai", ""), {"openai": type("openai", (), {"OpenAI": Client})})
     (call,) = calls
     assert (call["prompt"], call["extra_body"]["seed"]) == (made.spec.prompt, 9)
-    words = ["bash", "-c", copied["command"].replace("kinema generate", "printf '%s\\n'")]
+    words = ["bash", "-c", texts["command"].replace("kinema generate", "printf '%s\\n'")]
     typed = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
     assert typed.stdout.splitlines()[0] == made.spec.prompt
-    assert (curled.spec, "--seed 9" in copied["command"]) == (made.spec, True)
+    assert (curled.spec, "--seed 9" in texts["command"]) == (made.spec, True)
 
 
 def test_a_copied_command_takes_words_that_begin_with_a_dash_for_no_flags(
@@ -287,9 +283,7 @@ def test_a_copied_command_takes_words_that_begin_with_a_dash_for_no_flags(
     place = stage()
     made = place.add("-one red ball", seed=9, negative="-blue")
     page = visit(place, f"/#{made.id}", permissions=["clipboard-read", "clipboard-write"])
-    page.locator("#viewer").get_by_role("button", name="command").click()
-    expect(page.locator("#toast")).to_have_text("Copied.")
-    words = shlex.split(page.evaluate("navigator.clipboard.readText()"))
+    words = shlex.split(copied(page, "command"))
     options = flags.parse(Generate, words[2:], "generate")
     assert (options.prompt, options.sampling.negative, options.sampling.seed) == (made.spec.prompt, "-blue", 9)
 

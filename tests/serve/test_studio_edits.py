@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from tests.browser import needs_browser
-from tests.serve.studio import Stage
+from tests.serve.studio import Stage, copied
 
 from kinema.cli import flags
 from kinema.cli.edit import EditOptions, request_of
@@ -42,15 +42,6 @@ def _order(place: Stage, path: str, **body: Any) -> Job:
     subprocess.run([*words, "-d", json.dumps({"prompt": "it's on", **body})], check=True, capture_output=True)
     asked = place.take()
     return dataclasses.replace(place.finish(asked), spec=asked.spec)
-
-
-def _copied(page: Any, name: str) -> str:
-    page.evaluate("navigator.clipboard.writeText('')")
-    page.locator("#viewer").get_by_role("button", name=name, exact=True).click()
-    # The toast may be that of the copy before.
-    page.wait_for_function("navigator.clipboard.readText().then((text) => text !== '')")
-    expect(page.locator("#toast")).to_have_text("Copied.")
-    return str(page.evaluate("navigator.clipboard.readText()"))
 
 
 def _lengths(page: Any) -> list[float]:
@@ -126,19 +117,19 @@ def test_every_command_of_an_edit_makes_that_edit(
     made = _order(place, path, video={"id": source.id}, seed=9, **body)
     page = visit(place, f"/#{made.id}", permissions=CLIPBOARD)
     expect(page.locator("#viewer-video")).to_be_visible()
-    answer = subprocess.run(["bash", "-c", _copied(page, "curl") + " -s"], capture_output=True, text=True, check=True)
+    answer = subprocess.run(["bash", "-c", copied(page, "curl") + " -s"], capture_output=True, text=True, check=True)
     assert "error" not in json.loads(answer.stdout) or json.loads(answer.stdout)["error"] is None, answer.stdout
     again = place.take()
     assert (again.spec, again.kind, again.parent) == (made.spec, made.kind, source.id)
     place.leases.failed(again, "stopped", "seen enough", again=False)
 
-    script = _copied(page, "Python").replace("videos.poll", "videos.retrieve").rpartition("client.videos.download")[0]
+    script = copied(page, "Python").replace("videos.poll", "videos.retrieve").rpartition("client.videos.download")[0]
     subprocess.run(["python", "-c", script], check=True)
     again = place.take()
     assert (again.spec, again.kind, again.parent) == (made.spec, made.kind, source.id)
     place.leases.failed(again, "stopped", "seen enough", again=False)
 
-    *fetches, command = _copied(page, "command").split(" && \\\n")
+    *fetches, command = copied(page, "command").split(" && \\\n")
     for fetch in fetches:
         subprocess.run(["bash", "-c", fetch], check=True, cwd=place.folder)
     assert (place.folder / f"{source.id}.mp4").read_bytes().startswith(b"\0\0\0")
@@ -164,12 +155,12 @@ def test_a_remix_is_copied_as_one_and_as_a_new_video_once_its_source_is_gone(
     loop = _order(place, "edits", video={"id": source.id}, edit={"kind": "loop", "seconds": 1})
     page = visit(place, f"/#{remix.id}", permissions=CLIPBOARD)
     expect(page.locator("#viewer-video")).to_be_visible()
-    assert f"/v1/videos/{source.id}/remix" in _copied(page, "curl")
-    assert f'client.videos.remix(\n    "{source.id}",' in _copied(page, "Python")
-    assert _copied(page, "command").startswith("kinema generate 'it'\\''s on'")
+    assert f"/v1/videos/{source.id}/remix" in copied(page, "curl")
+    assert f'client.videos.remix(\n    "{source.id}",' in copied(page, "Python")
+    assert copied(page, "command").startswith("kinema generate 'it'\\''s on'")
     place.jobs.delete(source.id)
     expect(page.locator(".tile")).to_have_count(2)
-    answer = subprocess.run(["bash", "-c", _copied(page, "curl") + " -s"], capture_output=True, text=True, check=True)
+    answer = subprocess.run(["bash", "-c", copied(page, "curl") + " -s"], capture_output=True, text=True, check=True)
     assert json.loads(answer.stdout)["prompt"] == "it's on"
     assert place.take().spec == remix.spec
     page.goto(f"{place.url}/#{loop.id}")
@@ -184,17 +175,15 @@ def test_an_edit_is_copied_before_it_is_made(stage: Callable[..., Stage], visit:
     page.get_by_role("button", name="Loop").click()
     page.get_by_label("Seed").fill("11")
     page.get_by_label("Prompt", exact=True).fill("round")
-    copied = {}
+    texts = {}
     for name in ("curl", "command"):
         page.locator("#composer-copy summary").click()
-        page.locator("#composer-copy").get_by_role("button", name=name).click()
-        expect(page.locator("#toast")).to_have_text("Copied.")
-        copied[name] = page.evaluate("navigator.clipboard.readText()")
-    subprocess.run(["bash", "-c", copied["curl"] + " -s"], capture_output=True, check=True)
+        texts[name] = copied(page, name, place="#composer-copy")
+    subprocess.run(["bash", "-c", texts["curl"] + " -s"], capture_output=True, check=True)
     job = place.take()
     assert (job.spec.edit, job.spec.seed, job.spec.prompt) == (Loop(video=_file(source), seconds=1.0), 11, "round")
-    assert "--loop 1 " in copied["command"]
-    assert "--seed 11 " in copied["command"]
+    assert "--loop 1 " in texts["command"]
+    assert "--seed 11 " in texts["command"]
 
 
 def test_where_keys_are_needed_a_copied_text_takes_the_key_from_its_surroundings(
@@ -208,9 +197,7 @@ def test_where_keys_are_needed_a_copied_text_takes_the_key_from_its_surroundings
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Loop").click()
     page.locator("#composer-copy summary").click()
-    page.locator("#composer-copy").get_by_role("button", name="command").click()
-    expect(page.locator("#toast")).to_have_text("Copied.")
-    fetch = str(page.evaluate("navigator.clipboard.readText()")).split(" && \\\n")[0]
+    fetch = copied(page, "command", place="#composer-copy").split(" && \\\n")[0]
     known = {**os.environ, "OPENAI_API_KEY": token}
     subprocess.run(["bash", "-c", fetch], check=True, cwd=place.folder, env=known)
     fetched = (place.folder / f"{source.id}.mp4").read_bytes()
@@ -227,7 +214,7 @@ def test_what_began_with_a_picture_is_copied_as_a_remix_and_what_came_from_an_up
     address = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
     made = _order(place, "", input_reference={"image_url": address}, seed=9)
     page = visit(place, f"/#{made.id}", permissions=CLIPBOARD)
-    subprocess.run(["bash", "-c", _copied(page, "curl") + " -s"], check=True, capture_output=True)
+    subprocess.run(["bash", "-c", copied(page, "curl") + " -s"], check=True, capture_output=True)
     again = place.take()
     assert (again.spec, again.parent, again.spec.image is not None) == (made.spec, made.id, True)
     place.leases.failed(again, "stopped", "seen enough", again=False)
