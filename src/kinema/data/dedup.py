@@ -72,7 +72,7 @@ def hash_pictures(pictures: Sequence[Frame]) -> tuple[Hashes, float]:
     for picture in pictures:
         gray = np.asarray(cv2.cvtColor(crop.apply(picture), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
         rows.append(_hash(gray))
-        spreads.append(float(cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).std()))
+        spreads.append(float(cv2.resize(gray, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA).std()))
     return np.array(rows, dtype=np.uint64), float(np.median(spreads))
 
 

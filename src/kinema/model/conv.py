@@ -3,7 +3,6 @@
 import itertools
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -42,11 +41,7 @@ class Conv2d(nn.Conv2d):
         rows = _fold(self.weight, 2)  # of an upper and of a lower result
         weight = torch.cat([kernel for part in rows for kernel in _fold(part, 3)])  # 4 c_out, c, 2, 2
         bias = None if self.bias is None else self.bias.repeat(4)
-        if _must_call_onednn(x):
-            y = torch.ops.aten.mkldnn_convolution(channels_last(x), weight, bias, (1, 1), (1, 1), (1, 1), 1)
-        else:
-            y = F.conv2d(x, weight, bias, padding=1)
-        found = y.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))  # n y+1 x+1 2 2 c_out
+        found = self._conv_forward(x, weight, bias).permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))  # n y+1 x+1 2 2 c_out
         height, width = x.shape[2:]
         result = found.new_empty(len(x), height, 2, width, 2, found.shape[-1])
         for lower, right in itertools.product((0, 1), (0, 1)):
