@@ -13,10 +13,10 @@ from kinema.spec import VideoSpec
 from kinema.train.causal_run import CausalRun
 from kinema.train.config import OptimConfig, ResamplingConfig
 from kinema.train.consistency import ConsistencyTask
-from kinema.train.corpus import Corpus
+from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.forcing import Forcing, ForcingTask
 from kinema.train.latents import Latents
-from kinema.train.recipes import CAUSAL_RECIPES
+from kinema.train.recipes import CAUSAL_RECIPES, RECIPES
 
 RECIPE = CAUSAL_RECIPES["tiny-causal"]
 
@@ -84,7 +84,7 @@ def test_a_causal_model_goes_on_but_does_not_judge_whole_clips(folder, tmp_path)
 def test_forcing_goes_on_from_the_transformers_own_clips(forcing):
     model, force = forcing
     config = dataclasses.replace(RECIPE.forcing, resampling=ResamplingConfig(share=0.5, steps=1))
-    data, text = force.batch(0)
+    data, text, _ = force.batch(0)
     own = force.resampled(model.dit, data, text, config.resampling, torch.Generator().manual_seed(0))
     assert torch.equal(own[2:], data[2:])
     assert ((own[:2] - data[:2]).abs().amax(dim=(1, 2, 3, 4)) > 1e-3).all()
@@ -98,7 +98,7 @@ def test_forcing_goes_on_from_the_transformers_own_clips(forcing):
 def test_forcing_equals_generation_block_by_block(forcing):
     model, force = forcing
     torch.manual_seed(0)
-    data, text = force.batch(0)
+    data, text, _ = force.batch(0)
     noisy, times = torch.randn_like(data), torch.rand(data.shape[0], data.shape[2])
     with torch.no_grad():
         at_once = force.velocity(model.dit, data, noisy, times, text)
@@ -141,3 +141,57 @@ def test_a_student_that_follows_the_teachers_path_has_nothing_to_learn(forcing):
     assert loss.item() == pytest.approx(0.0, abs=1e-6)
     task = ConsistencyTask(model.dit, Straight(), force, RECIPE.consistency, lambda *_: {})
     assert task.loss(0, torch.Generator().manual_seed(0))[0].item() > 1e-3
+
+
+def test_of_clips_that_change_only_what_their_caption_says_is_learnt(folder, tiny_model, tmp_path):
+    changing = dataclasses.replace(RECIPE.corpus, frames=13, changing=1.0)
+    short = dataclasses.replace(RECIPE, corpus=changing, consistency=None, self_forcing=None, long=None)
+    run = CausalRun(short, tmp_path, lambda *_: {}, str(tiny_model))
+    run.run(["corpus", "latents"])
+    corpus = Corpus(tmp_path / "corpus")
+    latents = Latents(tmp_path / "latents.npy", corpus)
+    assert set(corpus.since[: changing.clips]) == {1, 5}
+    assert not corpus.since[changing.clips :].any()
+    assert latents.since.tolist() == [{0: 0, 1: 1, 5: 2}[since] for since in corpus.since]
+    model = load_model(tiny_model)
+    config = dataclasses.replace(RECIPE.forcing, batch_size=8, drop_text=1.0)
+    force = Forcing(model.text, model.tokenizer, latents, RECIPE.causal, config, drop=1.0)
+    _, text, given = force.batch(0)
+    assert not torch.equal(text[:1], force.empty[:, : text.shape[1]])  # captions of such clips are never left out
+    assert given.sum(1).tolist() == latents.since[run_indices(force, 0) % changing.clips].tolist()
+    task = ForcingTask(model.dit, force, config, lambda *_: {})
+    with torch.no_grad():
+        whole = task.loss(0, torch.Generator().manual_seed(0))[0]
+        force._latents.since.zero_()
+        assert task.loss(0, torch.Generator().manual_seed(0))[0] != whole
+    run.run(["forcing", "export"])
+    assert load_model(tmp_path / "model").causal == RECIPE.causal
+
+
+def run_indices(force, clips_seen):
+    return force._feed.at(clips_seen).indices
+
+
+def test_rendering_goes_on_with_the_moments_at_which_clips_change(tmp_path):
+    config = dataclasses.replace(RECIPE.corpus, frames=13, changing=0.5)
+    render_corpus(config, tmp_path)
+    before = Corpus(tmp_path)
+    for name in ("frames_00000.npy", "since_00000.npy"):
+        (tmp_path / name).unlink()
+    render_corpus(config, tmp_path)
+    assert (Corpus(tmp_path).since == before.since).all()
+    assert 0 < (before.since > 0).sum() < config.clips
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"changing": 1.5}, "no share"), ({"changing": 0.5, "frames": 5}, "6")]
+)
+def test_clips_that_cannot_change_are_refused(changes, message):
+    with pytest.raises(SpecError, match=message):
+        dataclasses.replace(RECIPE.corpus, **changes)
+
+
+def test_a_model_that_sees_whole_clips_takes_none_that_change():
+    tiny = RECIPES["tiny"]
+    with pytest.raises(SpecError, match="sees its whole clip at once"):
+        dataclasses.replace(tiny, corpus=dataclasses.replace(tiny.corpus, frames=9, changing=0.5))

@@ -28,7 +28,7 @@ class Stored:
 
 
 def test_gains_are_shares_of_the_change_of_the_picture() -> None:
-    gains = measure_gains(Painter(), Stored())  # type: ignore[arg-type]
+    gains = measure_gains(Painter(), Stored().training(torch.arange(4)))  # type: ignore[arg-type]
     assert np.allclose(gains, [0.8, 0.2, 0.0])
 
 

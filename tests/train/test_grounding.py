@@ -118,3 +118,13 @@ def test_processes_find_what_one_finds(corpus, truth, tmp_path, monkeypatch):
     measure_truth(corpus, Stride(4, 8, 8), tmp_path / "shared.npy", workers=2)
     shared = Truth(tmp_path / "shared.npy", corpus, CPU)
     assert torch.equal(shared.training(torch.arange(12)), truth.training(torch.arange(12)))
+
+
+def test_frames_show_the_objects_of_the_latent_that_they_are_in(corpus, truth):
+    whole = truth.objects([0, 3], 9, [0, 0])
+    shares = truth.training(torch.tensor([0, 3]))[:, : len(SHAPES)].sum(dim=1)
+    assert whole.max() > 0.2
+    torch.testing.assert_close(whole[:, 0], shares[:, 0])
+    torch.testing.assert_close(whole[:, 1:5], shares[:, 1:2].expand(-1, 4, -1, -1))
+    torch.testing.assert_close(whole[:, 5:9], shares[:, 2:3].expand(-1, 4, -1, -1))
+    torch.testing.assert_close(truth.objects([3, 0], 3, [4, 0]), torch.stack([whole[1, 4:7], whole[0, :3]]))

@@ -8,7 +8,9 @@ import torch
 
 from kinema.model.presets import PRESETS
 from kinema.model.vae import VideoVAE
+from kinema.train.config import Phase
 from kinema.train.corpus import Corpus, render_corpus
+from kinema.train.grounding import Truth, measure_truth
 from kinema.train.recipes import RECIPES
 from kinema.train.trainer import train
 from kinema.train.vae import VAETask
@@ -47,3 +49,27 @@ def test_a_decoder_that_learns_alone_leaves_all_latents_as_they_are(corpus, tmp_
     with torch.no_grad():
         assert torch.equal(before.encode(frames), after.encode(frames))
         assert not torch.equal(before.decode(before.encode(frames)), after.decode(after.encode(frames)))
+
+
+def test_errors_where_objects_are_count_more(corpus, tmp_path):
+    measure_truth(corpus, PRESETS["tiny"].vae.stride, tmp_path / "coverage.npy")
+    truth = Truth(tmp_path / "coverage.npy", corpus, torch.device("cpu"))
+    torch.manual_seed(0)
+    vae = VideoVAE(PRESETS["tiny"].vae)
+    alike, heavy = (dataclasses.replace(TINY.vae, phases=(), object_weight=weight) for weight in (1.0, 5.0))
+    losses = []
+    for stage, told in ((alike, None), (alike, truth), (heavy, truth)):
+        loss, parts = VAETask(vae, corpus, stage, told).loss(0, torch.Generator().manual_seed(0))
+        losses.append((loss - stage.kl_weight * parts["divergence"]).item())
+    assert losses[0] == pytest.approx(losses[1])
+    assert losses[1] * 1.05 < losses[2] < losses[1] * 5.0
+
+
+def test_a_part_of_the_picture_is_weighed_as_it_was_cut(corpus, tmp_path):
+    """Weights that were not cut and mirrored with their frames would not match them in shape, or in place."""
+    measure_truth(corpus, PRESETS["tiny"].vae.stride, tmp_path / "coverage.npy")
+    truth = Truth(tmp_path / "coverage.npy", corpus, torch.device("cpu"))
+    phases = (Phase(until=1.0, frames=5, batch_size=2, crop=16),)
+    stage = dataclasses.replace(TINY.vae, phases=phases, object_weight=3.0)
+    loss, _ = VAETask(VideoVAE(PRESETS["tiny"].vae), corpus, stage, truth).loss(0, torch.Generator().manual_seed(0))
+    assert torch.isfinite(loss)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a model by a recipe: corpus, tokenizer, vae, latents, grounding, flow, export.
+    """Train a model by a recipe: corpus, tokenizer, grounding, vae, latents, flow, export.
 
     A stage whose result is there is skipped, and one that was interrupted goes on where it stopped, bit for bit.
     """

@@ -22,10 +22,9 @@ LEAST = 0.1
 
 
 @torch.no_grad()
-def measure_gains(vae: VideoVAE, latents: Latents) -> Float[Tensor, " c"]:
-    """Mean squared change of the pixels by noise in each channel of the normalised latents, in shares of their sum."""
-    indices = torch.arange(min(CLIPS, latents.num_training))
-    data = latents.training(indices).to(device_of(vae), next(vae.parameters()).dtype)
+def measure_gains(vae: VideoVAE, data: Float[Tensor, "b c t y x"]) -> Float[Tensor, " c"]:
+    """Mean squared change of the pixels by noise in each channel of normalised latents, in shares of their sum."""
+    data = data.to(device_of(vae), next(vae.parameters()).dtype)
     noise = STEP * torch.randn(data[:, 0].shape, generator=torch.Generator().manual_seed(0)).to(data)
     frames = vae.decode(data).float()
     changes = []
@@ -50,4 +49,7 @@ def channel_weights(gains: Float[Tensor, " c"], power: float) -> Float[Tensor, "
 
 def weights_for(power: float, vae: VideoVAE, latents: Latents) -> Float[Tensor, " c"] | None:
     """The weights that a stage asks for by its `channel_power`; None = all channels count alike."""
-    return channel_weights(measure_gains(vae, latents), power).to(device_of(vae)) if power > 0 else None
+    if power == 0:
+        return None
+    data = latents.training(torch.arange(min(CLIPS, latents.num_training)))
+    return channel_weights(measure_gains(vae, data), power).to(device_of(vae))

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from kinema.diffusion.objective import TimeSampling
 from kinema.errors import SpecError
 from kinema.model.causal import CausalConfig
-from kinema.world.scene import MOST_OBJECTS
+from kinema.world.scene import LEAST_CHANGING, MOST_OBJECTS
 
 Precision = Literal["bfloat16", "float32"]
 
@@ -34,9 +34,19 @@ class CorpusConfig:
     """Seed of the first scene; the validation scenes follow the training scenes."""
     least_objects: int = 1
     """Scenes of fewer objects are passed over: to tell several things apart is the hard part of a prompt."""
+    changing: float = 0.0
+    """Share of the training clips that turn into what their caption says on the way (see `world/changing.py`): what a
+    causal transformer learns to follow a prompt from that changes. Only for recipes of such."""
 
     def __post_init__(self) -> None:
         """Refuse what no scene has."""
+        if not 0 <= self.changing <= 1:
+            raise SpecError(f"changing={self.changing} is no share of clips; use 0 to 1")
+        if self.changing > 0 and self.frames < LEAST_CHANGING:
+            raise SpecError(
+                f"frames={self.frames} are too few for clips that change on their way; use {LEAST_CHANGING} or more, "
+                "or changing=0"
+            )
         if not 1 <= self.least_objects <= MOST_OBJECTS:
             raise SpecError(
                 f"least_objects={self.least_objects} leaves no scenes; they have 1 to {MOST_OBJECTS} objects"
@@ -168,6 +178,10 @@ class VAEStage(PhasedStage):
     """Whether the encoder stays as it is, so that its latents, and what was learnt on them, stay good."""
     kl_weight: float = 1e-4
     """Weight of the mean Kullback-Leibler divergence per latent number against the mean absolute error per pixel."""
+    object_weight: float = 1.0
+    """How much more an error counts where a latent's cell shows nothing but objects; 1 = as much as elsewhere."""
+    anchor: float = 0.0
+    """Weight of the squared change of the latents, against those that the autoencoder gave before (see `anchor.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +245,7 @@ class FlowStage(PhasedStage):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that `kinema train NAME` runs, in order: corpus, tokenizer, vae, latents, flow, export."""
+    """Everything that `kinema train NAME` runs, in order: corpus, tokenizer, grounding, vae, latents, flow, export."""
 
     preset: str
     """Name of the architecture in `kinema.model.presets`."""
@@ -245,7 +259,12 @@ class Recipe:
     """Single frames for the steps of `flow.pictures`; None takes the first frames of the clips."""
 
     def __post_init__(self) -> None:
-        """Refuse pictures that do not go with the clips."""
+        """Refuse clips that change, and pictures that do not go with the clips."""
+        if self.corpus.changing > 0:
+            raise SpecError(
+                f"corpus.changing={self.corpus.changing}, but this model sees its whole clip at once; leave it at 0, "
+                "and give it to a recipe that makes the model causal"
+            )
         if self.pictures is None:
             return
         if self.pictures.frames != 1:

@@ -33,11 +33,11 @@ class ConsistencyTask:
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Pseudo-Huber distance between predictions of the data at both ends of one step of the teacher's path."""
-        data, text = self._forcing.batch(clips_seen)
+        data, text, given = self._forcing.batch(clips_seen)
         num_blocks = self._forcing.num_blocks(data.shape[2])
         steps = torch.randint(self._config.grid_steps, (len(data), num_blocks), generator=generator, device=data.device)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
-        return self._distance(self.networks["dit"], data, text, noise, steps), {}
+        return self._distance(self.networks["dit"], data, text, noise, steps, given), {}
 
     @torch.no_grad()
     def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:
@@ -55,7 +55,15 @@ class ConsistencyTask:
         """Generate block by block from validation prompts, in few steps; what comes back is the sampler's score."""
         return self._sampler(averaged, path)
 
-    def _distance(self, student: Network, data: Tensor, text: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+    def _distance(
+        self,
+        student: Network,
+        data: Tensor,
+        text: Tensor,
+        noise: Tensor,
+        steps: Tensor,
+        given: Tensor | None = None,
+    ) -> Tensor:
         frames = data.shape[2]
         grid = self._grid.to(data.device)
         high, low = (self._forcing.spread(grid[steps + i], frames) for i in (0, 1))
@@ -66,7 +74,8 @@ class ConsistencyTask:
             target = self._predict(student, data, nearer, low, text)
         difference = self._predict(student, data, noisy, high, text) - target
         width = self._config.huber
-        return ((difference.square().mean(dim=(1, 3, 4)) + width**2).sqrt() - width).mean()
+        distances = (difference.square().mean(dim=(1, 3, 4)) + width**2).sqrt() - width
+        return distances.mean() if given is None else distances[~given].mean()
 
     def _predict(self, student: Network, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
         velocity = self._forcing.velocity(student, data, noisy, times, text).float()

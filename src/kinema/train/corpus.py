@@ -1,7 +1,8 @@
 """The clips that a run learns from: rendered once, kept as plain arrays, read back by index.
 
-A corpus folder holds shards `frames_00000.npy` (uint8 `clip f h w 3`) and `scenes_00000.jsonl`, both written under
-another name first, so that an interrupted rendering continues where it stopped.
+A corpus folder holds shards `frames_00000.npy` (uint8 `clip f h w 3`) and `scenes_00000.jsonl`, and `since_00000.npy`
+where clips change on their way. A shard is there when its frames are, which are written under another name first and
+last of all, so that an interrupted rendering continues where it stopped.
 """
 
 import itertools
@@ -11,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kinema import config as config_io
 from kinema.errors import DataError
 from kinema.train.config import CorpusConfig
 from kinema.train.watch import Report, unwatched
-from kinema.world.dataset import ClipFormat, iter_clips
+from kinema.world.dataset import Clip, ClipFormat, iter_clips
 from kinema.world.scene import Scene
 
 SHARD = 256
@@ -38,9 +40,10 @@ def render_corpus(config: CorpusConfig, folder: Path, report: Report = unwatched
         report(start, total)
         frames_path, scenes_path = _shard_paths(folder, start // SHARD)
         seeds = all_seeds[start : start + SHARD]
-        clips = list(
-            iter_clips(seeds, num_frames=config.frames, fps=config.fps, height=config.height, width=config.width)
-        )
+        trained = max(0, config.clips - start)  # clips of validation do not change
+        clips = [*_clips(config, seeds[:trained], config.changing), *_clips(config, seeds[trained:], 0.0)]
+        if config.changing > 0:
+            np.save(folder / _since_name(start // SHARD), np.array([clip.since for clip in clips]))
         scenes_path.write_text("".join(json.dumps(config_io.to_dict(clip.scene)) + "\n" for clip in clips))
         partial = frames_path.with_suffix(".partial")
         with partial.open("wb") as file:
@@ -61,6 +64,10 @@ class Corpus:
         if missing:
             raise DataError(f"{folder} lacks {missing[0]} and {len(missing) - 1} more; run the corpus stage again")
         self._shards = [np.load(frames_path, mmap_mode="r") for frames_path, _ in paths]
+        self.since: NDArray[np.int64] = np.zeros(total, np.int64)
+        """Frame of each clip from which on its scene is true."""
+        if self.config.changing > 0:
+            self.since = np.concatenate([np.load(folder / _since_name(index)) for index in range(num_shards)])
         self.scenes = [
             config_io.from_dict(Scene, json.loads(line))
             for _, scenes_path in paths
@@ -102,6 +109,21 @@ def _seeds(config: CorpusConfig, total: int) -> Sequence[int]:
     seeds = itertools.count(config.first_seed)
     fitting = (seed for seed in seeds if len(form.scene(seed).objects) >= config.least_objects)
     return list(itertools.islice(fitting, total))
+
+
+def _clips(config: CorpusConfig, seeds: Sequence[int], changing: float) -> Iterator[Clip]:
+    return iter_clips(
+        seeds,
+        num_frames=config.frames,
+        fps=config.fps,
+        height=config.height,
+        width=config.width,
+        changing=changing,
+    )
+
+
+def _since_name(index: int) -> str:
+    return f"since_{index:05d}.npy"
 
 
 def _shard_paths(folder: Path, index: int) -> tuple[Path, Path]:

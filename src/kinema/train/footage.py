@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kinema import config as config_io
 from kinema.data.buckets import Bucket
@@ -41,6 +42,11 @@ class Footage:
     def validation_indices(self) -> range:
         """Indices of the clips kept apart."""
         return range(self.config.clips, self.config.clips + self.config.validation_clips)
+
+    @property
+    def since(self) -> NDArray[np.int64]:
+        """Frame of each clip from which on its caption is true: the first."""
+        return np.zeros(len(self.scenes), np.int64)
 
 
 class FootageRun(Run):

@@ -7,10 +7,10 @@ A clip and its noisy copy go through together, with a mask that shows each noisy
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from kinema.diffusion.objective import clip_losses, flow_matching_loss, interpolate
@@ -27,6 +27,17 @@ from kinema.train.resampling import resample
 
 Network = Callable[..., Tensor]
 """The transformer, compiled or not."""
+
+
+class Lesson(NamedTuple):
+    """What one step learns from."""
+
+    data: Float[Tensor, "b c t y x"]
+    """Latents."""
+    text: Float[Tensor, "b k text_dim"]
+    """Embedded captions."""
+    given: Bool[Tensor, "b t"]
+    """Frames of before the caption was true: others go on from them, and nothing is learnt of themselves."""
 
 
 class Forcing:
@@ -70,12 +81,14 @@ class Forcing:
     def _make_sights(self, frames: int) -> tuple[Sight, ...]:
         return sights(teacher_forcing_mask(frames, self._causal), [*range(frames)] * 2, self._causal)
 
-    def batch(self, clips_seen: int) -> tuple[Tensor, Tensor]:
-        """Give the latents of the step after `clips_seen`, and their embedded captions."""
+    def batch(self, clips_seen: int) -> Lesson:
+        """Give what the step after `clips_seen` learns from."""
         batch = self._feed.at(clips_seen)
         with torch.no_grad():
             data = self._latents.training(batch.indices)
-            return data, embed_tokens(self._text, batch.ids, batch.mask, device_of(self._text))
+            text = embed_tokens(self._text, batch.ids, batch.mask, device_of(self._text))
+        since = self._latents.since[batch.indices % (self._latents.num_training // 2)].to(data.device)
+        return Lesson(data, text, torch.arange(data.shape[2], device=data.device) < since[:, None])
 
     def validation(self, size: int = 64) -> tuple[Tensor, Tensor, Tensor]:
         """Give latents kept apart, their embedded captions and the noise that always goes with them."""
@@ -127,7 +140,7 @@ class ForcingTask:
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of the velocity of all noisy blocks, each at a time of its own."""
-        data, text = self._forcing.batch(clips_seen)
+        data, text, given = self._forcing.batch(clips_seen)
         frames = data.shape[2]
         num_blocks = self._forcing.num_blocks(frames)
         drawn = self._config.times.sample(len(data) * num_blocks, generator)
@@ -140,7 +153,7 @@ class ForcingTask:
         if resampling is not None:
             before = self._forcing.resampled(cast("DiT", dit), data, text, resampling, generator)
         velocity = self._forcing.velocity(dit, before, interpolate(data, noise, times), times, text)
-        return flow_matching_loss(velocity, data, noise, channels=self._channels), {}
+        return flow_matching_loss(velocity, data, noise, given, channels=self._channels), {}
 
     @torch.no_grad()
     def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:

@@ -106,8 +106,17 @@ class Truth:
     def __init__(self, path: Path, corpus: Corpus, device: torch.device) -> None:
         self._clips = corpus.config.clips
         self._shares = torch.from_numpy(np.load(path)[: self._clips]).to(device)  # clip o t y x
+        self._frames_per_share = round((corpus.config.frames - 1) / max(self._shares.shape[2] - 1, 1))
         marks = [attributes_of(scene) for scene in corpus.scenes[: self._clips]]
         self._attributes = torch.stack(marks).to(device)  # clip o attributes
+
+    def objects(self, indices: Sequence[int], num_frames: int, first: Sequence[int]) -> Float[Tensor, "b f y x"]:
+        """Give the share of each cell that shows any object, for `num_frames` frames of clips from frame `first`."""
+        frames = torch.tensor(first)[:, None] + torch.arange(num_frames)
+        places = (frames - 1).div(self._frames_per_share, rounding_mode="floor") + 1  # the first frame has its own
+        clips = torch.tensor(indices)[:, None].to(self._shares.device)
+        shares = self._shares[clips, :, places.to(self._shares.device)]  # b f o y x
+        return shares.sum(2, dtype=torch.float32).clamp(max=255.0) / 255.0
 
     def training(self, indices: Int[Tensor, " b"]) -> Float[Tensor, "b attributes t y x"]:
         """Give the share of each cell that shows each attribute, for training indices as `Latents` counts them."""

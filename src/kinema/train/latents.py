@@ -64,6 +64,9 @@ class Latents:
         self._clips = corpus.config.clips
         self._mirrored = len(self.scenes) if len(stored) == 2 * len(self.scenes) else 0
         self.frames = corpus.config.frames
+        stride = max(1, (self.frames - 1) // max(1, stored.shape[2] - 1))
+        self.since = torch.from_numpy((corpus.since - 1) // stride + 1)
+        """Latent frame of each clip from which on its caption is true."""
         self.num_training = 2 * self._clips
         self.num_validation = len(self.scenes) - self._clips
 

@@ -1,4 +1,4 @@
-"""A recipe from beginning to end: corpus, tokenizer, vae, latents, grounding, flow, export.
+"""A recipe from beginning to end: corpus, tokenizer, grounding, vae, latents, flow, export.
 
 Every stage leaves its result in the run's folder and is skipped when that is there already, so that running the same
 command again continues where the last one stopped.
@@ -23,6 +23,7 @@ from kinema.model.dit import DiT
 from kinema.model.presets import PRESETS
 from kinema.model.text import TextEncoder
 from kinema.model.vae import VideoVAE
+from kinema.train.anchor import Anchor
 from kinema.train.caption import caption_of
 from kinema.train.channels import weights_for
 from kinema.train.config import Recipe
@@ -95,7 +96,18 @@ class Run(StagedRun):
         inherited = self._init is not None and _inherit(vae, self._init.vae, "autoencoder")
         if self.recipe.vae.clips == 0 and not inherited:
             raise SpecError("vae.clips=0 keeps an autoencoder, but there is none of this size; give --init MODEL")
-        task = VAETask(vae.to(self.device), self._corpus, self.recipe.vae)
+        truth = None
+        if self.recipe.vae.object_weight != 1.0:
+            truth = Truth(self._files.need("coverage.npy", "grounding"), self._corpus, self.device)
+        anchor = None
+        if self.recipe.vae.anchor > 0:
+            if self._init is None or not inherited:
+                raise SpecError(
+                    f"vae.anchor={self.recipe.vae.anchor} holds latents where they were, but there is no autoencoder "
+                    "of this size; give --init MODEL, or vae.anchor=0"
+                )
+            anchor = Anchor(self._init.vae.to(self.device), self._corpus)
+        task = VAETask(vae.to(self.device), self._corpus, self.recipe.vae, truth, anchor)
         averaged = copy.deepcopy(task.networks)
         train(task, self.recipe.vae, self.folder / "vae", averaged, self._report)
         self._files.save_weights(averaged["vae"], "vae")
@@ -108,9 +120,10 @@ class Run(StagedRun):
         vae = VideoVAE(self.preset.vae)
         self._files.load_weights(vae, "vae")
         vae.eval().to(self.device, self._dtype)
+        is_kept = self._init is not None and (self.recipe.vae.clips == 0 or self.recipe.vae.decoder_only)
         mean, std = (
             (self._init.vae.config.latents_mean, self._init.vae.config.latents_std)
-            if self._init is not None
+            if self._init is not None and is_kept
             else measure_statistics(vae, self._corpus)
         )
         config = dataclasses.replace(self.preset.vae, latents_mean=mean, latents_std=std)
@@ -121,12 +134,12 @@ class Run(StagedRun):
 
     def grounding(self) -> None:
         """Find what each part of each clip shows, for recipes that ask for it."""
-        if self.recipe.flow.grounding is None:
+        if self.recipe.flow.grounding is None and self.recipe.vae.object_weight == 1.0:
             return
+        stride = self.preset.vae.stride.with_patch(self.preset.dit.patch_size)
         for name in self._parts:
             target = self.folder / f"{name}coverage.npy"
             if not target.exists():
-                stride = self._load_vae().stride.with_patch(self.preset.dit.patch_size)
                 measure_truth(self._corpora[name], stride, target, report=self._report)
 
     def flow(self) -> None:

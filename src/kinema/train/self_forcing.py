@@ -103,7 +103,7 @@ class SelfForcingTask:
         """Give the critic's loss, or after every `critic_steps` of those the student's."""
         turn = clips_seen // self._config.batch_size % (self._config.critic_steps + 1)
         is_student = turn == self._config.critic_steps
-        _, text = self._forcing.batch(clips_seen)
+        text = self._forcing.batch(clips_seen).text
         video = self._stretch(
             self._roll_out(self.networks["dit"], text, generator, with_gradient=is_student), generator
         )

@@ -8,6 +8,7 @@ import json
 import math
 import multiprocessing
 import os
+import random
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +26,11 @@ from numpy.typing import NDArray
 from kinema.config import load_json, save_json, to_dict
 from kinema.errors import DataError, SpecError
 from kinema.media import ENDINGS, write_video
+from kinema.world.changing import changing_clip
 from kinema.world.describe import LENGTHS, Caption, describe_with_facts
 from kinema.world.physics import simulate
 from kinema.world.render import render_clip
-from kinema.world.scene import Scene, Split, sample_scene
+from kinema.world.scene import BETWEEN_CHANGES, Scene, Split, sample_scene
 
 CHUNK = 8
 """Clips that a worker makes at a time."""
@@ -45,11 +47,15 @@ METADATA = "metadata.jsonl"
 
 @dataclass(frozen=True)
 class Clip:
-    """One rendered clip: `frames` is uint8 RGB, "f h w 3"; `captions` are a short, a medium and a long one."""
+    """One rendered clip: `frames` is uint8 RGB, "f h w 3"; `captions` are a short, a medium and a long one.
+
+    Scene and captions are true from frame `since` on.
+    """
 
     frames: NDArray[np.uint8]
     scene: Scene
     captions: tuple[Caption, ...]
+    since: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +112,9 @@ def iter_clips(
     samples: int = 4,
     device: torch.device | str = "cpu",
     workers: int | None = None,
+    changing: float = 0.0,
 ) -> Iterator[Clip]:
-    """Make the clip of each seed, in the order of `seeds`.
+    """Make the clip of each seed, in the order of `seeds`; a share `changing` of them as `changing_clip` makes them.
 
     With many seeds on a CPU, processes share the work: `workers` of them, by default one for each core; their number
     does not change the clips. A script that uses them must guard its main part with `if __name__ == "__main__":`.
@@ -120,22 +127,27 @@ def iter_clips(
     if workers < 1:
         raise SpecError(f"workers={workers}: the work takes at least one process; use 1, or leave it out")
     if workers == 1:
-        return (_make_clip(form, seed, device) for seed in seeds)
-    return _iter_shared(form, seeds, workers)
+        return (_make_clip(form, seed, changing, device) for seed in seeds)
+    return _iter_shared(form, seeds, changing, workers)
 
 
-def _make_clip(form: ClipFormat, seed: int, device: torch.device | str = "cpu") -> Clip:
+def _make_clip(form: ClipFormat, seed: int, changing: float = 0.0, device: torch.device | str = "cpu") -> Clip:
     scene = form.scene(seed)
+    source = random.Random(f"{seed}/since")
+    if source.random() < changing:
+        since = source.choice(range(1, form.num_frames - BETWEEN_CHANGES, BETWEEN_CHANGES))
+        turned, scene = changing_clip(scene, since, form.num_frames, form.fps, form.height, form.width)
+        return Clip(turned, scene, captions(scene), since)
     trajectory = simulate(scene, form.num_frames, form.fps)
     frames = render_clip(scene, trajectory, form.num_frames, form.height, form.width, device, form.samples)
     return Clip(frames.cpu().numpy(), scene, captions(scene))
 
 
-def _make_clips(form: ClipFormat, seeds: Sequence[int]) -> list[Clip]:
-    return [_make_clip(form, seed) for seed in seeds]
+def _make_clips(form: ClipFormat, changing: float, seeds: Sequence[int]) -> list[Clip]:
+    return [_make_clip(form, seed, changing) for seed in seeds]
 
 
-def _iter_shared(form: ClipFormat, seeds: Sequence[int], workers: int) -> Iterator[Clip]:
+def _iter_shared(form: ClipFormat, seeds: Sequence[int], changing: float, workers: int) -> Iterator[Clip]:
     """Make clips in several processes, a few chunks ahead of what is taken."""
     # A fork server: starts as fast as fork after the first time, and no thread of this process is copied half-way.
     context = multiprocessing.get_context("forkserver")
@@ -144,11 +156,11 @@ def _iter_shared(form: ClipFormat, seeds: Sequence[int], workers: int) -> Iterat
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
         ahead: deque[Future[list[Clip]]] = deque(
-            pool.submit(_make_clips, form, chunk) for chunk in islice(chunks, 2 * workers)
+            pool.submit(_make_clips, form, changing, chunk) for chunk in islice(chunks, 2 * workers)
         )
         while ahead:
             made = ahead.popleft().result()
-            ahead.extend(pool.submit(_make_clips, form, chunk) for chunk in islice(chunks, 1))
+            ahead.extend(pool.submit(_make_clips, form, changing, chunk) for chunk in islice(chunks, 1))
             yield from made
     except BrokenProcessPool as error:
         raise DataError(

@@ -12,6 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+BETWEEN_CHANGES = 4
+"""Frames between the moments at which clips may change: those of a latent, so that a change begins with one."""
+LEAST_CHANGING = BETWEEN_CHANGES + 2
+"""Fewest frames of a clip that changes."""
+
 Shape = Literal["ball", "box", "cylinder", "cone", "capsule"]
 Colour = Literal["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"]
 Size = Literal["small", "large"]

@@ -1,0 +1,117 @@
+"""Clips that turn into what their caption says on the way: what a prompt that changes in mid-video asks for.
+
+Nothing in the world changes colour, and no clip that begins with its action shows how one begins. So a clip is made to
+become another: its looks pass over into others in half a second, what stood still sets off, or what moved comes to
+rest. Only from then on is its scene true.
+"""
+
+import dataclasses
+import random
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kinema.errors import SpecError
+from kinema.world.physics import simulate
+from kinema.world.render import render_clip
+from kinema.world.scene import (
+    COLOURS,
+    FLOORS,
+    LIGHTS,
+    MATERIALS,
+    Action,
+    Object,
+    Scene,
+    is_held_out,
+)
+from kinema.world.trajectory import Trajectory
+
+Kind = Literal["look", "start", "stop"]
+
+KINDS: tuple[Kind, ...] = ("look", "look", "start", "stop")
+"""What changes, as often as it stands here; looks change where an action can neither set off nor stop."""
+PASSING_S = 0.5
+"""Time in which looks pass over into others, and in which a motion comes to rest."""
+STARTING: frozenset[Action] = frozenset({"roll", "slide", "tumble", "spin", "rise", "collide"})
+"""Actions that begin on the floor, at rest as it seems until then."""
+STOPPING: frozenset[Action] = frozenset({"roll", "slide", "spin"})
+"""Actions that can end at any moment and leave their object standing as it can stand."""
+FINE = 8
+"""Moments between two frames from which those of a motion that slows down are taken."""
+LOOKS = ("colour", "colour", "colour", "material", "floor", "light")
+"""Which look changes, as often as it stands here."""
+
+
+def changing_clip(
+    scene: Scene, first: int, num_frames: int, fps: float, height: int, width: int
+) -> tuple[NDArray[np.uint8], Scene]:
+    """Render a clip, "f h w 3", that turns into `scene` from frame `first` on, and give what is true of it then.
+
+    The same scene always changes in the same way. That is `scene` itself, unless its motion stops: then all lies where
+    it has come to. Raises SpecError where `first` leaves nothing before it, or after.
+    """
+    if not 0 < first < num_frames:
+        raise SpecError(f"first={first} is not within a clip of {num_frames} frames; use 1 to {num_frames - 1}")
+    source = random.Random(f"{scene.seed}/changing")
+    kind = source.choice(KINDS)
+    if kind == "start" and scene.action in STARTING:
+        places = np.maximum(np.arange(num_frames) - first + 1, 0)
+        frames = render_clip(scene, _at(simulate(scene, num_frames, fps), places, fps), num_frames, height, width)
+        return frames.numpy(), scene
+    if kind == "stop" and scene.action in STOPPING:
+        trajectory = _at(
+            simulate(scene, (num_frames - 1) * FINE + 1, fps * FINE), _slowing(first, num_frames, fps), fps
+        )
+        stopped = _stopped(scene, trajectory)
+        if not is_held_out(stopped):
+            return render_clip(scene, trajectory, num_frames, height, width).numpy(), stopped
+    trajectory = simulate(scene, num_frames, fps)
+    before, after = (
+        render_clip(each, trajectory, num_frames, height, width).float() for each in (_other_look(scene, source), scene)
+    )
+    share = ((torch.arange(num_frames) - first + 1) / (PASSING_S * fps)).clamp(0, 1)
+    return torch.lerp(before, after, share[:, None, None, None]).round().byte().numpy(), scene
+
+
+def _at(trajectory: Trajectory, places: NDArray[np.int64], fps: float) -> Trajectory:
+    return Trajectory(trajectory.position[places], trajectory.rotation[places], trajectory.rope, fps)
+
+
+def _slowing(first: int, num_frames: int, fps: float) -> NDArray[np.int64]:
+    """Moments, in parts of a frame, of a motion whose pace falls to nothing from frame `first` on."""
+    pace = 1.0 - (np.arange(1, num_frames) - first + 1) / (PASSING_S * fps)
+    return np.rint(FINE * np.concatenate([[0.0], pace.clip(0.0, 1.0).cumsum()])).astype(np.int64)
+
+
+def _stopped(scene: Scene, trajectory: Trajectory) -> Scene:
+    x, y, _ = (float(value) for value in trajectory.position[-1, 0])
+    objects = (dataclasses.replace(scene.main, x=x, y=y), *scene.objects[1:])
+    return dataclasses.replace(scene, action="rest", direction=None, objects=objects)
+
+
+def _other_look(scene: Scene, source: random.Random) -> Scene:
+    """The scene with another colour or material of its main object, and of those alike, or with other surroundings."""
+    while True:
+        look = source.choice(LOOKS)
+        if look == "floor":
+            return dataclasses.replace(scene, floor=source.choice([each for each in FLOORS if each != scene.floor]))
+        if look == "light":
+            return dataclasses.replace(scene, light=source.choice([each for each in LIGHTS if each != scene.light]))
+        other = dataclasses.replace(scene, objects=tuple(_repaint(scene, look, source)))
+        if other != scene and not is_held_out(other):
+            return other
+
+
+def _repaint(scene: Scene, look: str, source: random.Random) -> list[Object]:
+    main, values = scene.main, COLOURS if look == "colour" else MATERIALS
+    value = source.choice(values)
+
+    def is_like(thing: Object) -> bool:
+        return (thing.shape, thing.colour, thing.size) == (main.shape, main.colour, main.size)
+
+    return [
+        dataclasses.replace(thing, **{look: value}) if is_like(thing) else thing  # type: ignore[arg-type]
+        for thing in scene.objects
+    ]
