@@ -84,9 +84,10 @@ class UNet3D(nn.Module):
         assert self.proj_out.bias is not None
         nn.init.zeros_(self.proj_out.bias)
 
-    def text_kv(self, text: Tensor, image: Tensor | None = None) -> TextKV:
-        """Keep the text as it is: every stage reads it by weights of its own."""
+    def text_kv(self, text: Tensor, image: Tensor | None = None, *, repeats: int = 1) -> TextKV:
+        """Keep the text as it is: every stage reads it by weights of its own; its last token stands for `repeats`."""
         assert image is None
+        text = torch.cat([text[:, :-1], text[:, -1:].expand(-1, repeats, -1)], dim=1)
         return TextKV((text,), (text,))
 
     def forward(self, latent: Tensor, time: Tensor, text: "TextKV | Tensor", **_: object) -> Tensor:
