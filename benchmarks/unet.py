@@ -94,6 +94,8 @@ class UNet3D(nn.Module):
         """Give the velocity, in the data type of `latent`."""
         dtype = self.patch_embed.weight.dtype
         text = (text.keys[0] if isinstance(text, TextKV) else text).to(dtype)
+        if len(latent) < len(text):  # one latent under prompt and negative prompt
+            latent, time = latent.expand(len(text), -1, -1, -1, -1), time.expand(len(text), -1)
         steps = torch.arange(self.config.freq_dim // 2, device=latent.device)
         angles = 1000.0 * time.float()[..., None] * torch.exp(-9.21 / len(steps) * steps)
         waves = torch.cat([angles.cos(), angles.sin()], dim=-1).to(dtype)
