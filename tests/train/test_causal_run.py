@@ -152,6 +152,7 @@ def test_of_clips_that_change_only_what_their_caption_says_is_learnt(folder, tin
     latents = Latents(tmp_path / "latents.npy", corpus)
     assert set(corpus.since[: changing.clips]) == {1, 5}
     assert not corpus.since[changing.clips :].any()
+    assert [what is None for what in corpus.stated] == [since == 0 for since in corpus.since]
     assert latents.since.tolist() == [{0: 0, 1: 1, 5: 2}[since] for since in corpus.since]
     model = load_model(tiny_model)
     config = dataclasses.replace(RECIPE.forcing, batch_size=8, drop_text=1.0)
@@ -176,10 +177,11 @@ def test_rendering_goes_on_with_the_moments_at_which_clips_change(tmp_path):
     config = dataclasses.replace(RECIPE.corpus, frames=13, changing=0.5)
     render_corpus(config, tmp_path)
     before = Corpus(tmp_path)
-    for name in ("frames_00000.npy", "since_00000.npy"):
+    for name in ("frames_00000.npy", "changes_00000.jsonl"):
         (tmp_path / name).unlink()
     render_corpus(config, tmp_path)
     assert (Corpus(tmp_path).since == before.since).all()
+    assert Corpus(tmp_path).stated == before.stated
     assert 0 < (before.since > 0).sum() < config.clips
 
 

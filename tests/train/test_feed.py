@@ -26,7 +26,7 @@ class FewClips:
     def __init__(self, clips):
         self.scenes = [sample_scene(seed) for seed in range(clips + 2)]
         self.num_training = 2 * clips
-        self.since = torch.zeros(len(self.scenes), dtype=torch.int64)
+        self.stated = [None] * len(self.scenes)
 
 
 @pytest.fixture(scope="module")

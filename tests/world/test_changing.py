@@ -14,7 +14,7 @@ from kinema.world.facts import facts
 from kinema.world.parse import parse
 from kinema.world.physics import simulate
 from kinema.world.render import render_clip
-from kinema.world.scene import sample_scene
+from kinema.world.scene import is_held_out, sample_scene
 
 FORM = (17, 8.0, 64, 64)
 FIRST = 9
@@ -29,9 +29,9 @@ def scene_of(action):
 
 def clip_of(scene, monkeypatch, kind):
     monkeypatch.setattr(changing, "KINDS", (kind,))
-    frames, after = changing_clip(scene, FIRST, *FORM)
+    frames, change = changing_clip(scene, FIRST, *FORM)
     plain = render_clip(scene, simulate(scene, 17, 8.0), 17, 64, 64).numpy()
-    return frames, after, plain
+    return frames, change, plain
 
 
 def distance(frames, others):
@@ -46,8 +46,10 @@ def changes(frames):
 @pytest.mark.parametrize("look", ["colour", "material", "floor", "light"])
 def test_a_look_passes_over_into_the_scenes_own(look, monkeypatch):
     monkeypatch.setattr(changing, "LOOKS", (look,))
-    frames, after, plain = clip_of(scene_of("rest"), monkeypatch, "look")
-    assert after == scene_of("rest")
+    frames, change, plain = clip_of(scene_of("rest"), monkeypatch, "look")
+    assert change.after == scene_of("rest")
+    assert change.stated == look
+    assert not is_held_out(change.before)
     assert np.array_equal(frames[FIRST + 3 :], plain[FIRST + 3 :])
     assert (np.abs(frames[:FIRST].astype(float) - plain[:FIRST]).max(axis=(1, 2, 3)) > 8).all()
     passing = changes(frames)[FIRST - 1 : FIRST + 3]  # four equal steps, none of them a cut
@@ -56,8 +58,8 @@ def test_a_look_passes_over_into_the_scenes_own(look, monkeypatch):
 
 def test_what_stood_still_sets_off(monkeypatch):
     scene = scene_of("roll")
-    frames, after, plain = clip_of(scene, monkeypatch, "start")
-    assert after == scene
+    frames, change, plain = clip_of(scene, monkeypatch, "start")
+    assert (change.after, change.stated) == (scene, "action")
     assert distance(frames[:FIRST], plain[:1]) < 0.2
     assert distance(frames[FIRST:], plain[1 : 17 - FIRST + 1]) < 0.2
     assert distance(frames[:FIRST], plain[:FIRST]) > 1.0
@@ -65,7 +67,9 @@ def test_what_stood_still_sets_off(monkeypatch):
 
 def test_what_moved_comes_to_rest_where_its_scene_says(monkeypatch):
     scene = scene_of("slide")
-    frames, after, plain = clip_of(scene, monkeypatch, "stop")
+    frames, change, plain = clip_of(scene, monkeypatch, "stop")
+    after = change.after
+    assert change.stated == "action"
     assert after.action == "rest"
     assert after.direction is None
     assert after.main.x != scene.main.x
@@ -87,7 +91,7 @@ def test_an_action_that_cannot_set_off_changes_its_looks(monkeypatch):
 def test_objects_that_are_alike_stay_alike(monkeypatch):
     scene = next(each for each in map(sample_scene, range(1000)) if each.is_alike)
     monkeypatch.setattr(changing, "LOOKS", ("colour",))
-    other = changing._other_look(scene, random.Random(0))
+    other, _ = changing._other_look(scene, random.Random(0))
     assert other.is_alike
     assert other.main.colour != scene.main.colour
 
@@ -102,6 +106,7 @@ def test_a_share_of_the_clips_changes_and_the_others_are_what_they_were():
     assert 2 <= sum(clip.since > 0 for clip in mixed) <= 10
     for before, after in zip(plain, mixed, strict=True):
         assert after.since in (0, 1, 5, 9)
+        assert (after.stated is None) == (after.since == 0)
         assert np.array_equal(before.frames, after.frames) == (after.since == 0)
 
 

@@ -3,25 +3,45 @@
 import torch
 
 from kinema.model.text import Tokenizer
+from kinema.world.changing import Stated, states
 from kinema.world.describe import LENGTHS, Caption, describe_with_facts
 from kinema.world.facts import Facts
 from kinema.world.scene import Scene
 
+ATTEMPTS = 64
+"""Wordings that are tried for one that states what it must; a short caption names the material in one of five."""
 
-def caption_of(scene: Scene | str, seed: int, drop: float = 0.0, tokenizer: Tokenizer | None = None) -> Caption:
+
+def caption_of(
+    scene: Scene | str,
+    seed: int,
+    drop: float = 0.0,
+    tokenizer: Tokenizer | None = None,
+    stated: Stated | None = None,
+) -> Caption:
     """Word the scene anew for each seed; a share `drop` is empty; what the tokenizer finds too long is shortened.
 
-    The caption of footage, a text, is taken as it is.
+    Where something must be `stated`, none is empty, and other words are tried until they say it. The caption of
+    footage, a text, is taken as it is.
     """
     generator = torch.Generator().manual_seed(seed)
     silence = Caption("", Facts(objects=()))
-    if torch.rand((), generator=generator) < drop:
+    if torch.rand((), generator=generator) < drop and stated is None:
         return silence
     if isinstance(scene, str):
         return Caption(scene, Facts(objects=()))
     longest = int(torch.randint(len(LENGTHS), (), generator=generator))
-    captions = (describe_with_facts(scene, seed, length) for length in LENGTHS[longest::-1])
+    captions = (
+        describe_with_facts(scene, seed + attempt, length)
+        for attempt in range(1 if stated is None else ATTEMPTS)
+        for length in LENGTHS[longest::-1]
+    )
     return next(
-        (caption for caption in captions if tokenizer is None or tokenizer.count(caption.text) <= tokenizer.max_tokens),
+        (
+            caption
+            for caption in captions
+            if (tokenizer is None or tokenizer.count(caption.text) <= tokenizer.max_tokens)
+            and (stated is None or states(caption.facts, stated))
+        ),
         silence,
     )

@@ -1,7 +1,7 @@
 """The clips that a run learns from: rendered once, kept as plain arrays, read back by index.
 
-A corpus folder holds shards `frames_00000.npy` (uint8 `clip f h w 3`) and `scenes_00000.jsonl`, and `since_00000.npy`
-where clips change on their way. A shard is there when its frames are, which are written under another name first and
+A corpus folder holds shards `frames_00000.npy` (uint8 `clip f h w 3`) and `scenes_00000.jsonl`, and where clips change
+on their way `changes_00000.jsonl`. A shard is there when its frames are, which are written under another name first and
 last of all, so that an interrupted rendering continues where it stopped.
 """
 
@@ -19,6 +19,7 @@ from kinema import config as config_io
 from kinema.errors import DataError
 from kinema.train.config import CorpusConfig
 from kinema.train.watch import Report, unwatched
+from kinema.world.changing import Stated
 from kinema.world.dataset import Clip, ClipFormat, iter_clips
 from kinema.world.scene import Scene
 
@@ -43,7 +44,8 @@ def render_corpus(config: CorpusConfig, folder: Path, report: Report = unwatched
         trained = max(0, config.clips - start)  # clips of validation do not change
         clips = [*_clips(config, seeds[:trained], config.changing), *_clips(config, seeds[trained:], 0.0)]
         if config.changing > 0:
-            np.save(folder / _since_name(start // SHARD), np.array([clip.since for clip in clips]))
+            changes = ({"since": clip.since, "stated": clip.stated} for clip in clips)
+            (folder / _changes_name(start // SHARD)).write_text("".join(json.dumps(each) + "\n" for each in changes))
         scenes_path.write_text("".join(json.dumps(config_io.to_dict(clip.scene)) + "\n" for clip in clips))
         partial = frames_path.with_suffix(".partial")
         with partial.open("wb") as file:
@@ -66,8 +68,13 @@ class Corpus:
         self._shards = [np.load(frames_path, mmap_mode="r") for frames_path, _ in paths]
         self.since: NDArray[np.int64] = np.zeros(total, np.int64)
         """Frame of each clip from which on its scene is true."""
+        self.stated: list[Stated | None] = [None] * total
+        """What the caption of each clip must state, because it changes."""
         if self.config.changing > 0:
-            self.since = np.concatenate([np.load(folder / _since_name(index)) for index in range(num_shards)])
+            texts = [(folder / _changes_name(index)).read_text() for index in range(num_shards)]
+            changes = [json.loads(line) for text in texts for line in text.splitlines()]
+            self.since = np.array([each["since"] for each in changes])
+            self.stated = [each["stated"] for each in changes]
         self.scenes = [
             config_io.from_dict(Scene, json.loads(line))
             for _, scenes_path in paths
@@ -122,8 +129,8 @@ def _clips(config: CorpusConfig, seeds: Sequence[int], changing: float) -> Itera
     )
 
 
-def _since_name(index: int) -> str:
-    return f"since_{index:05d}.npy"
+def _changes_name(index: int) -> str:
+    return f"changes_{index:05d}.jsonl"
 
 
 def _shard_paths(folder: Path, index: int) -> tuple[Path, Path]:

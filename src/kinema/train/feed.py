@@ -53,7 +53,7 @@ class Words(Dataset[Batch]):
         """
         self._scenes = latents.scenes[: latents.num_training // 2]
         self._pictures = self._scenes if pictures is None else pictures.scenes[: pictures.num_training // 2]
-        self._since = latents.since
+        self._stated = latents.stated
         self._tokenizer, self._config, self._drop, self._binds = tokenizer, config, drop, binds
 
     def __getitem__(self, clips_seen: int) -> Batch:
@@ -61,13 +61,16 @@ class Words(Dataset[Batch]):
         seed, size = self._config.seed, self._config.size_at(clips_seen)
         scenes = self._pictures if self._config.shows_pictures(clips_seen) else self._scenes
         indices = batch_indices(2 * len(scenes), seed, clips_seen, size)
-        # Without its words nothing would tell that a clip is going to change.
-        drops = [
-            0.0 if scenes is self._scenes and self._since[index % len(scenes)] else self._drop for index in indices
-        ]
+        stated = [self._stated[index % len(scenes)] if scenes is self._scenes else None for index in indices]
         captions = [
-            caption_of(scene_at(scenes, index), step_seed(seed, "caption", clips_seen + offset), drop, self._tokenizer)
-            for offset, (index, drop) in enumerate(zip(indices, drops, strict=True))
+            caption_of(
+                scene_at(scenes, index),
+                step_seed(seed, "caption", clips_seen + offset),
+                self._drop,
+                self._tokenizer,
+                what,
+            )
+            for offset, (index, what) in enumerate(zip(indices, stated, strict=True))
         ]
         ids, mask = self._tokenizer.encode([caption.text for caption in captions])
         return Batch(torch.tensor(indices), ids, mask, mark_names(captions, self._tokenizer) if self._binds else None)

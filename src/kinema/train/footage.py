@@ -24,6 +24,7 @@ from kinema.train.config import CorpusConfig, Recipe
 from kinema.train.corpus import Corpus
 from kinema.train.run import Run, Score
 from kinema.train.words import words_of
+from kinema.world.changing import Stated
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,11 @@ class Footage:
     def since(self) -> NDArray[np.int64]:
         """Frame of each clip from which on its caption is true: the first."""
         return np.zeros(len(self.scenes), np.int64)
+
+    @property
+    def stated(self) -> list[Stated | None]:
+        """What the caption of each clip must state: nothing."""
+        return [None] * len(self.scenes)
 
 
 class FootageRun(Run):

@@ -67,6 +67,8 @@ class Latents:
         stride = max(1, (self.frames - 1) // max(1, stored.shape[2] - 1))
         self.since = torch.from_numpy((corpus.since - 1) // stride + 1)
         """Latent frame of each clip from which on its caption is true."""
+        self.stated = corpus.stated
+        """What the caption of each clip must state."""
         self.num_training = 2 * self._clips
         self.num_validation = len(self.scenes) - self._clips
 

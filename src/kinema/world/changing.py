@@ -7,6 +7,7 @@ rest. Only from then on is its scene true.
 
 import dataclasses
 import random
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinema.errors import SpecError
+from kinema.world.facts import Facts
 from kinema.world.physics import simulate
 from kinema.world.render import render_clip
 from kinema.world.scene import (
@@ -29,6 +31,7 @@ from kinema.world.scene import (
 from kinema.world.trajectory import Trajectory
 
 Kind = Literal["look", "start", "stop"]
+Stated = Literal["colour", "material", "floor", "light", "action"]
 
 KINDS: tuple[Kind, ...] = ("look", "look", "start", "stop")
 """What changes, as often as it stands here; looks change where an action can neither set off nor stop."""
@@ -40,39 +43,71 @@ STOPPING: frozenset[Action] = frozenset({"roll", "slide", "spin"})
 """Actions that can end at any moment and leave their object standing as it can stand."""
 FINE = 8
 """Moments between two frames from which those of a motion that slows down are taken."""
-LOOKS = ("colour", "colour", "colour", "material", "floor", "light")
+LOOKS: tuple[Stated, ...] = ("colour", "colour", "colour", "material", "floor", "light")
 """Which look changes, as often as it stands here."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to a scene on the way to what it is."""
+
+    kind: Kind
+    before: Scene
+    """How all looks until then."""
+    after: Scene
+    """What is true from then on."""
+    stated: Stated
+    """What a caption must say, or else nothing would tell that this changes."""
+
+
+def draw_change(scene: Scene) -> Change:
+    """Draw what `scene` came about by: the same scene always changes in the same way."""
+    source = random.Random(f"{scene.seed}/changing")
+    kind = source.choice(KINDS)
+    if kind == "start" and scene.action in STARTING:
+        return Change(kind, scene, scene, "action")
+    if kind == "stop" and scene.action in STOPPING:
+        stopped = dataclasses.replace(scene, action="rest", direction=None)
+        if not is_held_out(stopped):
+            return Change(kind, scene, stopped, "action")
+    before, look = _other_look(scene, source)
+    return Change("look", before, scene, look)
 
 
 def changing_clip(
     scene: Scene, first: int, num_frames: int, fps: float, height: int, width: int
-) -> tuple[NDArray[np.uint8], Scene]:
-    """Render a clip, "f h w 3", that turns into `scene` from frame `first` on, and give what is true of it then.
+) -> tuple[NDArray[np.uint8], Change]:
+    """Render a clip, "f h w 3", that turns into `scene` from frame `first` on, by the change that is drawn for it.
 
-    The same scene always changes in the same way. That is `scene` itself, unless its motion stops: then all lies where
-    it has come to. Raises SpecError where `first` leaves nothing before it, or after.
+    A motion that stops leaves another scene: all lies where it has come to. Raises SpecError where `first` leaves
+    nothing before it, or after.
     """
     if not 0 < first < num_frames:
         raise SpecError(f"first={first} is not within a clip of {num_frames} frames; use 1 to {num_frames - 1}")
-    source = random.Random(f"{scene.seed}/changing")
-    kind = source.choice(KINDS)
-    if kind == "start" and scene.action in STARTING:
+    change = draw_change(scene)
+    if change.kind == "start":
         places = np.maximum(np.arange(num_frames) - first + 1, 0)
-        frames = render_clip(scene, _at(simulate(scene, num_frames, fps), places, fps), num_frames, height, width)
-        return frames.numpy(), scene
-    if kind == "stop" and scene.action in STOPPING:
-        trajectory = _at(
-            simulate(scene, (num_frames - 1) * FINE + 1, fps * FINE), _slowing(first, num_frames, fps), fps
-        )
-        stopped = _stopped(scene, trajectory)
-        if not is_held_out(stopped):
-            return render_clip(scene, trajectory, num_frames, height, width).numpy(), stopped
+        trajectory = _at(simulate(scene, num_frames, fps), places, fps)
+        return render_clip(scene, trajectory, num_frames, height, width).numpy(), change
+    if change.kind == "stop":
+        moving = simulate(scene, (num_frames - 1) * FINE + 1, fps * FINE)
+        trajectory = _at(moving, _slowing(first, num_frames, fps), fps)
+        x, y, _ = (float(value) for value in trajectory.position[-1, 0])
+        objects = (dataclasses.replace(scene.main, x=x, y=y), *scene.objects[1:])
+        change = dataclasses.replace(change, after=dataclasses.replace(change.after, objects=objects))
+        return render_clip(scene, trajectory, num_frames, height, width).numpy(), change
     trajectory = simulate(scene, num_frames, fps)
     before, after = (
-        render_clip(each, trajectory, num_frames, height, width).float() for each in (_other_look(scene, source), scene)
+        render_clip(each, trajectory, num_frames, height, width).float() for each in (change.before, change.after)
     )
     share = ((torch.arange(num_frames) - first + 1) / (PASSING_S * fps)).clamp(0, 1)
-    return torch.lerp(before, after, share[:, None, None, None]).round().byte().numpy(), scene
+    return torch.lerp(before, after, share[:, None, None, None]).round().byte().numpy(), change
+
+
+def states(stated: Facts, what: Stated) -> bool:
+    """Whether the facts of a caption say what changes."""
+    whose = stated.objects[0] if what in ("colour", "material") else stated
+    return getattr(whose, what) is not None
 
 
 def _at(trajectory: Trajectory, places: NDArray[np.int64], fps: float) -> Trajectory:
@@ -85,26 +120,22 @@ def _slowing(first: int, num_frames: int, fps: float) -> NDArray[np.int64]:
     return np.rint(FINE * np.concatenate([[0.0], pace.clip(0.0, 1.0).cumsum()])).astype(np.int64)
 
 
-def _stopped(scene: Scene, trajectory: Trajectory) -> Scene:
-    x, y, _ = (float(value) for value in trajectory.position[-1, 0])
-    objects = (dataclasses.replace(scene.main, x=x, y=y), *scene.objects[1:])
-    return dataclasses.replace(scene, action="rest", direction=None, objects=objects)
-
-
-def _other_look(scene: Scene, source: random.Random) -> Scene:
-    """The scene with another colour or material of its main object, and of those alike, or with other surroundings."""
+def _other_look(scene: Scene, source: random.Random) -> tuple[Scene, Stated]:
+    """Give the scene with another look, of its main object and those alike or of its surroundings, and which one."""
     while True:
         look = source.choice(LOOKS)
         if look == "floor":
-            return dataclasses.replace(scene, floor=source.choice([each for each in FLOORS if each != scene.floor]))
+            floor = source.choice([each for each in FLOORS if each != scene.floor])
+            return dataclasses.replace(scene, floor=floor), look
         if look == "light":
-            return dataclasses.replace(scene, light=source.choice([each for each in LIGHTS if each != scene.light]))
+            light = source.choice([each for each in LIGHTS if each != scene.light])
+            return dataclasses.replace(scene, light=light), look
         other = dataclasses.replace(scene, objects=tuple(_repaint(scene, look, source)))
         if other != scene and not is_held_out(other):
-            return other
+            return other, look
 
 
-def _repaint(scene: Scene, look: str, source: random.Random) -> list[Object]:
+def _repaint(scene: Scene, look: Stated, source: random.Random) -> list[Object]:
     main, values = scene.main, COLOURS if look == "colour" else MATERIALS
     value = source.choice(values)
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from kinema.config import load_json, save_json, to_dict
 from kinema.errors import DataError, SpecError
 from kinema.media import ENDINGS, write_video
-from kinema.world.changing import changing_clip
+from kinema.world.changing import Stated, changing_clip
 from kinema.world.describe import LENGTHS, Caption, describe_with_facts
 from kinema.world.physics import simulate
 from kinema.world.render import render_clip
@@ -49,13 +49,14 @@ METADATA = "metadata.jsonl"
 class Clip:
     """One rendered clip: `frames` is uint8 RGB, "f h w 3"; `captions` are a short, a medium and a long one.
 
-    Scene and captions are true from frame `since` on.
+    Scene and captions are true from frame `since` on, if they state what changes then.
     """
 
     frames: NDArray[np.uint8]
     scene: Scene
     captions: tuple[Caption, ...]
     since: int = 0
+    stated: Stated | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +137,8 @@ def _make_clip(form: ClipFormat, seed: int, changing: float = 0.0, device: torch
     source = random.Random(f"{seed}/since")
     if source.random() < changing:
         since = source.choice(range(1, form.num_frames - BETWEEN_CHANGES, BETWEEN_CHANGES))
-        turned, scene = changing_clip(scene, since, form.num_frames, form.fps, form.height, form.width)
-        return Clip(turned, scene, captions(scene), since)
+        frames, change = changing_clip(scene, since, form.num_frames, form.fps, form.height, form.width)
+        return Clip(frames, change.after, captions(change.after), since, change.stated)
     trajectory = simulate(scene, form.num_frames, form.fps)
     frames = render_clip(scene, trajectory, form.num_frames, form.height, form.width, device, form.samples)
     return Clip(frames.cpu().numpy(), scene, captions(scene))
