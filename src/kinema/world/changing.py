@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from kinema.errors import SpecError
 from kinema.world.facts import Facts
@@ -75,31 +76,39 @@ def draw_change(scene: Scene) -> Change:
 
 
 def changing_clip(
-    scene: Scene, first: int, num_frames: int, fps: float, height: int, width: int
+    scene: Scene,
+    first: int,
+    num_frames: int,
+    fps: float,
+    height: int,
+    width: int,
+    device: torch.device | str = "cpu",
+    samples: int = 4,
 ) -> tuple[NDArray[np.uint8], Change]:
     """Render a clip, "f h w 3", that turns into `scene` from frame `first` on, by the change that is drawn for it.
 
     A motion that stops leaves another scene: all lies where it has come to. Raises SpecError where `first` leaves
-    nothing before it, or after.
+    nothing before it, or after; `device` and `samples` are those of `render_clip`.
     """
     if not 0 < first < num_frames:
         raise SpecError(f"first={first} is not within a clip of {num_frames} frames; use 1 to {num_frames - 1}")
+
+    def shown(scene: Scene, trajectory: Trajectory) -> Tensor:
+        return render_clip(scene, trajectory, num_frames, height, width, device, samples).cpu()
+
     change = draw_change(scene)
     if change.kind == "start":
         places = np.maximum(np.arange(num_frames) - first + 1, 0)
-        trajectory = _at(simulate(scene, num_frames, fps), places, fps)
-        return render_clip(scene, trajectory, num_frames, height, width).numpy(), change
+        return shown(scene, _at(simulate(scene, num_frames, fps), places, fps)).numpy(), change
     if change.kind == "stop":
         moving = simulate(scene, (num_frames - 1) * FINE + 1, fps * FINE)
         trajectory = _at(moving, _slowing(first, num_frames, fps), fps)
         x, y, _ = (float(value) for value in trajectory.position[-1, 0])
         objects = (dataclasses.replace(scene.main, x=x, y=y), *scene.objects[1:])
         change = dataclasses.replace(change, after=dataclasses.replace(change.after, objects=objects))
-        return render_clip(scene, trajectory, num_frames, height, width).numpy(), change
+        return shown(scene, trajectory).numpy(), change
     trajectory = simulate(scene, num_frames, fps)
-    before, after = (
-        render_clip(each, trajectory, num_frames, height, width).float() for each in (change.before, change.after)
-    )
+    before, after = (shown(each, trajectory).float() for each in (change.before, change.after))
     share = ((torch.arange(num_frames) - first + 1) / (PASSING_S * fps)).clamp(0, 1)
     return torch.lerp(before, after, share[:, None, None, None]).round().byte().numpy(), change
 

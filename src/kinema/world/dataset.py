@@ -137,8 +137,9 @@ def _make_clip(form: ClipFormat, seed: int, changing: float = 0.0, device: torch
     source = random.Random(f"{seed}/since")
     if source.random() < changing:
         since = source.choice(range(1, form.num_frames - BETWEEN_CHANGES, BETWEEN_CHANGES))
-        frames, change = changing_clip(scene, since, form.num_frames, form.fps, form.height, form.width)
-        return Clip(frames, change.after, captions(change.after), since, change.stated)
+        size = (form.num_frames, form.fps, form.height, form.width)
+        turned, change = changing_clip(scene, since, *size, device, form.samples)
+        return Clip(turned, change.after, captions(change.after), since, change.stated)
     trajectory = simulate(scene, form.num_frames, form.fps)
     frames = render_clip(scene, trajectory, form.num_frames, form.height, form.width, device, form.samples)
     return Clip(frames.cpu().numpy(), scene, captions(scene))
