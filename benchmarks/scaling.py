@@ -11,7 +11,6 @@ share of stated facts that the demo world's parser sees, the mean over its axes.
 import argparse
 import copy
 import dataclasses
-import os
 import platform
 import shlex
 import statistics
@@ -54,7 +53,6 @@ class Point:
     tflop: float
     clips: int
     parameters: int
-    seconds: float
     loss: float
     adherence: float
 
@@ -103,16 +101,13 @@ class Bench:
 
         task = self._task(network, text, stage, sample)
         averaged = copy.deepcopy(task.networks)
-        began = time.perf_counter()
         train(task, stage, out, averaged)
-        seconds = time.perf_counter() - began
         axes = [value for key, value in scores.items() if key.startswith("adherence.") and key != "adherence.all"]
         return Point(
             network=name,
             tflop=clips * per_clip / 1e12,
             clips=clips,
             parameters=sum(weight.numel() for weight in network.parameters()),
-            seconds=seconds,
             loss=task.validate(averaged)["validation_loss"],
             adherence=statistics.fmean(axes),
         )
@@ -172,7 +167,7 @@ def main() -> None:
     parser.add_argument("--device")
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
-    load, device = os.getloadavg()[0], choose_device(arguments.device)
+    device = choose_device(arguments.device)
     bench = Bench(arguments.run, device, arguments.prompts)
     points = []
     for budget in sorted(map(float, arguments.budgets.split(","))):
@@ -183,14 +178,14 @@ def main() -> None:
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     print("# Transformer and U-Net at equal training arithmetic\n")
     print(f"- command: `python {shlex.join(sys.argv)}`, commit {commit()}, {time.strftime('%Y-%m')}")
-    print(f"- {where}; Python {platform.python_version()}, torch {torch.__version__}; load when it began: {load:.1f}")
+    print(f"- {where}; Python {platform.python_version()}, torch {torch.__version__}")
     print(f"- {bench.corpus.config.clips} clips of {bench.corpus.config.frames} frames, {arguments.prompts} prompts\n")
-    print("| network | parameters | TFLOP | clips | training, s | validation loss | adherence |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print("| network | parameters | TFLOP | clips | validation loss | adherence |")
+    print("|---|---:|---:|---:|---:|---:|")
     for point in points:
         print(
             f"| {point.network} | {point.parameters / 1e6:.1f} M | {point.tflop:.1f} | {point.clips} | "
-            f"{point.seconds:.0f} | {point.loss:.4f} | {point.adherence:.3f} |"
+            f"{point.loss:.4f} | {point.adherence:.3f} |"
         )
     if arguments.plot:
         plot(points, arguments.plot)
