@@ -8,7 +8,7 @@ from kinema.errors import SpecError
 
 __all__ = ["COLUMNS", "READS", "VERSION", "FilterConfig", "KeepConfig", "drop_reason"]
 
-VERSION = 4
+VERSION = 5
 """Raised when the same clip would have other scores."""
 
 READS = (
@@ -40,6 +40,10 @@ class KeepConfig:
     min_motion: float = 0.001
     """Median motion: shares of the longer side per second."""
     max_motion: float = 2.0
+    """As above."""
+    min_codec_motion: float | None = None
+    """Mean motion by the codec's own vectors, in the same unit. Clips of codecs that give none pass."""
+    max_codec_motion: float | None = None
     """As above."""
     min_sharpness: float = 4.0
     """Variance of the Laplacian at 256 pixels."""
@@ -83,23 +87,26 @@ def drop_reason(clip: dict[str, Any], keep: KeepConfig) -> str | None:
     if clip["hdr"] and not keep.hdr:
         return "high dynamic range"
     width, height = max(width, 1.0), max(height, 1.0)
-    limits: tuple[tuple[str, float, float, float], ...] = (
+    limits: tuple[tuple[str, float | None, float | None, float | None], ...] = (
         ("damaged share", clip["damaged_frames"] / clip["num_frames"], 0, keep.max_damaged),
-        ("shorter side", min(width, height), keep.min_side, float("inf")),
+        ("shorter side", min(width, height), keep.min_side, None),
         ("aspect", max(width, height) / min(width, height), 1, keep.max_aspect),
         ("black share", clip["black_share"], 0, keep.max_black),
         ("frozen share", clip["frozen_share"], 0, keep.max_frozen),
         ("brightness", clip["brightness"], keep.min_brightness, keep.max_brightness),
         ("clipped share", clip["clipped_share"], 0, keep.max_clipped),
-        ("sharpness", clip["sharpness"], keep.min_sharpness, float("inf")),
+        ("sharpness", clip["sharpness"], keep.min_sharpness, None),
         ("motion", clip["motion"], keep.min_motion, keep.max_motion),
+        ("codec motion", clip["codec_motion"], keep.min_codec_motion, keep.max_codec_motion),
         ("flicker", clip["flicker"], 0, keep.max_flicker),
         ("text share", clip["text_share"], 0, keep.max_text),
         ("watermark share", clip["watermark_share"], 0, keep.max_watermark),
     )
     for name, value, least, most in limits:
-        if value < least:
+        if value is None:
+            continue
+        if least is not None and value < least:
             return f"{name} {value:.3g} is below {least:g}"
-        if value > most:
+        if most is not None and value > most:
             return f"{name} {value:.3g} is above {most:g}"
     return None

@@ -8,6 +8,7 @@ from typing import TypeAlias, TypeVar, cast
 
 import av
 import numpy as np
+from av.codec.context import Flags2
 from av.container import InputContainer
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -77,11 +78,14 @@ class Picture:
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def iter_pictures(video: str | Path | bytes, watch: Callable[[VideoPacket], None] | None = None) -> Iterator[Picture]:
+def iter_pictures(
+    video: str | Path | bytes, watch: Callable[[VideoPacket], None] | None = None, *, vectors: bool = False
+) -> Iterator[Picture]:
     """Decode the first video stream from its beginning, on one thread; `watch` sees each packet before its pictures.
 
-    A packet that cannot be decoded marks the next picture as damaged. Raises MediaError when the file cannot be opened,
-    or when nothing more can be decoded although most of it is still to come.
+    With `vectors`, the frames carry the codec's motion vectors as side data, where its decoder gives them. A packet
+    that cannot be decoded marks the next picture as damaged. Raises MediaError when the file cannot be opened, or when
+    nothing more can be decoded although most of it is still to come.
     """
     name = Path(video).name if isinstance(video, str | Path) else "the clip"
     try:
@@ -91,6 +95,8 @@ def iter_pictures(video: str | Path | bytes, watch: Callable[[VideoPacket], None
             if not file.streams.video:
                 raise MediaError(f"{name} holds no video")
             stream = file.streams.video[0]
+            if vectors:
+                stream.codec_context.flags2 |= Flags2.export_mvs
             yield from decode_packets(file.demux(stream) if watch is None else _watched(file, watch), stream, name)
     except av.error.FFmpegError as error:
         raise MediaError(f"{name} cannot be decoded: {error.strerror}") from error

@@ -16,6 +16,7 @@ from kinema.media import Frame
 COLUMNS = pa.schema(
     [
         pa.field("motion", pa.float32()),
+        pa.field("codec_motion", pa.float32()),
         pa.field("camera", pa.string()),
         pa.field("sharpness", pa.float32()),
         pa.field("brightness", pa.float32()),
@@ -79,8 +80,11 @@ class Crop:
         return picture[..., rows, columns, :]
 
 
-def measure(pictures: Sequence[Frame], times: Sequence[float]) -> dict[str, Any]:
-    """Give the values of `COLUMNS` for pictures "h w 3" of one size, at `times` in seconds."""
+def measure(pictures: Sequence[Frame], times: Sequence[float], codec_motion: float | None = None) -> dict[str, Any]:
+    """Give the values of `COLUMNS` for pictures "h w 3" of one size, at `times` in seconds.
+
+    `codec_motion` is what the file's own motion vectors say, which pictures do not show.
+    """
     crop = find_bars(pictures)
     inside = [crop.apply(picture) for picture in pictures]
     grays = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8) for picture in inside]
@@ -98,6 +102,7 @@ def measure(pictures: Sequence[Frame], times: Sequence[float]) -> dict[str, Any]
     ]
     return {
         "motion": float(np.median(speeds)) if speeds else 0.0,
+        "codec_motion": codec_motion,
         "camera": camera_motion(flows, spans.tolist(), side),
         "sharpness": float(
             np.median([cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_16S))[1].item() ** 2 for gray in grays])

@@ -19,6 +19,7 @@ import numpy as np
 from kinema.data import dedup, scores
 from kinema.data.frames import ANALYSIS_SIDE, VideoPacket, iter_pictures
 from kinema.data.shots import Transition
+from kinema.data.vectors import Vectors
 from kinema.media import Frame
 
 MOST_SCORED = 64
@@ -274,6 +275,7 @@ def survey_file(
     """
     times = Times()
     to_score = Samples(per_second or 1.0, MOST_SCORED)
+    vectors = Vectors(per_second or 1.0)
     to_hash = Samples(dedup.PER_SECOND, dedup.MOST_MOMENTS)
     damaged: deque[int] = deque()
     size: tuple[int, int] | None = None
@@ -286,15 +288,15 @@ def survey_file(
         is_short = end_s - start_s < min_s - 1e-6
         found: list[dict[str, Any] | None] = [None, None]
         if not is_short and per_second is not None:
-            found[0] = scores.measure(*to_score.take(first, last))
+            found[0] = scores.measure(*to_score.take(first, last), vectors.take(first, last))
         if not is_short and hashed:
             found[1] = dedup.hash_row(to_hash.take(first, last)[0])
         bad = sum(index < last for index in damaged)
-        for each in (times, to_score, to_hash):
+        for each in (times, to_score, vectors, to_hash):
             each.forget(last)
         return Piece(first, last, start_s, end_s, times.origin_s, bad, is_short, *found)
 
-    for picture in iter_pictures(path, watch):
+    for picture in iter_pictures(path, watch, vectors=per_second is not None):
         small = picture.rgb(ANALYSIS_SIDE)
         size = size or small.shape[:2]
         if small.shape[:2] != size:  # streams may change their size on the way
@@ -304,6 +306,7 @@ def survey_file(
         times.add(picture.time_s, is_key=picture.is_key)
         if per_second is not None:
             to_score.add(picture.index, picture.time_s, small)
+            vectors.add(picture)
         if hashed:
             to_hash.add(picture.index, picture.time_s, small)
         yield from map(piece, planner.add(small, times))

@@ -10,7 +10,7 @@ const LABELS = {
   hash_detail: "Detail", start_s: "Start", end_s: "End", first_frame: "First frame", caption_tokens_in: "Caption tokens in",
   caption_tokens_out: "Caption tokens out", caption_cost: "Caption cost",
 };
-const SCORES = ["motion", "sharpness", "brightness", "contrast", "clipped_share", "flicker", "black_share", "frozen_share", "text_share", "watermark_share"];
+const SCORES = ["motion", "codec_motion", "sharpness", "brightness", "contrast", "clipped_share", "flicker", "black_share", "frozen_share", "text_share", "watermark_share"];
 const UNITS = {seconds: " s", start_s: " s", end_s: " s", fps: " per second"};
 
 let facts = {ranges: {}, numbers: []};
