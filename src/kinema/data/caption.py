@@ -151,13 +151,13 @@ def caption_row(captions: Sequence[str], tokens_in: int, tokens_out: int, config
     }
 
 
-def clip_pictures(video: bytes, count: int) -> list[Frame]:
-    """Pictures "h w 3" from the middles of equal parts of a clip, of at most 512 pixels a side."""
+def clip_pictures(video: bytes, count: int, longer_side: int | None = _PICTURE_PX) -> list[Frame]:
+    """Pictures "h w 3" from the middles of equal parts of a clip, of at most `longer_side` pixels a side."""
 
     def middles(times: Times) -> set[int]:
         return {int((k + 0.5) * len(times) / count) for k in range(count)}
 
-    return list(pick_pictures(video, middles, lambda picture: picture.rgb(_PICTURE_PX)).values())
+    return list(pick_pictures(video, middles, lambda picture: picture.rgb(longer_side)).values())
 
 
 def sidecar_row(captions: list[str]) -> dict[str, Any]:

@@ -65,6 +65,10 @@ class KeepConfig:
     """Share of the picture under edges that stay while those around them move."""
     max_damaged: float = 0.0
     """Share of pictures that did not decode cleanly."""
+    min_aesthetic: float | None = None
+    """As the model of `[aesthetic]` counts: 0 to 1 for a classifier, about 1 to 10 for LAION's heads."""
+    max_nsfw: float | None = None
+    """0 to 1, as the model of `[nsfw]` says."""
     cameras: tuple[str, ...] = ()
     """Camera motions to keep, such as static; empty keeps all."""
     hdr: bool = False
@@ -74,7 +78,8 @@ class KeepConfig:
 def drop_reason(clip: dict[str, Any], keep: KeepConfig) -> str | None:
     """Why a clip is not kept: the first threshold that its row does not meet, or None.
 
-    `clip` is a row with the columns `READS`, and `hdr` of its file.
+    `clip` is a row with the columns `READS`, and `hdr` of its file; where a rating has a threshold, with that, its
+    status and its reason.
     """
     if clip["split_reason"]:
         return str(clip["split_reason"])
@@ -109,4 +114,18 @@ def drop_reason(clip: dict[str, Any], keep: KeepConfig) -> str | None:
             return f"{name} {value:.3g} is below {least:g}"
         if most is not None and value > most:
             return f"{name} {value:.3g} is above {most:g}"
+    return _rating_reason(clip, keep)
+
+
+def _rating_reason(clip: dict[str, Any], keep: KeepConfig) -> str | None:
+    """The same for what models say; a clip that none could look at is not kept where it matters."""
+    for name, least, most in (("aesthetic", keep.min_aesthetic, None), ("nsfw", None, keep.max_nsfw)):
+        if least is None and most is None:
+            continue
+        if clip[f"{name}_status"] != "done":
+            return f"{name} not rated: {clip[f'{name}_reason']}"
+        if least is not None and clip[name] < least:
+            return f"{name} {clip[name]:.3g} is below {least:g}"
+        if most is not None and clip[name] > most:
+            return f"{name} {clip[name]:.3g} is above {most:g}"
     return None

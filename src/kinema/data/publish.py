@@ -28,7 +28,7 @@ _CLIP_COLUMNS = (
 )  # fmt: skip
 _ROW_COLUMNS = (
     "uri", "start_s", "end_s", "num_frames", "width", "height", "fps", "caption", "captions", "caption_source",
-    "camera", "motion", "crop_left", "crop_top", "crop_right", "crop_bottom",
+    "camera", "motion", "crop_left", "crop_top", "crop_right", "crop_bottom", "aesthetic", "nsfw",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from kinema.data.dedup import DedupConfig
 from kinema.data.filter import FilterConfig, KeepConfig
 from kinema.data.ingest import Source
 from kinema.data.pool import Limits
+from kinema.data.rating import AestheticConfig, RatingConfig
 from kinema.data.split import SplitConfig
 from kinema.errors import SpecError
 
@@ -31,6 +32,10 @@ class DataRecipe:
     """How files become clips."""
     filter: FilterConfig = field(default_factory=FilterConfig)
     """How clips are scored."""
+    aesthetic: AestheticConfig = field(default_factory=AestheticConfig)
+    """Which model says how beautiful clips are; none by default."""
+    nsfw: RatingConfig = field(default_factory=RatingConfig)
+    """Which model says whether clips are not safe for work; none by default."""
     keep: KeepConfig = field(default_factory=KeepConfig)
     """Which clips are kept: thresholds over the scores."""
     dedup: DedupConfig = field(default_factory=DedupConfig)
@@ -51,6 +56,13 @@ class DataRecipe:
             raise SpecError("a recipe needs [[sources]] with a path, such as path = 'footage'")
         if not 0 <= self.max_failures <= 1:
             raise SpecError(f"max_failures={self.max_failures:g} does not fit; it is a share, from 0 to 1")
+        for name, limit, rated in (
+            ("min_aesthetic", self.keep.min_aesthetic, self.aesthetic),
+            ("max_nsfw", self.keep.max_nsfw, self.nsfw),
+        ):
+            if limit is not None and not rated.model:
+                rating = name.split("_")[1]
+                raise SpecError(f"keep.{name}={limit:g} needs a model: set {rating}.model, or leave keep.{name} out")
         if self.filter.per_second * self.split.min_s < 1:
             raise SpecError(
                 f"filter.per_second={self.filter.per_second:g} misses clips of split.min_s={self.split.min_s:g} s; "

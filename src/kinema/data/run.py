@@ -14,7 +14,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from kinema.data import caption as captioning
-from kinema.data import dedup, ingest, publish, split
+from kinema.data import dedup, ingest, publish, rating, split
 from kinema.data import filter as scoring
 from kinema.data.buckets import Bucket
 from kinema.data.captioner import EndpointCaptioner, LocalCaptioner
@@ -74,6 +74,11 @@ def _check_ahead(recipe: DataRecipe, stages: Sequence[str]) -> None:
     if "caption" in stages and recipe.caption.model:
         for name in recipe.caption.prompts:
             captioning.prompt_text(name)
+    if "filter" in stages:
+        for each, config in _ratings(recipe):
+            from kinema.data.rating_model import check_model
+
+            check_model(each, config)
     if "encode" in stages and recipe.encode.model is not None:
         from kinema.model import load_model
 
@@ -202,9 +207,42 @@ def _drop(store: Store, table: Table, key: str, names: Sequence[str]) -> None:
 
 
 def _filter(store: Store, recipe: DataRecipe) -> StageResult:
-    result = _survey_again(store, recipe, "filter", scoring.COLUMNS)
+    results = [_survey_again(store, recipe, "filter", scoring.COLUMNS)]
+    results += [_rate(store, recipe, each, config) for each, config in _ratings(recipe)]
     decide(store, recipe)
-    return result
+    done, failed, kept = (sum(map(attrgetter(name), results)) for name in ("done", "failed", "kept"))
+    return StageResult("filter", done, failed, kept, next((each.why for each in results if each.why), None))
+
+
+def _ratings(recipe: DataRecipe) -> list[tuple[rating.Rating, rating.RatingConfig]]:
+    """The ratings that a recipe asks for."""
+    found: dict[rating.Rating, rating.RatingConfig] = {"aesthetic": recipe.aesthetic, "nsfw": recipe.nsfw}
+    return [(name, config) for name, config in found.items() if config.model]
+
+
+def _rate(store: Store, recipe: DataRecipe, name: rating.Rating, config: rating.RatingConfig) -> StageResult:
+    """Let a model look at the clips that all other scores let pass, copies of others among them: one may take over."""
+    from kinema.data.rating_model import weights_stamp
+
+    hdr = _hdr_files(store)
+    keep = replace(recipe.keep, min_aesthetic=None, max_nsfw=None)
+    stamp = weights_stamp(config)
+    jobs = []
+    for clip in store.read("clips", [*scoring.READS, "uri"], "split_reason IS NULL"):
+        if scoring.drop_reason({**clip, "hdr": clip["uri"] in hdr}, keep) is None:
+            jobs.append(Job(clip["clip_id"], rating.lineage_of(name, clip, config, stamp), clip))
+    schema = rating.columns(name)
+    store.ensure("clips", pa.schema([*schema, *outcome_columns(name)]))
+    if not pending(store, "clips", name, jobs):
+        return StageResult("filter", 0, 0, len(jobs))
+    rater = rating.Rater(store, name, config)
+    return work_through(
+        store, "clips", name, jobs, rater, schema, partial(run_batches, many=rater.rate_jobs, size=config.batch)
+    )
+
+
+def _hdr_files(store: Store) -> set[str]:
+    return {row["uri"] for row in store.scan("files", ["hdr"]) if row["hdr"]}
 
 
 def _dedup(store: Store, recipe: DataRecipe) -> StageResult:
@@ -263,8 +301,12 @@ def decide(store: Store, recipe: DataRecipe) -> None:
     """Fill `cluster` and `drop_reason` of all clips from their scores and hashes; changed rows only are written."""
     store.ensure("clips", pa.schema([*outcome_columns("filter"), *outcome_columns("dedup"), *dedup.CLUSTER_COLUMNS]))
     store.ensure("clips", pa.schema([*scoring.COLUMNS, *dedup.COLUMNS]))
-    hdr = {row["uri"] for row in store.scan("files", ["hdr"]) if row["hdr"]}
-    reads = list(dict.fromkeys([*scoring.READS, *dedup.READS, "uri", "dedup_status", "cluster", "drop_reason"]))
+    hdr = _hdr_files(store)
+    reads = [*scoring.READS, *dedup.READS, "uri", "dedup_status", "cluster", "drop_reason"]
+    for name, _ in _ratings(recipe):
+        store.ensure("clips", pa.schema([*rating.columns(name), *outcome_columns(name)]))
+        reads += [name, f"{name}_status", f"{name}_reason"]
+    reads = list(dict.fromkeys(reads))
 
     def kept() -> Iterator[tuple[Row, dedup.Hashes]]:
         for clip, hashes in store.scan_arrays("clips", "video_hash", reads):

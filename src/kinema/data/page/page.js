@@ -7,10 +7,10 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 const LABELS = {
   uri: "File", seconds: "Length", num_frames: "Frames", num_bytes: "Bytes", fps: "Frame rate", damaged_frames: "Damaged frames",
   clipped_share: "Clipped light", black_share: "Black pictures", frozen_share: "Frozen pictures", text_share: "Text", watermark_share: "Marks",
-  hash_detail: "Detail", start_s: "Start", end_s: "End", first_frame: "First frame", caption_tokens_in: "Caption tokens in",
+  nsfw: "NSFW", hash_detail: "Detail", start_s: "Start", end_s: "End", first_frame: "First frame", caption_tokens_in: "Caption tokens in",
   caption_tokens_out: "Caption tokens out", caption_cost: "Caption cost",
 };
-const SCORES = ["motion", "codec_motion", "sharpness", "brightness", "contrast", "clipped_share", "flicker", "black_share", "frozen_share", "text_share", "watermark_share"];
+const SCORES = ["motion", "codec_motion", "sharpness", "brightness", "contrast", "clipped_share", "flicker", "black_share", "frozen_share", "text_share", "watermark_share", "aesthetic", "nsfw"];
 const UNITS = {seconds: " s", start_s: " s", end_s: " s", fps: " per second"};
 
 let facts = {ranges: {}, numbers: []};
