@@ -145,7 +145,10 @@ def plot(points: Sequence[Point], path: Path) -> None:
         f'<text x="18" y="{height / 2}" text-anchor="middle" transform="rotate(-90 18 {height / 2})">'
         "validation loss (log)</text>",
     ]
-    for name, colour in zip(NETWORKS, ("#c2410c", "#1d4ed8"), strict=True):
+    for tflop in sorted({round(point.tflop) for point in points}):
+        x, _ = place(torch.tensor(float(tflop)).log10().item(), low)
+        parts.append(f'<text x="{x:.1f}" y="{height - 38}" text-anchor="middle">{tflop}</text>')
+    for row, (name, colour) in enumerate(zip(NETWORKS, ("#c2410c", "#1d4ed8"), strict=True)):
         mine = [(log, point) for log, point in zip(logs, points, strict=True) if point.network == name]
         line = " ".join("{:.1f},{:.1f}".format(*place(*log)) for log, _ in mine)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
@@ -153,8 +156,7 @@ def plot(points: Sequence[Point], path: Path) -> None:
             x, y = place(*log)
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
             parts.append(f'<text x="{x + 6:.1f}" y="{y - 6:.1f}" fill="{colour}">{point.loss:.3f}</text>')
-        x, y = place(*mine[-1][0])
-        parts.append(f'<text x="{x - 40:.1f}" y="{y + 18:.1f}" fill="{colour}">{name}</text>')
+        parts.append(f'<text x="{width - edge}" y="{30 + 18 * row}" text-anchor="end" fill="{colour}">{name}</text>')
     path.write_text("\n".join([*parts, "</svg>"]) + "\n", encoding="utf-8")
 
 
