@@ -81,7 +81,7 @@ class Bench:
         torch.manual_seed(1)
         text = TextEncoder(self.preset.text).to(self.device)
         base = dataclasses.replace(RECIPES["mini"].flow, grounding=None, workers=0)
-        per_clip = self._arithmetic(network, text, base) / base.batch_size
+        per_clip = self._arithmetic(network, text, base) / (base.batch_size + base.pictures)
         clips = max(base.batch_size, round(budget * 1e12 / per_clip))
         optim = OptimConfig(
             learning_rate=1e-3, muon_learning_rate=2e-3, schedule="stable_decay", warmup_clips=clips // 20 + 1,
@@ -118,11 +118,12 @@ class Bench:
         )
 
     def _arithmetic(self, network: nn.Module, text: TextEncoder, stage: FlowStage) -> int:
-        """Operations of one step, forward and backward, counted on the first batch."""
+        """Operations of a step of clips and of the step of single frames after it, forward and backward."""
         task = self._task(copy.deepcopy(network), copy.deepcopy(text), stage, None)
         with FlopCounterMode(display=False) as counter, autocast(self.device, stage.precision):
-            loss, _ = task.loss(0, torch.Generator(self.device).manual_seed(0))
-            torch.autograd.backward(loss)
+            for clips_seen in (0, stage.batch_size):
+                loss, _ = task.loss(clips_seen, torch.Generator(self.device).manual_seed(0))
+                torch.autograd.backward(loss)
         return int(counter.get_total_flops())
 
 
@@ -145,9 +146,10 @@ def plot(points: Sequence[Point], path: Path) -> None:
         f'<text x="18" y="{height / 2}" text-anchor="middle" transform="rotate(-90 18 {height / 2})">'
         "validation loss (log)</text>",
     ]
-    for tflop in sorted({round(point.tflop) for point in points}):
+    for tflop in (digit * 10**power for power in range(-1, 7) for digit in (1, 3)):
         x, _ = place(torch.tensor(float(tflop)).log10().item(), low)
-        parts.append(f'<text x="{x:.1f}" y="{height - 38}" text-anchor="middle">{tflop}</text>')
+        if edge <= x <= width - edge:
+            parts.append(f'<text x="{x:.1f}" y="{height - 38}" text-anchor="middle">{tflop:g}</text>')
     for row, (name, colour) in enumerate(zip(NETWORKS, ("#c2410c", "#1d4ed8"), strict=True)):
         mine = [(log, point) for log, point in zip(logs, points, strict=True) if point.network == name]
         line = " ".join("{:.1f},{:.1f}".format(*place(*log)) for log, _ in mine)

@@ -25,11 +25,12 @@ ZOOM = 2
 
 
 LONG_PROMPTS = (
-    "a large red ball rolls to the right on a wooden floor",
-    "a green box swings from a rope over the snow",
-    "a yellow cone spins on a tiled floor",
-    "a blue ball bounces on the grass",
+    ("a large red ball rolls to the right on a wooden floor", None),
+    ("a green box swings from a rope over the snow", "a purple box swings from a rope over the snow"),
+    ("a yellow cone spins on a tiled floor", "a yellow cone spins on the grass"),
+    ("a blue ball bounces on the grass", "an orange ball bounces on the grass"),
 )
+"""What each is told, and what from its middle on."""
 LONG_S = 30.0
 MOMENTS = 12
 
@@ -69,10 +70,11 @@ def draw_failures() -> None:
 def draw_long() -> None:
     """One row per prompt: moments of half a minute, from the first to the last."""
     pipe = kinema.Pipeline.load("mini-causal")
-    clips = [
-        np.concatenate(list(pipe.stream(kinema.VideoSpec(prompt=prompt, seconds=LONG_S, seed=0))))
-        for prompt in LONG_PROMPTS
+    specs = [
+        kinema.VideoSpec(prompt=prompt, changes=((LONG_S / 2, then),) if then else (), seconds=LONG_S, seed=0)
+        for prompt, then in LONG_PROMPTS
     ]
+    clips = [np.concatenate(list(pipe.stream(spec))) for spec in specs]
     _save_rows(clips, MOMENTS, "mini-causal.webp")
 
 
