@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 import torch
 
+from kinema.errors import SpecError
 from kinema.model.presets import PRESETS
 from kinema.model.vae import VideoVAE
 from kinema.train.config import Phase
@@ -73,3 +74,9 @@ def test_a_part_of_the_picture_is_weighed_as_it_was_cut(corpus, tmp_path):
     stage = dataclasses.replace(TINY.vae, phases=phases, object_weight=3.0)
     loss, _ = VAETask(VideoVAE(PRESETS["tiny"].vae), corpus, stage, truth).loss(0, torch.Generator().manual_seed(0))
     assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("name", ["kl_weight", "object_weight", "anchor"])
+def test_weights_that_would_reward_errors_are_refused(name):
+    with pytest.raises(SpecError, match=rf"vae\.{name}=-1 would reward errors"):
+        dataclasses.replace(TINY.vae, **{name: -1})

@@ -183,6 +183,13 @@ class VAEStage(PhasedStage):
     anchor: float = 0.0
     """Weight of the squared change of the latents, against those that the autoencoder gave before (see `anchor.py`)."""
 
+    def __post_init__(self) -> None:
+        """Refuse weights that would reward errors."""
+        super().__post_init__()
+        for name in ("kl_weight", "object_weight", "anchor"):
+            if not getattr(self, name) >= 0:
+                raise SpecError(f"vae.{name}={getattr(self, name)} would reward errors; give a number of at least 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConditioningShares:
