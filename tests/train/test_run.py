@@ -103,8 +103,6 @@ def test_an_autoencoder_can_be_kept_as_it_is(folder, tmp_path):
     kept = load_file(tmp_path / "kept" / "vae.safetensors")
     old = Pipeline.load(str(folder / "model"), "cpu", "float32").model.vae.state_dict()
     assert all(torch.equal(kept[name], old[name]) for name in old)
-    with pytest.raises(SpecError, match="clips=0 is no run"):
-        dataclasses.replace(recipe.flow, clips=0)
 
 
 def test_a_text_encoder_can_stay_while_the_transformer_learns(folder, tmp_path):
@@ -126,7 +124,7 @@ def test_steps_of_single_frames_learn_from_pictures_of_their_own(folder, tmp_pat
     flow = dataclasses.replace(tiny.flow, clips=24, pictures=4, grounding=GroundingConfig(block=0))
     recipe = dataclasses.replace(tiny, vae=dataclasses.replace(tiny.vae, clips=0), flow=flow, pictures=PICTURES)
     run = Run(recipe, tmp_path, score, init=str(folder / "model"))
-    run.run(STAGES[:-2])
+    run.run(STAGES[: STAGES.index("flow")])
     pictures = Corpus(tmp_path / "pictures")
     assert len(pictures.scenes) == 8
     assert all(len(scene.objects) >= 2 for scene in pictures.scenes)

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a model by a recipe: corpus, tokenizer, grounding, vae, latents, flow, export.
+    """Train a model by a recipe: corpus, tokenizer, grounding, vae, latents, flow, reward, export.
 
     A stage whose result is there is skipped, and one that was interrupted goes on where it stopped, bit for bit.
     """
@@ -77,6 +78,7 @@ def run(argv: Sequence[str]) -> int:
     if options.data is not None and is_causal:
         raise SpecError("--data is for recipes of whole models, such as mini, not for streaming ones")
 
+    from kinema.evaluate.adherence import reward
     from kinema.evaluate.samples import draw_samples, score_samples
     from kinema.generate.device import choose_device
     from kinema.train.causal_run import CausalRun
@@ -93,7 +95,8 @@ def run(argv: Sequence[str]) -> int:
 
         job = FootageRun(options.data, recipe, folder, draw_samples, options.init, device)
     else:
-        job = Run(recipe, folder, score_samples, options.init, device)
+        judge = partial(reward, fps=recipe.corpus.fps)
+        job = Run(recipe, folder, score_samples, options.init, device, judge)
     try:
         with RunProgress() as watch:
             model = job.run(stages, watch)

@@ -6,13 +6,15 @@ what is said, `parser_shuffled` what it finds when every clip is held against th
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinema.evaluate.metrics import Interval, bootstrap_interval
+from kinema.world.describe import Caption
 from kinema.world.facts import Facts, ObjectFacts, facts
 from kinema.world.observation import Observation
 from kinema.world.parse import parse
@@ -90,6 +92,19 @@ def adherence(observation: Observation, stated: Facts) -> dict[Axis, list[bool]]
     if found:
         found["all"] = [all(itertools.chain.from_iterable(found.values()))]
     return found
+
+
+def reward(frames: NDArray[np.uint8], caption: Caption, fps: float) -> float:
+    """Say how much of its words a video "f h w 3" shows, from 0 to 1: half for the facts, half for all at once.
+
+    Of a single frame neither action nor camera is asked. What states nothing has nothing to miss.
+    """
+    stated = caption.facts
+    if len(frames) == 1:
+        stated = replace(stated, action=None, direction=None, camera=None, camera_direction=None)
+    verdicts = dict(adherence(parse(frames, fps), stated))
+    (everything,) = verdicts.pop("all", [True])
+    return (fmean(itertools.chain.from_iterable(verdicts.values())) + everything) / 2 if verdicts else 1.0
 
 
 def summarise(judged: Sequence[Judged], *, seed: int = 0) -> Adherence:

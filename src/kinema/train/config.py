@@ -219,8 +219,9 @@ class GroundingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowStage(PhasedStage):
-    """Training of the diffusion transformer, and of the text encoder with it."""
+    """Training of the diffusion transformer, and of the text encoder with it; `clips` = 0 takes them as they are."""
 
+    least_clips = 0
     times: TimeSampling = field(default_factory=lambda: TimeSampling(shift=3.0))
     """At which times the network looks at its clips."""
     channel_power: float = 0.0
@@ -251,8 +252,54 @@ class FlowStage(PhasedStage):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RewardStage(PhasedStage):
+    """Training of the diffusion transformer on videos that it makes itself, by what a judge finds in them."""
+
+    group: int = 8
+    """Videos of one prompt, which are judged against each other; batch_size and pictures are multiples of it."""
+    passes: int = 4
+    """How often each video is learnt from, every time at another time and with other noise."""
+    steps: int = 6
+    """Steps in which the videos are made."""
+    shift: float = 3.0
+    """Shift of those steps towards noise."""
+    guidance: float = 2.5
+    """Guidance of those steps."""
+    strength: float = 1.0
+    """How far the velocity is taken beyond the old one before it is judged; a smaller one learns more from the same."""
+    follow: float = 0.5
+    """How far the network that makes the videos moves towards the one that learns, whenever new ones are made."""
+    times: TimeSampling = field(default_factory=lambda: TimeSampling(distribution="uniform", shift=3.0))
+    """At which times the network looks at its videos."""
+    channel_power: float = 0.0
+    """Power of what the decoder makes of a channel by which that channel's error counts (see `channels.py`); 0 = all
+    count alike."""
+
+    def __post_init__(self) -> None:
+        """Refuse videos that have no others to be judged against, and clips cut short."""
+        super().__post_init__()
+        if self.phases:
+            raise SpecError("reward.phases would judge clips cut short; leave it empty")
+        if self.group < 2:
+            raise SpecError(f"reward.group={self.group} leaves a video nothing to be judged against; give at least 2")
+        for name, size in (("batch_size", self.batch_size), ("pictures", self.pictures)):
+            if size % self.group:
+                nearest = max(1, round(size / self.group)) * self.group
+                raise SpecError(
+                    f"reward.{name}={size} is no multiple of reward.group={self.group}; give {nearest}, for example"
+                )
+        for name in ("passes", "steps"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"reward.{name}={getattr(self, name)} does nothing; give at least 1")
+        if not 0 < self.follow <= 1:
+            raise SpecError(f"reward.follow={self.follow} is no share of the way; give one above 0, up to 1")
+        if not self.strength > 0:
+            raise SpecError(f"reward.strength={self.strength} learns nothing; give a number above 0, such as 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that `kinema train NAME` runs, in order: corpus, tokenizer, grounding, vae, latents, flow, export."""
+    """What `kinema train NAME` runs, in order: corpus, tokenizer, grounding, vae, latents, flow, reward, export."""
 
     preset: str
     """Name of the architecture in `kinema.model.presets`."""
@@ -262,6 +309,8 @@ class Recipe:
     """The autoencoder."""
     flow: FlowStage
     """The diffusion transformer and the text encoder."""
+    reward: RewardStage | None = None
+    """What the transformer learns from its own videos at the end; None = nothing."""
     pictures: CorpusConfig | None = None
     """Single frames for the steps of `flow.pictures`; None takes the first frames of the clips."""
 

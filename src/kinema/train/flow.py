@@ -62,8 +62,8 @@ class FlowTask:
             self.networks["grounding"] = GroundingHead(dit.config.width)
         if config.binding > 0:
             self.networks["binding"] = BindingHead(text.config.d_model)
-        self._tokenizer = tokenizer
-        self._clips, self._pictures = clips, pictures or clips
+        self.tokenizer = tokenizer
+        self.clips, self.pictures = clips, pictures or clips
         self._channels = channels
         self._stride = stride
         self._config = config
@@ -83,9 +83,9 @@ class FlowTask:
 
         Grounding is the transformer's, binding the text encoder's.
         """
-        phase = self._config.phase(clips_seen, self._clips.latents.frames)
+        phase = self._config.phase(clips_seen, self.clips.latents.frames)
         batch = self._feed.at(clips_seen)
-        latents, told = self._pictures if self._config.shows_pictures(clips_seen) else self._clips
+        latents, told = self.pictures if self._config.shows_pictures(clips_seen) else self.clips
         data = latents.training(batch.indices)[:, :, : (phase.frames - 1) // self._stride.time + 1]
         clean = draw_clean(len(data), data.shape[2], self._config.conditioning, generator)
         times = frame_times(self._config.times.sample(len(data), generator), clean)
@@ -114,15 +114,15 @@ class FlowTask:
     @torch.no_grad()
     def validate(self, averaged: nn.ModuleDict) -> dict[str, float]:
         """Loss at each of `TIME_BINS`, on fixed clips, captions and noise."""
-        size = min(64, self._clips.latents.num_validation)
-        data, scenes = self._clips.latents.validation(list(range(size)))
-        captions = [caption_of(scene, index, 0.0, self._tokenizer).text for index, scene in enumerate(scenes)]
+        size = min(64, self.clips.latents.num_validation)
+        data, scenes = self.clips.latents.validation(list(range(size)))
+        captions = [caption_of(scene, index, 0.0, self.tokenizer).text for index, scene in enumerate(scenes)]
         noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0)).to(data.device)
         losses, weighted = {}, []
         with autocast(data.device, self._config.precision):
             for value in TIME_BINS:
                 times = torch.full((size, data.shape[2]), value, device=data.device)
-                text = embed_captions(averaged["text"], self._tokenizer, captions)
+                text = embed_captions(averaged["text"], self.tokenizer, captions)
                 velocity = averaged["dit"](interpolate(data, noise, times), times, text)
                 losses[f"validation_loss_at_{value}"] = clip_losses(velocity, data, noise).mean().item()
                 weighted.append(clip_losses(velocity, data, noise, channels=self._channels).mean().item())

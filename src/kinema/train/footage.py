@@ -74,7 +74,7 @@ class FootageRun(Run):
         if init is None:
             raise SpecError("--data goes on from the model that encoded the data set; name it, such as --init mini")
         vae, flow = replace(recipe.vae, object_weight=1.0), replace(recipe.flow, grounding=None)
-        recipe = replace(recipe, vae=vae, flow=flow, pictures=None)
+        recipe = replace(recipe, vae=vae, flow=flow, pictures=None, reward=None)
         super().__init__(recipe, folder, score, init, device)
         self._store = Store(data)
         Reader(self._store, 1, fingerprint=model_fingerprint(load_model(init, torch.device("cpu"))))

@@ -59,6 +59,8 @@ class Latents:
         """Read them from the disk as they are asked for, or hold all of them on a `device` other than the CPU."""
         stored = np.load(path, mmap_mode="r")
         self._stored = stored
+        self.size: tuple[int, ...] = stored.shape[1:]
+        """Of one clip, "c t y x"."""
         self._held = None if torch.device(device).type == "cpu" else torch.from_numpy(np.array(stored)).to(device)
         self.scenes = corpus.scenes
         self._clips = corpus.config.clips

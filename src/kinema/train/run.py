@@ -1,4 +1,4 @@
-"""A recipe from beginning to end: corpus, tokenizer, grounding, vae, latents, flow, export.
+"""A recipe from beginning to end: corpus, tokenizer, grounding, vae, latents, flow, reward, export.
 
 Every stage leaves its result in the run's folder and is skipped when that is there already, so that running the same
 command again continues where the last one stopped.
@@ -31,6 +31,7 @@ from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.flow import FlowTask, Lessons
 from kinema.train.grounding import Truth, measure_truth
 from kinema.train.latents import Latents, encode_corpus, measure_statistics
+from kinema.train.reward import Judge, RewardTask
 from kinema.train.staged import StagedRun
 from kinema.train.stages import STAGES
 from kinema.train.tokenizer import train_tokenizer
@@ -49,7 +50,10 @@ SCORED_PROMPTS = 24
 
 
 class Run(StagedRun):
-    """One recipe in one folder; `init` is a model to go on from instead of random weights."""
+    """One recipe in one folder; `init` is a model to go on from instead of random weights.
+
+    `judge` is for recipes whose transformer learns from its own videos.
+    """
 
     stages = STAGES
 
@@ -60,9 +64,11 @@ class Run(StagedRun):
         score: Score,
         init: str | None = None,
         device: torch.device | None = None,
+        judge: Judge | None = None,
     ) -> None:
         super().__init__(recipe, folder, device)
         self.recipe = recipe
+        self._judge = judge
         self.preset = PRESETS[recipe.preset]
         self._dtype = getattr(torch, recipe.vae.precision)
         self._score = score
@@ -143,14 +149,31 @@ class Run(StagedRun):
                 measure_truth(self._corpora[name], stride, target, report=self._report)
 
     def flow(self) -> None:
-        """Train the diffusion transformer and the text encoder."""
+        """Train the diffusion transformer and the text encoder, or take those of the model to go on from."""
         if (self.folder / "flow.safetensors").exists():
             return
         torch.manual_seed(self.recipe.flow.seed)
         dit, text = DiT(self.preset.dit), TextEncoder(self.preset.text)
-        if self._init is not None:
-            _inherit(dit, self._init.dit, "transformer")
-            _inherit(text, self._init.text, "text encoder")
+        inherited = self._init is not None and all(
+            [_inherit(dit, self._init.dit, "transformer"), _inherit(text, self._init.text, "text encoder")]
+        )
+        if self.recipe.flow.clips == 0 and not inherited:
+            raise SpecError("flow.clips=0 keeps a transformer, but there is none of this size; give --init MODEL")
+        self._train(self._flow_task(dit, text), self.recipe.flow, "flow", keep=("dit", "text"))
+
+    def reward(self) -> None:
+        """Let the transformer learn from its own videos, for recipes that have that."""
+        config = self.recipe.reward
+        if config is None or (self.folder / "reward.safetensors").exists():
+            return
+        assert self._judge is not None
+        dit, text = DiT(self.preset.dit), TextEncoder(self.preset.text)
+        self._files.load_weights(nn.ModuleDict({"dit": dit, "text": text}), "flow")
+        flow, vae = self._flow_task(dit, text), self._load_vae().to(self.device)
+        channels = weights_for(config.channel_power, vae, flow.clips.latents)
+        self._train(RewardTask(flow, vae, config, self._judge, channels), config, "reward", keep=("dit",))
+
+    def _flow_task(self, dit: DiT, text: TextEncoder) -> FlowTask:
         dit, text = dit.to(self.device), text.to(self.device)
         lessons = [self._lessons(name) for name in self._parts]
         vae, tokenizer = self._load_vae().to(self.device), self._load_tokenizer()
@@ -161,13 +184,14 @@ class Run(StagedRun):
 
         pictures = lessons[1] if len(lessons) > 1 else None
         channels = weights_for(self.recipe.flow.channel_power, vae, lessons[0].latents)
-        task = FlowTask(dit, text, tokenizer, lessons[0], vae.stride, self.recipe.flow, sample, pictures, channels)
-        self._train(task, self.recipe.flow, "flow", keep=("dit", "text"))
+        return FlowTask(dit, text, tokenizer, lessons[0], vae.stride, self.recipe.flow, sample, pictures, channels)
 
     def export(self) -> None:
         """Write the model folder, in bfloat16, with the words that the captions use."""
         networks = nn.ModuleDict({"dit": DiT(self.preset.dit), "text": TextEncoder(self.preset.text)})
         self._files.load_weights(networks, "flow")
+        if self.recipe.reward is not None:
+            self._files.load_weights(nn.ModuleDict({"dit": networks["dit"]}), "reward")
         model = self._model(networks.to(torch.bfloat16), self._load_vae().to(torch.bfloat16))
         self._files.save_model(model, self._words)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kinema.config import unknown
 from kinema.errors import SpecError
 
-STAGES = ("corpus", "tokenizer", "grounding", "vae", "latents", "flow", "export")
+STAGES = ("corpus", "tokenizer", "grounding", "vae", "latents", "flow", "reward", "export")
 
 CAUSAL_STAGES = ("corpus", "latents", "forcing", "consistency", "self_forcing", "long", "export")
 """The stages of a recipe that makes a streaming model of a finished one."""
