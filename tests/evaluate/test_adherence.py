@@ -1,3 +1,6 @@
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,10 +11,16 @@ from kinema.evaluate.adherence import (
     observe_truth,
     parser_shuffled,
     parser_truth,
+    reward,
     summarise,
 )
-from kinema.world.facts import Facts, ObjectFacts, Relation
+from kinema.world.describe import Caption
+from kinema.world.facts import Facts, ObjectFacts, Relation, facts
 from kinema.world.observation import Observation, SeenObject
+from kinema.world.parse import parse
+from kinema.world.physics import simulate
+from kinema.world.render import render_clip
+from kinema.world.scene import sample_scene
 
 TRACK = np.zeros((2, 2))
 
@@ -120,3 +129,23 @@ def test_the_parser_finds_rendered_truth_and_little_of_other_clips() -> None:
     for axis in ("colour", "shape", "action", "camera", "light"):
         assert truth[axis].mean >= 0.9
         assert shuffled[axis].mean <= 0.6
+
+
+def test_a_reward_is_half_for_the_facts_and_half_for_all_at_once():
+    scene = sample_scene(9_000_003, seconds=2.0)
+    frames = render_clip(scene, simulate(scene, 17, 8.0), 17, 64, 64).numpy()
+    true = Caption("", facts(scene))
+    assert reward(frames, true, 8.0) == 1
+    stated = len(list(itertools.chain(*adherence(parse(frames, 8.0), true.facts).values()))) - 1
+    wrong = Caption("", dataclasses.replace(true.facts, light="night" if scene.light != "night" else "noon"))
+    assert reward(frames, wrong, 8.0) == pytest.approx((1 - 1 / stated) / 2)
+    assert reward(frames, Caption("", Facts(objects=())), 8.0) == 1
+
+
+def test_a_single_frame_is_not_asked_what_moves():
+    scene = sample_scene(9_000_003, seconds=2.0)
+    frames = render_clip(scene, simulate(scene, 17, 8.0), 17, 64, 64).numpy()
+    moving = Facts(objects=facts(scene).objects[:1], action="roll", camera="zoom")
+    assert reward(frames[:1], Caption("", moving), 8.0) == reward(
+        frames[:1], Caption("", dataclasses.replace(moving, action="fall", camera="pan")), 8.0
+    )

@@ -153,6 +153,13 @@ def test_a_run_that_stops_between_two_passes_goes_on_as_if_it_had_not(tiny_model
     assert all(torch.equal(once[name], twice[name]) for name in once)
 
 
+def test_judges_in_other_processes_say_the_same(tiny_model, folder, tmp_path):
+    apart = dataclasses.replace(RECIPE, reward=dataclasses.replace(STAGE, workers=2))
+    Run(apart, tmp_path, score, init=str(tiny_model), judge=redness).run()
+    here, there = load_file(folder / "reward.safetensors"), load_file(tmp_path / "reward.safetensors")
+    assert all(torch.equal(here[name], there[name]) for name in here)
+
+
 def test_a_transformer_is_kept_only_if_there_is_one(tmp_path):
     recipe = dataclasses.replace(RECIPE, vae=TINY.vae)
     with pytest.raises(SpecError, match=r"flow\.clips=0 keeps a transformer"):

@@ -113,7 +113,7 @@ class StageConfig:
     recompute: bool = False
     """Whether blocks are computed again in the backward pass instead of kept: for models that would not fit."""
     workers: int = 0
-    """Processes that word captions ahead of the steps, for devices that would wait for them."""
+    """Processes that word captions ahead of the steps, or judge videos, for devices that would wait for them."""
     validate_every: int = 4_000
     """Clips between two validations."""
     sample_every: int = 16_000

@@ -108,12 +108,12 @@ class Feed:
             num_workers=self._workers,
             prefetch_factor=AHEAD if self._workers else None,
             multiprocessing_context="forkserver" if self._workers else None,
-            worker_init_fn=_leave_interrupts if self._workers else None,
+            worker_init_fn=leave_interrupts if self._workers else None,
             generator=torch.Generator(),  # or else it would draw from the one that other code uses
         )
         return iter(loader)
 
 
-def _leave_interrupts(worker: int) -> None:  # noqa: ARG001 - what the loader passes
+def leave_interrupts(worker: int = 0) -> None:  # noqa: ARG001 - what the loader passes
     """Ctrl-C reaches every process of a terminal; the training loop decides when to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -6,7 +6,9 @@ words than the others and away from those that show less.
 """
 
 import copy
+import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -24,7 +26,7 @@ from kinema.model.dit import DiT, TextKV
 from kinema.model.vae import VideoVAE
 from kinema.train.caption import caption_of
 from kinema.train.config import RewardStage
-from kinema.train.feed import scene_at
+from kinema.train.feed import leave_interrupts, scene_at
 from kinema.train.flow import FlowTask, embed_captions
 from kinema.train.order import batch_indices, step_seed
 from kinema.train.precision import device_of
@@ -72,6 +74,12 @@ class RewardTask:
         self._dtype = getattr(torch, config.precision)
         self._vae = vae.to(self._dtype)
         self._made: dict[bool, tuple[int, Made]] = {}
+        context = multiprocessing.get_context("forkserver")
+        self._pool = (
+            ProcessPoolExecutor(config.workers, mp_context=context, initializer=leave_interrupts)
+            if config.workers
+            else None
+        )
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Give the loss of one pass over the videos whose turn it is, which are made in the first of their passes."""
@@ -131,7 +139,7 @@ class RewardTask:
         generator = torch.Generator(device).manual_seed(seed)
         maker = cast("DiT", copy.deepcopy(self.networks["old"])).to(self._dtype)
         count = (config.pictures if one else config.batch_size) // config.group
-        parts = []
+        parts, rewards = [], []
         for index in batch_indices(2 * len(scenes), config.seed, round_ * count, count):
             caption = caption_of(scene_at(scenes, index), step_seed(seed, index), 0.0, self._flow.tokenizer)
             text = embed_captions(self._text, self._flow.tokenizer, [caption.text, ""])
@@ -139,9 +147,19 @@ class RewardTask:
             noise = torch.randn(shape, generator=generator, device=device)
             made = euler(self._guided(maker, text, config.group), noise, shifted_schedule(config.steps, config.shift))
             videos = [to_pixels(self._vae.decode(latent.to(self._dtype))[0]) for latent in made.split(1)]
-            rewards = torch.tensor([self._judge(video, caption) for video in videos], device=device)
-            parts.append(Made(made, text[:1].expand(config.group, -1, -1), rewards))
-        return Made(*(torch.cat(part) for part in zip(*parts, strict=True)))
+            rewards += [self._judged(video, caption) for video in videos]
+            parts.append((made, text[:1].expand(config.group, -1, -1)))
+        told = torch.tensor([reward.result() for reward in rewards], device=device)
+        latents_made, texts = (torch.cat(part) for part in zip(*parts, strict=True))
+        return Made(latents_made, texts, told)
+
+    def _judged(self, video: UInt8[np.ndarray, "f h w 3"], caption: Caption) -> "Future[float]":
+        """Let another process judge while the next videos are made, for stages that have workers."""
+        if self._pool is not None:
+            return self._pool.submit(self._judge, video, caption)
+        done: Future[float] = Future()
+        done.set_result(self._judge(video, caption))
+        return done
 
     def _guided(self, maker: DiT, text: Float[Tensor, "2 k d"], group: int) -> Velocity:
         """The velocity of videos of one prompt, away from the empty one; `text` is both."""
