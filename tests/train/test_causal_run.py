@@ -11,7 +11,7 @@ from kinema.generate.pipeline import Pipeline
 from kinema.model import CausalConfig, load_model
 from kinema.spec import VideoSpec
 from kinema.train.causal_run import CausalRun
-from kinema.train.config import OptimConfig, ResamplingConfig
+from kinema.train.config import OptimConfig
 from kinema.train.consistency import ConsistencyTask
 from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.forcing import Forcing, ForcingTask
@@ -79,20 +79,6 @@ def test_a_causal_model_goes_on_but_does_not_judge_whole_clips(folder, tmp_path)
     with pytest.raises(SpecError, match="is causal and cannot judge whole clips"):
         CausalRun(RECIPE, tmp_path, lambda *_: {}, str(folder / "model"))
     CausalRun(dataclasses.replace(RECIPE, self_forcing=None, long=None), tmp_path, lambda *_: {}, str(folder / "model"))
-
-
-def test_forcing_goes_on_from_the_transformers_own_clips(forcing):
-    model, force = forcing
-    config = dataclasses.replace(RECIPE.forcing, resampling=ResamplingConfig(share=0.5, steps=1))
-    data, text, _ = force.batch(0)
-    own = force.resampled(model.dit, data, text, config.resampling, torch.Generator().manual_seed(0))
-    assert torch.equal(own[2:], data[2:])
-    assert ((own[:2] - data[:2]).abs().amax(dim=(1, 2, 3, 4)) > 1e-3).all()
-    plain = ForcingTask(model.dit, force, RECIPE.forcing, lambda *_: {})
-    task = ForcingTask(model.dit, force, config, lambda *_: {})
-    loss, _ = task.loss(0, torch.Generator().manual_seed(0))
-    assert loss.requires_grad
-    assert loss.item() != plain.loss(0, torch.Generator().manual_seed(0))[0].item()
 
 
 def test_forcing_equals_generation_block_by_block(forcing):

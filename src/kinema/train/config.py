@@ -336,27 +336,6 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResamplingConfig:
-    """Clips with the faults of what the transformer itself makes, to go on from (see `resampling.py`)."""
-
-    share: float = 0.5
-    """Share of the clips that are so."""
-    times: TimeSampling = field(default_factory=lambda: TimeSampling(shift=0.6))
-    """Times that they are brought back from: late ones change what happens, early ones only how it looks."""
-    steps: int = 2
-    """Steps that the transformer takes from there."""
-    guidance: float = 2.5
-    """Guidance of those steps."""
-
-    def __post_init__(self) -> None:
-        """Refuse shares that are none, and no steps."""
-        if not 0 < self.share <= 1:
-            raise SpecError(f"resampling.share={self.share} is no share of clips; give one above 0, up to 1")
-        if self.steps < 1:
-            raise SpecError(f"resampling.steps={self.steps} makes nothing; give at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
 class ForcingStage(StageConfig):
     """Training of a transformer that looks back only, on all blocks of a clip at once (teacher forcing)."""
 
@@ -367,8 +346,6 @@ class ForcingStage(StageConfig):
     count alike."""
     drop_text: float = 0.1
     """Share of the captions replaced by the empty prompt, for classifier-free guidance."""
-    resampling: ResamplingConfig | None = None
-    """Whether some of the clips that blocks come after have the transformer's own faults; None = all are true."""
 
 
 @dataclass(frozen=True, kw_only=True)

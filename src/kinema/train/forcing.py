@@ -7,7 +7,7 @@ A clip and its noisy copy go through together, with a mask that shows each noisy
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,12 +18,11 @@ from kinema.model.causal import CausalConfig, Sight, sights, teacher_forcing_mas
 from kinema.model.dit import DiT
 from kinema.model.text import TextEncoder, Tokenizer, embed_tokens
 from kinema.train.caption import caption_of
-from kinema.train.config import ForcingStage, ResamplingConfig, StageConfig
+from kinema.train.config import ForcingStage, StageConfig
 from kinema.train.feed import Feed, Words
 from kinema.train.flow import TIME_BINS, Sampler, embed_captions
 from kinema.train.latents import Latents
 from kinema.train.precision import autocast, device_of
-from kinema.train.resampling import resample
 
 Network = Callable[..., Tensor]
 """The transformer, compiled or not."""
@@ -57,19 +56,8 @@ class Forcing:
         self._tokenizer = tokenizer
         self._latents = latents
         self._causal = causal
-        self._precision = config.precision
         self._feed = Feed(Words(latents, tokenizer, config, drop), config, config.workers)
         self._sights = functools.cache(self._make_sights)
-
-    def resampled(
-        self, dit: DiT, data: Tensor, text: Tensor, config: ResamplingConfig, generator: torch.Generator
-    ) -> Tensor:
-        """Give the first `config.share` of the clips the faults of the transformer's own, and leave the others true."""
-        size = max(1, round(config.share * len(data)))
-        empty = self.empty.expand(size, -1, -1)
-        dtype = getattr(torch, self._precision)
-        own = resample(dit, self._causal, data[:size], text[:size], empty, config, generator, dtype)
-        return torch.cat([own, data[size:]])
 
     def velocity(self, dit: Network, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
         """Give the velocity of `noisy` at `times` (`b t`), each block seeing the blocks of `data` before it."""
@@ -149,10 +137,7 @@ class ForcingTask:
         )  # stratified times of one clip would be neighbours
         times = self._forcing.spread(drawn[order].view(len(data), num_blocks), frames)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
-        dit, resampling, before = self.networks["dit"], self._config.resampling, data
-        if resampling is not None:
-            before = self._forcing.resampled(cast("DiT", dit), data, text, resampling, generator)
-        velocity = self._forcing.velocity(dit, before, interpolate(data, noise, times), times, text)
+        velocity = self._forcing.velocity(self.networks["dit"], data, interpolate(data, noise, times), times, text)
         return flow_matching_loss(velocity, data, noise, given, channels=self._channels), {}
 
     @torch.no_grad()

@@ -17,14 +17,12 @@ from kinema.diffusion.objective import data_from_velocity, flow_matching_loss, i
 from kinema.diffusion.schedule import shifted_times
 from kinema.model.causal import CausalConfig
 from kinema.model.dit import DiT
-from kinema.model.kv_cache import KVCache
 from kinema.model.vae import VideoVAE
 from kinema.train.config import SelfForcingStage
 from kinema.train.flow import Sampler
 from kinema.train.forcing import Forcing
 from kinema.train.order import step_seed
 from kinema.train.precision import autocast, device_of
-from kinema.train.rolling import by_blocks
 
 WARM_UP = 3
 """Latent frames from which the picture at the beginning of a later stretch is decoded."""
@@ -47,17 +45,20 @@ def roll_out(
     The gradient flows through that step alone, not through what is remembered. Source: Self-Forcing (arXiv 2506.08009),
     algorithm 1.
     """
-    channels, frames, height, width = size
+    channels, frames, *sides = size
     batch, device = len(text), text.device
+    cache = dit.new_cache(causal, (sides[0], sides[1]), batch=batch, max_frames=frames, dtype=dtype)
 
     def draw(length: int) -> Tensor:
-        return torch.randn(batch, channels, length, height, width, generator=generator, device=device)
+        return torch.randn(batch, channels, length, *sides, generator=generator, device=device)
 
     with torch.no_grad():
         remembered = dit.text_kv(text)
     learnt = dit.text_kv(text) if with_gradient else remembered
-
-    def make(start: int, length: int, cache: KVCache) -> Tensor:  # noqa: ARG001 - every block begins with noise
+    blocks = []
+    for start in range(0, frames, causal.block):
+        length = min(causal.block, frames - start)
+        cache.open(length)
         latent = draw(length)
         for step in range(last_step + 1):
             is_learnt = with_gradient and step == last_step
@@ -67,9 +68,14 @@ def roll_out(
                 data = data_from_velocity(latent, velocity, at)
             if step < last_step:
                 latent = interpolate(data, draw(length), torch.tensor(times[step + 1], device=device))
-        return data
-
-    return by_blocks(dit, causal, remembered, (frames, height, width), make, draw, batch=batch, dtype=dtype)
+        blocks.append(data)
+        with torch.no_grad():
+            seen = data.detach()
+            if causal.context_noise:
+                seen = interpolate(seen, draw(length), torch.tensor(causal.context_noise, device=device))
+            dit(seen, torch.full((batch, length), causal.context_noise, device=device), remembered, cache=cache)
+        cache.close()
+    return torch.cat(blocks, dim=2)
 
 
 class SelfForcingTask:
