@@ -98,6 +98,31 @@ def test_forcing_equals_generation_block_by_block(forcing):
             cache.close()
 
 
+def test_what_is_behind_is_noised_to_the_time_that_it_is_shown_at(folder, tiny_model):
+    model = load_model(tiny_model)
+    latents = Latents(folder / "latents.npy", Corpus(folder / "corpus"))
+    causal = dataclasses.replace(RECIPE.causal, context_noise=0.25)
+    force = Forcing(model.text, model.tokenizer, latents, causal, dataclasses.replace(RECIPE.forcing, batch_size=4))
+    data, seen = force.batch(0).data, []
+
+    class Watched(torch.nn.Module):
+        def forward(self, latent, time, text, *, frames, sights):
+            seen.append((latent[:4, :, : data.shape[2]], time[:4, : data.shape[2]]))
+            return latent
+
+    ForcingTask(Watched(), force, RECIPE.forcing, lambda *_: {}).loss(0, torch.Generator().manual_seed(0))
+    ConsistencyTask(Watched(), Watched(), force, RECIPE.consistency, lambda *_: {}).loss(
+        0, torch.Generator().manual_seed(1)
+    )
+    assert len(seen) == 4  # forcing; then the teacher, and the student at both ends of its step
+    for behind, times in seen:
+        assert (times == 0.25).all()
+        noise = (behind - 0.75 * data) / 0.25
+        assert abs(noise.mean().item()) < 0.1
+        assert noise.std().item() == pytest.approx(1.0, abs=0.1)
+    assert all(torch.equal(behind, seen[1][0]) for behind, _ in seen[2:])
+
+
 def test_forcing_learns(forcing):
     model, force = forcing
     config = dataclasses.replace(RECIPE.forcing, batch_size=4, optim=OptimConfig(learning_rate=1e-3))

@@ -67,24 +67,24 @@ class ConsistencyTask:
         frames = data.shape[2]
         grid = self._grid.to(data.device)
         high, low = (self._forcing.spread(grid[steps + i], frames) for i in (0, 1))
-        noisy = interpolate(data, noise, high)
+        behind, noisy = self._forcing.behind(data, noise), interpolate(data, noise, high)
         with torch.no_grad():
-            velocity = self._guided(data, noisy, high, text)
+            velocity = self._guided(behind, noisy, high, text)
             nearer = noisy + (low - high)[:, None, :, None, None] * velocity
-            target = self._predict(student, data, nearer, low, text)
-        difference = self._predict(student, data, noisy, high, text) - target
+            target = self._predict(student, behind, nearer, low, text)
+        difference = self._predict(student, behind, noisy, high, text) - target
         width = self._config.huber
         distances = (difference.square().mean(dim=(1, 3, 4)) + width**2).sqrt() - width
         return distances.mean() if given is None else distances[~given].mean()
 
-    def _predict(self, student: Network, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
-        velocity = self._forcing.velocity(student, data, noisy, times, text).float()
+    def _predict(self, student: Network, behind: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
+        velocity = self._forcing.velocity(student, behind, noisy, times, text).float()
         return data_from_velocity(noisy, velocity, times)
 
-    def _guided(self, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
+    def _guided(self, behind: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
         """The teacher's velocity under guidance, both halves in one batch."""
         empty = self._forcing.empty.expand_as(text)
-        data, noisy, times = (torch.cat([part, part]) for part in (data, noisy, times))
-        both = self._forcing.velocity(self._teacher, data, noisy, times, torch.cat([text, empty]))
+        behind, noisy, times = (torch.cat([part, part]) for part in (behind, noisy, times))
+        both = self._forcing.velocity(self._teacher, behind, noisy, times, torch.cat([text, empty]))
         prompt, negative = both.float().chunk(2)
         return negative + self._config.guidance * (prompt - negative)

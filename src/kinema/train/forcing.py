@@ -1,4 +1,4 @@
-"""How a finished transformer learns to look back only: every block is predicted from clean blocks before it.
+"""How a finished transformer learns to look back only: every block is predicted from true blocks before it.
 
 A clip and its noisy copy go through together, with a mask that shows each noisy block itself and what was before it
 (`causal.teacher_forcing_mask`), so one pass trains all blocks, and sees what generation block by block will see.
@@ -59,10 +59,17 @@ class Forcing:
         self._feed = Feed(Words(latents, tokenizer, config, drop), config, config.workers)
         self._sights = functools.cache(self._make_sights)
 
-    def velocity(self, dit: Network, data: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
-        """Give the velocity of `noisy` at `times` (`b t`), each block seeing the blocks of `data` before it."""
-        frames = data.shape[2]
-        both = torch.cat([data, noisy], dim=2)
+    def behind(self, data: Tensor, noise: Tensor) -> Tensor:
+        """Give the clips as later blocks see them: at the time at which generation shows what it has made.
+
+        `noise` may be that of the noisy copy: no noisy block sees its own frames among those behind it.
+        """
+        return interpolate(data, noise, torch.tensor(self._causal.context_noise, device=data.device))
+
+    def velocity(self, dit: Network, behind: Tensor, noisy: Tensor, times: Tensor, text: Tensor) -> Tensor:
+        """Give the velocity of `noisy` at `times` (`b t`), each block seeing the blocks of `behind` before it."""
+        frames = behind.shape[2]
+        both = torch.cat([behind, noisy], dim=2)
         both_times = torch.cat([torch.full_like(times, self._causal.context_noise), times], dim=1)
         return dit(both, both_times, text, frames=[*range(frames)] * 2, sights=self._sights(frames))[:, :, frames:]
 
@@ -137,7 +144,8 @@ class ForcingTask:
         )  # stratified times of one clip would be neighbours
         times = self._forcing.spread(drawn[order].view(len(data), num_blocks), frames)
         noise = torch.randn(data.shape, generator=generator, device=data.device)
-        velocity = self._forcing.velocity(self.networks["dit"], data, interpolate(data, noise, times), times, text)
+        behind, noisy = self._forcing.behind(data, noise), interpolate(data, noise, times)
+        velocity = self._forcing.velocity(self.networks["dit"], behind, noisy, times, text)
         return flow_matching_loss(velocity, data, noise, given, channels=self._channels), {}
 
     @torch.no_grad()
@@ -146,10 +154,11 @@ class ForcingTask:
         losses = {}
         with autocast(device_of(averaged), self._config.precision):
             data, text, noise = self._forcing.validation()
+            behind = self._forcing.behind(data, noise)
             for value in TIME_BINS:
                 times = torch.full((len(data), data.shape[2]), value, device=data.device)
                 noisy = interpolate(data, noise, times)
-                velocity = self._forcing.velocity(averaged["dit"], data, noisy, times, text)
+                velocity = self._forcing.velocity(averaged["dit"], behind, noisy, times, text)
                 losses[f"validation_loss_at_{value}"] = clip_losses(velocity, data, noise).mean().item()
         return {"validation_loss": sum(losses.values()) / len(losses), **losses}
 
