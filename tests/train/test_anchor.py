@@ -68,3 +68,8 @@ def test_without_a_model_to_go_on_from_there_is_nothing_to_hold_to(tmp_path):
     recipe = dataclasses.replace(TINY, vae=dataclasses.replace(TINY.vae, anchor=0.05))
     with pytest.raises(SpecError, match=r"vae\.anchor=0\.05 holds latents where they were.* give --init MODEL"):
         Run(recipe, tmp_path, lambda *_: {}).run(["corpus", "vae"])
+
+
+def test_an_encoder_that_does_not_move_takes_no_anchor():
+    with pytest.raises(SpecError, match=r"which vae\.decoder_only=true leaves as they are; leave out one"):
+        dataclasses.replace(TINY.vae, decoder_only=True, anchor=0.05)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kinema.errors import SpecError
+from kinema.errors import DataError, SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.model import CausalConfig, load_model
 from kinema.spec import VideoSpec
@@ -188,11 +188,15 @@ def test_rendering_goes_on_with_the_moments_at_which_clips_change(tmp_path):
     config = dataclasses.replace(RECIPE.corpus, frames=13, changing=0.5)
     render_corpus(config, tmp_path)
     before = Corpus(tmp_path)
-    for name in ("frames_00000.npy", "changes_00000.jsonl"):
-        (tmp_path / name).unlink()
-    render_corpus(config, tmp_path)
-    assert (Corpus(tmp_path).since == before.since).all()
-    assert Corpus(tmp_path).stated == before.stated
+    for lost in (("frames_00000.npy", "changes_00000.jsonl"), ("changes_00000.jsonl",), ("scenes_00000.jsonl",)):
+        for name in lost:
+            (tmp_path / name).unlink()
+        with pytest.raises(DataError, match=f"lacks {lost[0]} and {len(lost) - 1} more; run the corpus stage again"):
+            Corpus(tmp_path)
+        render_corpus(config, tmp_path)
+        assert (Corpus(tmp_path).since == before.since).all()
+        assert Corpus(tmp_path).stated == before.stated
+        assert Corpus(tmp_path).scenes == before.scenes
     assert 0 < (before.since > 0).sum() < config.clips
 
 

@@ -1,12 +1,17 @@
 """Channels that the decoder does not see hardly count; weights are 1 on average and change no best velocity."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from kinema.diffusion.objective import clip_losses
+from kinema.errors import SpecError
 from kinema.train.channels import LEAST, channel_weights, measure_gains, weights_for
+from kinema.train.config import FlowStage, ForcingStage
+from kinema.train.recipes import CAUSAL_RECIPES, RECIPES
 
 
 class Painter(torch.nn.Module):
@@ -43,6 +48,15 @@ def test_weights_are_one_on_average_and_follow_the_gains(power: float) -> None:
 
 def test_a_stage_without_power_counts_all_channels_alike() -> None:
     assert weights_for(0.0, Painter(), Stored()) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("power", [-0.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("stage", [RECIPES["tiny"].flow, CAUSAL_RECIPES["tiny-causal"].forcing])
+def test_powers_that_would_count_most_what_nobody_sees_are_refused(
+    stage: FlowStage | ForcingStage, power: float
+) -> None:
+    with pytest.raises(SpecError, match=r"use 0 .* to 1"):
+        dataclasses.replace(stage, channel_power=power)
 
 
 def test_the_loss_of_a_channel_counts_by_its_weight() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -66,14 +67,32 @@ def test_errors_where_objects_are_count_more(corpus, tmp_path):
     assert losses[1] * 1.05 < losses[2] < losses[1] * 5.0
 
 
-def test_a_part_of_the_picture_is_weighed_as_it_was_cut(corpus, tmp_path):
-    """Weights that were not cut and mirrored with their frames would not match them in shape, or in place."""
+def test_a_part_of_the_picture_is_weighed_as_it_was_cut_and_mirrored(corpus, tmp_path):
+    """Pictures that show the share of objects itself say what the weight of each of their pixels must be."""
     measure_truth(corpus, PRESETS["tiny"].vae.stride, tmp_path / "coverage.npy")
     truth = Truth(tmp_path / "coverage.npy", corpus, torch.device("cpu"))
-    phases = (Phase(until=1.0, frames=5, batch_size=2, crop=16),)
+    seen = []
+
+    class Shares:
+        config = corpus.config
+
+        def frames(self, indices, num_frames, first, device):
+            shares = truth.objects(indices, num_frames, first)
+            shares = torch.nn.functional.interpolate(shares, size=(32, 32))
+            return shares[..., None].expand(-1, -1, -1, -1, 3).to(device)
+
+    class Blank(torch.nn.Module):
+        def forward(self, frames, generator):
+            seen.append(frames)
+            nothing = torch.zeros_like(frames)
+            return SimpleNamespace(reconstruction=nothing, mean=nothing, logvar=nothing)
+
+    phases = (Phase(until=1.0, frames=5, batch_size=8, crop=16),)
     stage = dataclasses.replace(TINY.vae, phases=phases, object_weight=3.0)
-    loss, _ = VAETask(VideoVAE(PRESETS["tiny"].vae), corpus, stage, truth).loss(0, torch.Generator().manual_seed(0))
-    assert torch.isfinite(loss)
+    loss, _ = VAETask(Blank(), Shares(), stage, truth).loss(0, torch.Generator().manual_seed(0))
+    (shares,) = seen
+    assert shares.shape == (8, 5, 16, 16, 3)
+    assert loss.item() == pytest.approx(((1 + 2 * shares) * (shares + shares.square())).mean().item())
 
 
 @pytest.mark.parametrize("name", ["kl_weight", "object_weight", "anchor"])

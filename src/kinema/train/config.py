@@ -133,11 +133,18 @@ class StageConfig:
         return False
 
     def __post_init__(self) -> None:
-        """Refuse sizes that make no run."""
+        """Refuse sizes that make no run, and for stages that have them powers and shares that are none."""
         for name in ("clips", "batch_size", "validate_every", "sample_every", "checkpoint_every"):
             least = self.least_clips if name == "clips" else 1
             if getattr(self, name) < least:
                 raise SpecError(f"{name}={getattr(self, name)} is no run; give a number of at least {least}")
+        power, drop = getattr(self, "channel_power", 0.0), getattr(self, "drop_text", 0.0)
+        if not 0 <= power < float("inf"):
+            raise SpecError(
+                f"channel_power={power} would count most what nobody sees; use 0 (all channels alike) to 1 (as pixels)"
+            )
+        if not 0 <= drop <= 1:
+            raise SpecError(f"drop_text={drop} is no share of captions; use 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,11 +191,15 @@ class VAEStage(PhasedStage):
     """Weight of the squared change of the latents, against those that the autoencoder gave before (see `anchor.py`)."""
 
     def __post_init__(self) -> None:
-        """Refuse weights that would reward errors."""
+        """Refuse weights that would reward errors, and an anchor for what does not move."""
         super().__post_init__()
         for name in ("kl_weight", "object_weight", "anchor"):
             if not getattr(self, name) >= 0:
                 raise SpecError(f"vae.{name}={getattr(self, name)} would reward errors; give a number of at least 0")
+        if self.decoder_only and self.anchor > 0:
+            raise SpecError(
+                f"vae.anchor={self.anchor} holds latents, which vae.decoder_only=true leaves as they are; leave out one"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """The clips that a run learns from: rendered once, kept as plain arrays, read back by index.
 
 A corpus folder holds shards `frames_00000.npy` (uint8 `clip f h w 3`) and `scenes_00000.jsonl`, and where clips change
-on their way `changes_00000.jsonl`. A shard is there when its frames are, which are written under another name first and
-last of all, so that an interrupted rendering continues where it stopped.
+on their way `changes_00000.jsonl`. Frames are written under another name first and last of all, so that an interrupted
+rendering continues where it stopped; a shard that lacks a file is rendered again.
 """
 
 import itertools
@@ -35,7 +35,7 @@ def render_corpus(config: CorpusConfig, folder: Path, report: Report = unwatched
         raise DataError(f"{folder} holds another corpus than this recipe asks for; remove it or choose another --out")
     config_io.save_json(config, config_path)
     total = config.clips + config.validation_clips
-    missing = [start for start in range(0, total, SHARD) if not _shard_paths(folder, start // SHARD)[0].exists()]
+    missing = [start for start in range(0, total, SHARD) if _lacking(config, folder, start // SHARD)]
     all_seeds = _seeds(config, total) if missing else ()
     for start in missing:
         report(start, total)
@@ -62,7 +62,7 @@ class Corpus:
         total = self.config.clips + self.config.validation_clips
         num_shards = -(-total // SHARD)
         paths = [_shard_paths(folder, index) for index in range(num_shards)]
-        missing = [frames_path.name for frames_path, _ in paths if not frames_path.exists()]
+        missing = [name for index in range(num_shards) for name in _lacking(self.config, folder, index)]
         if missing:
             raise DataError(f"{folder} lacks {missing[0]} and {len(missing) - 1} more; run the corpus stage again")
         self._shards = [np.load(frames_path, mmap_mode="r") for frames_path, _ in paths]
@@ -131,6 +131,12 @@ def _clips(config: CorpusConfig, seeds: Sequence[int], changing: float) -> Itera
 
 def _changes_name(index: int) -> str:
     return f"changes_{index:05d}.jsonl"
+
+
+def _lacking(config: CorpusConfig, folder: Path, index: int) -> list[str]:
+    """Names of the files that a shard should have and has not."""
+    changes = [folder / _changes_name(index)] if config.changing > 0 else []
+    return [path.name for path in (*_shard_paths(folder, index), *changes) if not path.exists()]
 
 
 def _shard_paths(folder: Path, index: int) -> tuple[Path, Path]:
