@@ -24,10 +24,10 @@ from transformers import (
 
 from kinema.data import DataRecipe, Store, run_recipe
 from kinema.data.caption import clip_pictures
-from kinema.data.filter import KeepConfig
+from kinema.data.filter import KeepConfig, _rating_reason
 from kinema.data.ingest import Source
 from kinema.data.pool import Limits
-from kinema.data.rating import AestheticConfig, Rater, RatingConfig
+from kinema.data.rating import RATINGS, AestheticConfig, Rater, RatingConfig
 from kinema.data.rating_model import RatingModel, check_model, weights_stamp
 from kinema.data.run import decide
 from kinema.data.split import SplitConfig
@@ -162,6 +162,18 @@ def test_what_is_no_model_or_no_head_for_it_is_named(classifier: Path, clip_mode
         AestheticConfig(head=head)
     with pytest.raises(SpecError, match=r"keep\.max_nsfw=0.5 needs a model: set nsfw\.model"):
         DataRecipe(sources=(Source(path="footage"),), keep=KeepConfig(max_nsfw=0.5))
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "gpu"])
+def test_a_device_that_is_not_there_is_refused_before_any_work(classifier: Path, device: str) -> None:
+    with pytest.raises(SpecError, match=rf"nsfw\.device='{device}' is not on this machine"):
+        check_model("nsfw", RatingConfig(model=str(classifier), device=device))
+
+
+@pytest.mark.parametrize("keep", [KeepConfig(max_nsfw=0.5), KeepConfig(min_aesthetic=0.5)])
+def test_what_is_no_number_passes_no_threshold(keep: KeepConfig) -> None:
+    clip = {f"{name}{end}": value for name in RATINGS for end, value in (("", float("nan")), ("_status", "done"))}
+    assert "nan is" in str(_rating_reason(clip, keep))
 
 
 def test_the_stamp_is_of_what_the_files_hold(classifier: Path, tmp_path: Path) -> None:

@@ -124,8 +124,8 @@ def _rating_reason(clip: dict[str, Any], keep: KeepConfig) -> str | None:
             continue
         if clip[f"{name}_status"] != "done":
             return f"{name} not rated: {clip[f'{name}_reason']}"
-        if least is not None and clip[name] < least:
+        if least is not None and not clip[name] >= least:  # nan passes nothing
             return f"{name} {clip[name]:.3g} is below {least:g}"
-        if most is not None and clip[name] > most:
+        if most is not None and not clip[name] <= most:
             return f"{name} {clip[name]:.3g} is above {most:g}"
     return None

@@ -85,8 +85,16 @@ class RatingModel:
 def check_model(rating: Rating, config: RatingConfig) -> list[int]:
     """Read what a model is, without its weights, and give the places of the labels that count.
 
-    Raises SpecError for what is no model, for labels that it does not have, and for a head of another width.
+    Raises SpecError for what is no model, for labels that it does not have, for a head of another width, and for a
+    device that is not there.
     """
+    try:
+        torch.empty(0, device=config.device)
+    except (RuntimeError, AssertionError) as error:
+        raise SpecError(
+            f"{rating}.device={config.device!r} is not on this machine: {_first_line(error)}; use cpu, or cuda where "
+            "there is a GPU"
+        ) from error
     try:
         facts: Any = AutoConfig.from_pretrained(config.model)
     except (OSError, ValueError, KeyError) as error:
