@@ -12,6 +12,7 @@ from kinema.train.config import OptimConfig, RewardStage
 from kinema.train.recipes import RECIPES
 from kinema.train.reward import advantages, negative_aware_loss
 from kinema.train.run import Run
+from kinema.train.stages import STAGES
 
 SIZE = (6, 3, 2, 4, 4)
 
@@ -113,19 +114,26 @@ def folder(tiny_model, tmp_path_factory):
 
 
 def test_videos_get_more_of_what_the_judge_likes(tiny_model, tmp_path):
-    seen = []
+    def rewards(learning_rate):
+        seen = []
 
-    def judge(video, caption):
-        seen.append(redness(video, caption))
-        return seen[-1]
+        def judge(video, caption):
+            seen.append(redness(video, caption))
+            return seen[-1]
 
-    optim = OptimConfig(learning_rate=1e-3, muon_learning_rate=None, schedule="constant", warmup_clips=1)
-    stage = dataclasses.replace(
-        STAGE, clips=1280, batch_size=8, pictures=8, group=8, passes=1, follow=1.0, checkpoint_every=1280, optim=optim
-    )
-    Run(dataclasses.replace(RECIPE, reward=stage), tmp_path, score, init=str(tiny_model), judge=judge).run()
-    groups = np.array(seen).reshape(-1, 8)  # 160 prompts, whose videos differ by little: the weights are random
-    assert groups[-40:].mean() - groups[:40].mean() > groups.std(axis=1).mean()
+        optim = OptimConfig(learning_rate=learning_rate, muon_learning_rate=None, schedule="constant", warmup_clips=1)
+        stage = dataclasses.replace(
+            STAGE, clips=320, batch_size=8, pictures=0, group=8, passes=1, follow=1.0, checkpoint_every=320, optim=optim
+        )
+        recipe = dataclasses.replace(RECIPE, reward=stage)
+        Run(recipe, tmp_path / f"{learning_rate}", score, init=str(tiny_model), judge=judge).run(STAGES[:-1])
+        return np.array(seen).reshape(-1, 8)
+
+    still, learning = rewards(1e-12), rewards(1e-3)  # the same prompts and the same noise
+    assert np.allclose(still[0], learning[0])
+    gain = (learning - still)[-10:].mean(axis=1)
+    assert (gain > 0).all()
+    assert gain.mean() > still.std(axis=1).mean()
 
 
 def test_only_the_transformer_moves(tiny_model, folder):
