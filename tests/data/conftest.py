@@ -1,8 +1,10 @@
 """Small clips of moving texture, made once: every test of the room reads them."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -33,6 +35,27 @@ def shot(seed: int, frames: int, height: int = 72, width: int = 128, speed: int 
 @pytest.fixture(scope="session")
 def make_shot() -> Callable[..., Frames]:
     return shot
+
+
+def write_anamorphic(path: Path, frames: Frames, aspect: Fraction, turns: int = 0) -> Path:
+    """Frames as shown, of which the file holds pixels of that width over height, and lies on its side by some turns."""
+    frames = np.rot90(frames, -turns, axes=(1, 2))
+    height, width = frames.shape[1], round(frames.shape[2] / aspect)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=FPS, options={"crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = aspect
+        stream.set_display_rotation(90 * turns)
+        for frame in frames:
+            coded = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(coded, "rgb24")))
+        file.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="session", name="write_anamorphic")
+def _write_anamorphic() -> Callable[..., Path]:
+    return write_anamorphic
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,16 @@
 from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from kinema.data.dedup import INSETS, DedupConfig, _hash, distance, hash_pictures, match
-from kinema.media import Frame
+from kinema.data import DataRecipe, Store, run_recipe
+from kinema.data.dedup import INSETS, DedupConfig, _hash, distance, hash_pictures, match, unpack
+from kinema.data.ingest import Source
+from kinema.data.pool import Limits
+from kinema.media import Frame, write_video
 
 LIMIT = DedupConfig().max_bits
 
@@ -66,3 +71,25 @@ def test_a_hash_says_which_low_frequencies_are_above_their_median() -> None:
 @pytest.mark.parametrize("size", [(2, 2), (14, 24), (144, 256)])
 def test_a_flat_picture_has_no_frequencies(size: tuple[int, int]) -> None:
     assert not _hash(np.full(size, 77, np.uint8)).any()
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_file_of_wide_pixels_and_its_copy_in_square_ones_have_the_same_scores_and_are_one(
+    make_shot: Callable[..., Frame], write_anamorphic: Callable[..., Path], tmp_path: Path, turns: int
+) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    shown = np.ascontiguousarray(np.rot90(make_shot(1, 36, height=256, width=144, grain=16), axes=(1, 2)))  # a tilt
+    write_video(videos / "square.mp4", shown, 12)
+    write_anamorphic(videos / "wide.mp4", shown, Fraction(2), turns)
+    write_video(videos / "other.mp4", make_shot(2, 36, height=144, width=256, grain=16), 12)
+    recipe = DataRecipe(sources=(Source(path=str(videos)),), out=tmp_path / "set", limits=Limits(workers=0))
+    assert sum(each.failed for each in run_recipe(recipe, ("ingest", "split", "filter", "dedup"))) == 0
+    clips = {Path(clip["uri"]).stem: clip for clip in Store(recipe.out).read("clips")}
+    wide, square, other = (clips[name] for name in ("wide", "square", "other"))
+    assert (wide["width"], wide["height"], wide["cut"]) == (square["width"], square["height"], "transcoded")
+    assert wide["camera"] == square["camera"]
+    for name in ("motion", "codec_motion"):
+        assert wide[name] == pytest.approx(square[name], rel=0.1)
+    assert wide["cluster"] == square["cluster"] != other["cluster"]
+    assert distance(*(unpack(each["video_hash"]) for each in (wide, square))) < 2

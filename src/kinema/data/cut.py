@@ -15,7 +15,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from kinema.data.frames import VideoPacket, iter_pictures, real_packets
+from kinema.data.frames import VideoPacket, iter_pictures, pixel_aspect, real_packets
 from kinema.data.key_frames import stands_alone
 from kinema.data.transcode import EXACT_S, Span, Transcoder
 from kinema.errors import MediaError
@@ -37,7 +37,7 @@ class Cutter:
             stream = file.streams.video[0]
             self._codec, self._extradata = stream.codec_context.name, stream.codec_context.extradata or b""
             rate = Fraction(stream.average_rate or 25)
-            aspect = float(stream.sample_aspect_ratio or 1) or 1.0
+            aspect = pixel_aspect(stream)
             self._packets = _Packets(float(stream.time_base or 0))
         self.watch = self._packets.add
         self._transcoder = Transcoder(path, rate, aspect)

@@ -20,7 +20,7 @@ from kinema.data.scores import find_bars
 from kinema.errors import SpecError
 from kinema.media import Frame
 
-VERSION = 3
+VERSION = 4
 """Raised when the same clip would have another hash."""
 
 COLUMNS = pa.schema([pa.field("video_hash", pa.list_(pa.uint64())), pa.field("hash_detail", pa.float32())])

@@ -8,7 +8,7 @@ from kinema.errors import SpecError
 
 __all__ = ["COLUMNS", "READS", "VERSION", "FilterConfig", "KeepConfig", "drop_reason"]
 
-VERSION = 5
+VERSION = 6
 """Raised when the same clip would have other scores."""
 
 READS = (

@@ -56,6 +56,8 @@ class Picture:
     time_s: float
     frame: av.VideoFrame
     damaged: bool
+    aspect: float = 1.0
+    """Width over height of a pixel, which the stream knows and the frame does not."""
     scaler: Scaler = field(default_factory=Scaler, repr=False, compare=False)
     """Those of a file share it."""
 
@@ -65,17 +67,19 @@ class Picture:
         return bool(self.frame.key_frame)
 
     def rgb(self, longer_side: int | None = None) -> Frame:
-        """The upright picture "h w 3", shrunk to `longer_side` where it is larger."""
-        width, height = self.frame.width, self.frame.height
-        aspect = self.frame.sample_aspect_ratio if hasattr(self.frame, "sample_aspect_ratio") else None
-        if aspect:
-            width = max(1, round(width * float(aspect)))
+        """The upright picture "h w 3" with square pixels, shrunk to `longer_side` where it is larger."""
+        width, height = max(1, round(self.frame.width * self.aspect)), self.frame.height
         if longer_side and max(width, height) > longer_side:
             scale = longer_side / max(width, height)
             width, height = max(2, round(width * scale)), max(2, round(height * scale))
         image = self.scaler.rgb(self.frame, width, height)
         turns = round(getattr(self.frame, "rotation", 0) / 90) % 4
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def pixel_aspect(stream: VideoStream) -> float:
+    """Width over height of a pixel of a stream, as coded: 16/11 for some of 720x576; 1 where it says nothing."""
+    return float(stream.sample_aspect_ratio or 1) or 1.0
 
 
 def iter_pictures(
@@ -160,7 +164,7 @@ def _packet_times(clip: bytes) -> Times:
 def decode_packets(packets: Iterable[VideoPacket], stream: VideoStream, name: str) -> Iterator[Picture]:
     """The pictures of packets of one stream, on one thread; `name` is the file's, for errors as in `iter_pictures`."""
     stream.codec_context.thread_count = 1
-    scaler = Scaler()
+    aspect, scaler = pixel_aspect(stream), Scaler()
     rate = float(stream.average_rate or stream.guessed_rate or 25)
     index, errors_in_a_row, damaged, last = 0, 0, False, -float("inf")
     for packet in packets:
@@ -179,7 +183,7 @@ def decode_packets(packets: Iterable[VideoPacket], stream: VideoStream, name: st
             time_s = index / rate if stamp is None else stamp
             if time_s < last + _SHORTEST_S:  # stamps that stand still or go back, as broken files have
                 time_s = last + 1 / rate
-            yield Picture(index, time_s, frame, damaged or frame.is_corrupt, scaler)
+            yield Picture(index, time_s, frame, damaged or frame.is_corrupt, aspect, scaler)
             index, damaged, last = index + 1, False, time_s
     if not index:
         raise MediaError(f"{name} holds no picture that can be decoded")

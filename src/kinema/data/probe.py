@@ -13,6 +13,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from kinema.data.frames import pixel_aspect
 from kinema.errors import MediaError
 
 COLUMNS = pa.schema(
@@ -96,7 +97,7 @@ def _describe(
     steps = np.sort(np.diff(times))
     median = float(steps[len(steps) // 2]) or 1 / float(stream.average_rate or 25)
     rotation = int(getattr(frame, "rotation", 0)) % 360
-    aspect = float(stream.sample_aspect_ratio or 1) or 1.0
+    aspect = pixel_aspect(stream)
     width, height = max(1, round(frame.width * aspect)), frame.height
     if rotation in (90, 270):
         width, height = height, width

@@ -22,7 +22,7 @@ from kinema.data.survey import Finder, KnownRuns, Piece, Run, ShotPlanner, surve
 from kinema.data.transcode import Span
 from kinema.errors import MediaError, SpecError
 
-VERSION = 6
+VERSION = 7
 """Raised when the same file would give other clips."""
 
 COLUMNS = pa.schema(

@@ -50,7 +50,7 @@ class Vectors:
         if before is None or picture.time_s < self._due_s or (found := _vectors(picture.frame)) is None:
             return
         self._due_s = picture.time_s + self._step_s
-        area, way = _way(found, picture.frame)
+        area, way = _way(found, picture)
         self._steps.append(_Step(before[0], picture.index, way, area * (picture.time_s - before[1])))
 
     def forget(self, first: int) -> None:
@@ -78,10 +78,10 @@ def _vectors(frame: av.VideoFrame) -> MotionVectors | None:
     return found if isinstance(found, MotionVectors) else None
 
 
-def _way(found: MotionVectors, frame: av.VideoFrame) -> tuple[float, float]:
-    """Area of the blocks that were taken from before, and that times their mean way, in longer sides as coded."""
+def _way(found: MotionVectors, picture: Picture) -> tuple[float, float]:
+    """Area of the blocks that were taken from before, and that times their mean way, in longer sides as shown."""
     vectors = found.to_ndarray()
     areas = vectors["w"].astype(np.float32) * vectors["h"]
-    right, down = vectors["motion_x"].astype(np.float32), vectors["motion_y"].astype(np.float32)
+    right, down = vectors["motion_x"].astype(np.float32) * picture.aspect, vectors["motion_y"].astype(np.float32)
     ways = np.sqrt(right * right + down * down) / np.maximum(vectors["motion_scale"], 1)
-    return float(areas.sum()), float(areas @ ways) / max(frame.width, frame.height)
+    return float(areas.sum()), float(areas @ ways) / max(picture.frame.width * picture.aspect, picture.frame.height)
