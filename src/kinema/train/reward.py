@@ -50,9 +50,9 @@ class Made(NamedTuple):
 class RewardTask:
     """Trains `networks["dit"]` on videos that `networks["old"]`, itself some steps before, makes from words alone.
 
-    Source: DiffusionNFT (Zheng et al. 2025, arXiv 2509.16117), equations 5 to 7 and algorithm 1, with rewards relative
-    to those of the same prompt (GRPO). Unlike there, videos are made under guidance, as they will be: what guidance
-    changes is the same in good and bad ones, and advantages of a prompt add up to zero.
+    Source: DiffusionNFT (Zheng et al. 2025, arXiv 2509.16117), algorithm 1, with rewards relative to those of the same
+    prompt (GRPO, Shao et al. 2024, arXiv 2402.03300). Unlike there, videos are made under guidance, as they will be:
+    what guidance changes is the same in good and bad ones, and advantages of a prompt add up to zero.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ def negative_aware_loss(
     """Flow matching of good videos with the velocity, and of bad ones with its mirror image in the old velocity.
 
     Good and bad are shares of each video: (1 + advantage) / 2 of it is good. Without any advantage the best velocity
-    is the old one. Source: DiffusionNFT (arXiv 2509.16117), equation 7; `strength` is its beta.
+    is the old one. Source: DiffusionNFT (arXiv 2509.16117), algorithm 1; `strength` is its beta.
     """
     change = strength * (velocity - old)
     good = clip_losses(old + change, data, noise, channels=channels)
