@@ -58,6 +58,33 @@ def _write_anamorphic() -> Callable[..., Path]:
     return write_anamorphic
 
 
+def save_classifier(path: Path, labels: tuple[str, ...], seed: int = 0) -> Path:
+    """An image classifier of a few thousand random weights, whose verdicts differ from picture to picture."""
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    network = ViTForImageClassification(
+        ViTConfig(**sizes, image_size=16, patch_size=8, id2label=dict(enumerate(labels)))
+    )
+    with torch.no_grad():
+        network.classifier.weight.mul_(30.0)
+    network.save_pretrained(path)
+    ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session", name="save_classifier")
+def _save_classifier() -> Callable[..., Path]:
+    return save_classifier
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_classifier(tmp_path_factory.mktemp("nsfw"), ("normal", "nsfw"))
+
+
 @pytest.fixture(scope="session")
 def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three files to read, a copy, and three that are no video; read it only."""

@@ -17,7 +17,6 @@ from transformers import (
     CLIPImageProcessorPil,
     CLIPModel,
     CLIPVisionModelWithProjection,
-    ViTConfig,
     ViTForImageClassification,
     ViTImageProcessorPil,
 )
@@ -36,23 +35,6 @@ from kinema.media import Frame, write_video
 
 SIDE, WIDTH = 16, 12
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-
-
-def save_classifier(path: Path, labels: tuple[str, ...], seed: int = 0) -> Path:
-    torch.manual_seed(seed)
-    network = ViTForImageClassification(
-        ViTConfig(**SMALL, image_size=SIDE, patch_size=8, id2label=dict(enumerate(labels)))
-    )
-    with torch.no_grad():
-        network.classifier.weight.mul_(30.0)  # so that pictures differ in what is said of them
-    network.save_pretrained(path)
-    ViTImageProcessorPil(size={"height": SIDE, "width": SIDE}).save_pretrained(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_classifier(tmp_path_factory.mktemp("nsfw"), ("normal", "nsfw"))
 
 
 @pytest.fixture(scope="module")
@@ -126,14 +108,14 @@ def test_a_head_reads_the_normalised_embedding_of_clip(
     ],
 )
 def test_a_label_that_there_is_not_is_answered_with_those_that_there_are(
-    tmp_path: Path, labels: tuple[str, ...], wanted: tuple[str, ...], error: str
+    save_classifier: Callable[..., Path], tmp_path: Path, labels: tuple[str, ...], wanted: tuple[str, ...], error: str
 ) -> None:
     folder = save_classifier(tmp_path / "model", labels)
     with pytest.raises(SpecError, match=error):
         check_model("nsfw", RatingConfig(model=str(folder), labels=wanted))
 
 
-def test_labels_that_count_are_found_by_name_or_given(tmp_path: Path) -> None:
+def test_labels_that_count_are_found_by_name_or_given(save_classifier: Callable[..., Path], tmp_path: Path) -> None:
     folder = str(save_classifier(tmp_path / "model", ("drawings", "Hentai", "neutral", "porn", "sexy")))
     assert check_model("nsfw", RatingConfig(model=folder)) == [3]
     assert check_model("nsfw", RatingConfig(model=folder, labels=("porn", "hentai"))) == [3, 1]
@@ -176,7 +158,9 @@ def test_what_is_no_number_passes_no_threshold(keep: KeepConfig) -> None:
     assert "nan is" in str(_rating_reason(clip, keep))
 
 
-def test_the_stamp_is_of_what_the_files_hold(classifier: Path, tmp_path: Path) -> None:
+def test_the_stamp_is_of_what_the_files_hold(
+    classifier: Path, save_classifier: Callable[..., Path], tmp_path: Path
+) -> None:
     for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
         (tmp_path / name).write_bytes((classifier / name).read_bytes())
     here, there = (RatingConfig(model=str(folder)) for folder in (classifier, tmp_path))
@@ -186,7 +170,12 @@ def test_the_stamp_is_of_what_the_files_hold(classifier: Path, tmp_path: Path) -
 
 
 def test_a_run_rates_what_passes_and_another_model_rates_again_and_nothing_else(
-    make_shot: Callable[..., Frame], classifier: Path, clip_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_shot: Callable[..., Frame],
+    classifier: Path,
+    save_classifier: Callable[..., Path],
+    clip_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()

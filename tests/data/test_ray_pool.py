@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -13,8 +14,10 @@ from typing import Any, Literal
 import pytest
 
 from kinema.data import DataRecipe, Store, ray_pool, run_recipe
+from kinema.data.filter import FilterConfig, KeepConfig
 from kinema.data.ingest import Source
 from kinema.data.pool import Limits, Outcome
+from kinema.data.rating import RatingConfig
 from kinema.data.split import SplitConfig
 from kinema.errors import DataError
 
@@ -28,27 +31,34 @@ from kinema.data.pool import Limits
 from kinema.data.ray_pool import run_ray
 
 if __name__ == "__main__":
-    recipe, crash, lost = sys.argv[1:]
+    *recipes, crash, lost = sys.argv[1:]
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False)
-    code = main(["data", "run", recipe, "--engine", "ray", "--stages", "ingest,split,filter,dedup"])
+    codes = [main(["data", "run", recipe, "--engine", "ray", "--stages", "ingest,split,filter,dedup"])
+             for recipe in recipes]
     outcomes = run_ray(eval, [crash, "1 + 1", lost], Limits())
     ended = [[item, end.status, end.attempts, end.reason] for item, end in outcomes]
-    print(json.dumps({"nodes": len(ray.nodes()), "code": code, "ended": sorted(ended)}))
+    print(json.dumps({"nodes": len(ray.nodes()), "codes": codes, "ended": sorted(ended)}))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the package ray is not installed")
-def test_a_cluster_of_two_nodes_makes_the_data_set_that_this_machine_makes(footage: Path, tmp_path: Path) -> None:
-    script, toml = tmp_path / "run.py", tmp_path / "recipe.toml"
+def test_a_cluster_of_two_nodes_makes_the_data_set_that_this_machine_makes(
+    footage: Path, classifier: Path, tmp_path: Path
+) -> None:
+    script, there = tmp_path / "run.py", tmp_path / "there"
     script.write_text(RUN)
-    there = tmp_path / "there"
-    toml.write_text(
-        f"out = {json.dumps(str(there))}\nmax_failures = 0.6\n[split]\nmin_s = 0.5\n"
-        f"[[sources]]\npath = {json.dumps(str(footage))}\n"
-    )
+    rates = (4.0, 6.0)  # the second run scores the clips of the first one again
+    tomls = [tmp_path / f"{rate}.toml" for rate in rates]
+    for toml, rate in zip(tomls, rates, strict=True):
+        toml.write_text(
+            f"out = {json.dumps(str(there))}\nmax_failures = 0.6\n[split]\nmin_s = 0.5\n"
+            f"[filter]\nper_second = {rate}\n[nsfw]\nmodel = {json.dumps(str(classifier))}\nbatch = 2\n"
+            "[keep]\nmax_nsfw = 1.0\nmin_codec_motion = 0.01\n"
+            f"[[sources]]\npath = {json.dumps(str(footage))}\n"
+        )
     crash = "__import__('os')._exit(9)"
     lost = "__import__('os').kill(__import__('os').getppid(), 9)"  # the slot itself, not only its child
     environment = {
@@ -59,7 +69,7 @@ def test_a_cluster_of_two_nodes_makes_the_data_set_that_this_machine_makes(foota
         "RAY_agent_register_timeout_ms": "600000",
     }
     ran = subprocess.run(
-        [sys.executable, str(script), str(toml), crash, lost],
+        [sys.executable, str(script), *map(str, tomls), crash, lost],
         env=environment,
         capture_output=True,
         text=True,
@@ -67,14 +77,24 @@ def test_a_cluster_of_two_nodes_makes_the_data_set_that_this_machine_makes(foota
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     said = json.loads(next(line for line in ran.stdout.splitlines() if line.startswith("{")))  # Ray talks in between
-    assert (said["nodes"], said["code"]) == (2, 0)
+    assert (said["nodes"], said["codes"]) == (2, [0, 0])
     ended = {item: (status, attempts, reason) for item, status, attempts, reason in said["ended"]}
     assert ended["1 + 1"] == ("done", 1, None)
     assert ended[crash] == ("set apart", 3, "its process died (9)")
     assert ended[lost][:2] == ("set apart", 3)
     assert ended[lost][2].startswith("its worker died")
     here = tmp_path / "here"
-    run_recipe(recipe(footage, here, "local"), STAGES)
+    for rate in rates:
+        run_recipe(
+            replace(
+                recipe(footage, here, "local"), filter=FilterConfig(per_second=rate),
+                nsfw=RatingConfig(model=str(classifier), batch=2), keep=KeepConfig(max_nsfw=1.0, min_codec_motion=0.01),
+            ),
+            STAGES,
+        )  # fmt: skip
+    clips = Store(there).read("clips")
+    assert len(clips) == 3
+    assert all(clip["codec_motion"] > 0.01 and 0 < clip["nsfw"] < 1 and not clip["drop_reason"] for clip in clips)
     for table in ("files", "clips", "videos"):
         assert Store(there).read(table) == Store(here).read(table)  # type: ignore[arg-type]
 
