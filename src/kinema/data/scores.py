@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,17 +93,15 @@ def measure(pictures: Sequence[Frame], times: Sequence[float], codec_motion: flo
     levels = shares @ _LEVELS
     spreads = np.sqrt(np.maximum(shares @ _LEVELS**2 - levels**2, 0))
     steps = np.array([cv2.norm(a, b, cv2.NORM_L1) / a.size for a, b in itertools.pairwise(grays)] or [0.0])
-    flows = _flows(grays)
-    spans = np.diff(times) if len(times) > 1 else np.array([1.0])
     side = max(grays[0].shape)
-    speeds = [
-        float(cv2.magnitude(flow[..., 0], flow[..., 1]).mean()) / side / span
-        for flow, span in zip(flows, spans, strict=False)
-    ]
+    speeds, fits = [], []
+    for flow, span in zip(_flows(grays), np.diff(times), strict=True):
+        speeds.append(float(cv2.magnitude(flow[..., 0], flow[..., 1]).mean()) / side / span)
+        fits.append(_similarity(flow) / max(span, 1e-3))
     return {
         "motion": float(np.median(speeds)) if speeds else 0.0,
         "codec_motion": codec_motion,
-        "camera": camera_motion(flows, spans.tolist(), side),
+        "camera": camera_motion(fits, side),
         "sharpness": float(
             np.median([cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_16S))[1].item() ** 2 for gray in grays])
         ),
@@ -136,17 +134,16 @@ def find_bars(pictures: Sequence[Frame]) -> Crop:
     return Crop(left=left, top=top, right=right, bottom=bottom)
 
 
-def camera_motion(flows: Sequence[NDArray[np.float32]], spans: Sequence[float], side: int) -> str:
+def camera_motion(fits: Sequence[NDArray[np.float64]], side: int) -> str:
     """Name what the camera does: static, pan left, pan right, tilt up, tilt down, zoom in, zoom out, roll, or shaky.
 
-    The flow of the whole picture is fitted by shift, scale and turn (least squares); where a fit explains little, the
-    motion is the objects' and the camera counts as static.
+    Each fit is that of the flow of the whole picture by shift, scale and turn (least squares), per second; where it
+    explains little, the motion is the objects' and the camera counts as static.
     """
-    if not flows:
+    if not fits:
         return "static"
-    fits = np.array([_similarity(flow) / max(span, 1e-3) for flow, span in zip(flows, spans, strict=False)])
     moves = np.median(fits, axis=0)  # shift right, shift down, growth, turn: pixels or shares per second
-    wobble = np.median(np.abs(fits[:, :2] - moves[:2])) / side
+    wobble = np.median(np.abs(np.array(fits)[:, :2] - moves[:2])) / side
     reach = np.abs(moves) * np.array([1 / side, 1 / side, 0.35, 0.35])
     if wobble > 0.08 and wobble > 2 * reach.max():
         return "shaky"
@@ -197,13 +194,16 @@ def watermark_share(grays: Sequence[Gray]) -> float:
     if len(grays) < 4:
         return 0.0
     gradients = np.empty((len(grays), 2, *grays[0].shape), np.int16)
+    num_edges, num_half = np.zeros((2, *grays[0].shape), np.uint16)
     for gray, (right, down) in zip(grays, gradients, strict=True):
         cv2.spatialGradient(gray, right, down)
-    squares = np.square(gradients, dtype=np.float32)  # whole numbers below 2^24
-    strengths = squares[:, 0] + squares[:, 1]
-    edges = _count(strengths > _EDGE**2) / len(grays)
+        strength = np.square(right, dtype=np.float32)  # whole numbers below 2^24
+        strength += np.square(down, dtype=np.float32)
+        num_edges += strength > _EDGE**2
+        num_half += strength > _EDGE**2 / 2
+    edges = num_edges / len(grays)
     # a median is strong in one direction only where half of the gradients are: the others are not looked at
-    often = _count(strengths > _EDGE**2 / 2) >= len(grays) // 2
+    often = num_half >= len(grays) // 2
     lasting = gradients[:, :, often]
     strong = _quantile(lasting, 0.5)
     steady = np.hypot(*strong)
@@ -231,14 +231,10 @@ def watermark_share(grays: Sequence[Gray]) -> float:
     return area / marks.size
 
 
-def _count(true: NDArray[np.bool_]) -> NDArray[np.uint16]:
-    """How many are true, along the first axis."""
-    return np.add.reduce(true.view(np.uint8), axis=0, dtype=np.uint16)
-
-
 def _quantile(values: NDArray[Any], share: float) -> NDArray[np.float32]:
     """The same as numpy's along the first axis, by sorting: for few values in many places it is five times as fast."""
-    ordered = np.sort(np.ascontiguousarray(np.moveaxis(values, 0, -1)), axis=-1)
+    ordered = np.array(np.moveaxis(values, 0, -1), order="C")
+    ordered.sort(axis=-1)
     place = share * (len(values) - 1)
     below = ordered[..., int(place)].astype(np.float32)
     above = ordered[..., min(int(place) + 1, len(values) - 1)].astype(np.float32)
@@ -265,21 +261,22 @@ def _are_bars(peak: Gray, change: Gray) -> NDArray[np.bool_]:
     return (np.percentile(peak, 95, axis=1) < 1.6 * _BLACK) & (np.percentile(change, 95, axis=1) < 2 * _FLAT_BAR)
 
 
-def _flows(grays: Sequence[Gray]) -> list[NDArray[np.float32]]:
+def _flows(grays: Sequence[Gray]) -> Iterator[NDArray[np.float32]]:
     """Motion of each pixel from each picture to the next, in pixels, by dense inverse search (Kroeger et al. 2016).
 
     Zero where the pictures are too small for it.
     """
     if min(grays[0].shape) < _SMALLEST_FLOW:
-        return [np.zeros((*gray.shape, 2), np.float32) for gray in grays[1:]]
+        yield from (np.zeros((*gray.shape, 2), np.float32) for gray in grays[1:])
+        return
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # the flow depends on their number
     try:
-        found = [search.calc(a, b, None) for a, b in itertools.pairwise(grays)]  # type: ignore[call-overload]
+        for a, b in itertools.pairwise(grays):
+            yield np.asarray(search.calc(a, b, None), dtype=np.float32)  # type: ignore[call-overload]
     finally:
         cv2.setNumThreads(threads)
-    return [np.asarray(flow, dtype=np.float32) for flow in found]
 
 
 def _similarity(flow: NDArray[np.float32]) -> NDArray[np.float64]:
