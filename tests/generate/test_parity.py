@@ -140,5 +140,5 @@ def test_diffusers_makes_the_same_of_the_shipped_model():
             latents=pipeline.noise(spec), max_sequence_length=pipeline.model.tokenizer.max_tokens,
         ).frames[0]  # fmt: skip
     apart = np.abs(pipeline(spec).frames - frames * 255)
-    assert apart.max() < 3, apart.max()  # float32 in another order, through guidance
-    assert apart.mean() < 0.5, apart.mean()  # ours are whole numbers
+    assert apart.max() < 5, apart.max()  # float32 in another order, through guidance and a decoder with sharp edges
+    assert apart.mean() < 0.3, apart.mean()  # ours are whole numbers, which is 0.25 of it
