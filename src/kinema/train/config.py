@@ -133,18 +133,35 @@ class StageConfig:
         return False
 
     def __post_init__(self) -> None:
-        """Refuse sizes that make no run, and for stages that have them powers and shares that are none."""
+        """Refuse sizes that make no run."""
         for name in ("clips", "batch_size", "validate_every", "sample_every", "checkpoint_every"):
             least = self.least_clips if name == "clips" else 1
             if getattr(self, name) < least:
                 raise SpecError(f"{name}={getattr(self, name)} is no run; give a number of at least {least}")
-        power, drop = getattr(self, "channel_power", 0.0), getattr(self, "drop_text", 0.0)
-        if not 0 <= power < float("inf"):
+
+
+@dataclass(frozen=True, kw_only=True)
+class VelocityStage(StageConfig):
+    """A stage that learns the velocity of clips, in the words of their captions."""
+
+    times: TimeSampling = field(default_factory=lambda: TimeSampling(shift=3.0))
+    """At which times the network looks at its clips, or at their blocks, each of which then has a time of its own."""
+    channel_power: float = 0.0
+    """Power of what the decoder makes of a channel by which that channel's error counts (see `channels.py`); 0 = all
+    count alike."""
+    drop_text: float = 0.1
+    """Share of the captions replaced by the empty prompt, for classifier-free guidance."""
+
+    def __post_init__(self) -> None:
+        """Refuse powers and shares that are none."""
+        super().__post_init__()
+        if not 0 <= self.channel_power < float("inf"):
             raise SpecError(
-                f"channel_power={power} would count most what nobody sees; use 0 (all channels alike) to 1 (as pixels)"
+                f"channel_power={self.channel_power} would count most what nobody sees; use 0 (all channels alike) to "
+                "1 (as pixels)"
             )
-        if not 0 <= drop <= 1:
-            raise SpecError(f"drop_text={drop} is no share of captions; use 0 to 1")
+        if not 0 <= self.drop_text <= 1:
+            raise SpecError(f"drop_text={self.drop_text} is no share of captions; use 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,17 +246,10 @@ class GroundingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowStage(PhasedStage):
+class FlowStage(VelocityStage, PhasedStage):
     """Training of the diffusion transformer, and of the text encoder with it; `clips` = 0 takes them as they are."""
 
     least_clips = 0
-    times: TimeSampling = field(default_factory=lambda: TimeSampling(shift=3.0))
-    """At which times the network looks at its clips."""
-    channel_power: float = 0.0
-    """Power of what the decoder makes of a channel by which that channel's error counts (see `channels.py`); 0 = all
-    count alike."""
-    drop_text: float = 0.1
-    """Share of the captions replaced by the empty prompt, for classifier-free guidance."""
     conditioning: ConditioningShares = field(default_factory=ConditioningShares)
     """How often clean frames are given."""
     grounding: GroundingConfig | None = None
@@ -282,9 +292,6 @@ class RewardStage(PhasedStage):
     """How far the network that makes the videos moves towards the one that learns, whenever new ones are made."""
     times: TimeSampling = field(default_factory=lambda: TimeSampling(distribution="uniform", shift=3.0))
     """At which times the network looks at its videos."""
-    channel_power: float = 0.0
-    """Power of what the decoder makes of a channel by which that channel's error counts (see `channels.py`); 0 = all
-    count alike."""
 
     def __post_init__(self) -> None:
         """Refuse videos that have no others to be judged against, and clips cut short."""
@@ -347,16 +354,8 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForcingStage(StageConfig):
+class ForcingStage(VelocityStage):
     """Training of a transformer that looks back only, on all blocks of a clip at once (teacher forcing)."""
-
-    times: TimeSampling = field(default_factory=lambda: TimeSampling(shift=3.0))
-    """At which times the network looks at its blocks; every block has a time of its own."""
-    channel_power: float = 0.0
-    """Power of what the decoder makes of a channel by which that channel's error counts (see `channels.py`); 0 = all
-    count alike."""
-    drop_text: float = 0.1
-    """Share of the captions replaced by the empty prompt, for classifier-free guidance."""
 
 
 @dataclass(frozen=True, kw_only=True)

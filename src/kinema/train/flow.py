@@ -64,7 +64,7 @@ class FlowTask:
             self.networks["binding"] = BindingHead(text.config.d_model)
         self.tokenizer = tokenizer
         self.clips, self.pictures = clips, pictures or clips
-        self._channels = channels
+        self.channels = channels
         self._stride = stride
         self._config = config
         self._sampler = sampler
@@ -108,7 +108,7 @@ class FlowTask:
             said, named = (part.to(text.device) for part in batch.names)
             parts["binding_loss"] = binding_loss(self.networks["binding"](text), said, named)
             loss = loss + self._config.binding * parts["binding_loss"]
-        parts["velocity_loss"] = flow_matching_loss(velocity, data, noise, clean, weight, self._channels)
+        parts["velocity_loss"] = flow_matching_loss(velocity, data, noise, clean, weight, self.channels)
         return loss + parts["velocity_loss"], parts
 
     @torch.no_grad()
@@ -125,9 +125,9 @@ class FlowTask:
                 text = embed_captions(averaged["text"], self.tokenizer, captions)
                 velocity = averaged["dit"](interpolate(data, noise, times), times, text)
                 losses[f"validation_loss_at_{value}"] = clip_losses(velocity, data, noise).mean().item()
-                weighted.append(clip_losses(velocity, data, noise, channels=self._channels).mean().item())
+                weighted.append(clip_losses(velocity, data, noise, channels=self.channels).mean().item())
         mean = {"validation_loss": sum(losses.values()) / len(losses)}
-        if self._channels is not None:
+        if self.channels is not None:
             mean["validation_loss_weighted"] = sum(weighted) / len(weighted)
         return {**mean, **losses}
 

@@ -19,6 +19,22 @@ from kinema.train.config import (
     VAEStage,
 )
 
+REWARD = RewardStage(
+    clips=12_000,
+    batch_size=32,
+    pictures=96,
+    optim=OptimConfig(
+        learning_rate=1e-4,
+        muon_learning_rate=None,
+        schedule="constant",
+        warmup_clips=1_000,
+        ema_decay=0.98,
+    ),
+    validate_every=2_560,
+    sample_every=12_000,
+    checkpoint_every=2_560,
+)
+
 RECIPES: dict[str, Recipe] = {
     # A night on two CPU cores, not measured from end to end: the shipped weights came another way (see their card).
     "mini": Recipe(
@@ -65,22 +81,7 @@ RECIPES: dict[str, Recipe] = {
             checkpoint_every=4_800,
         ),
         # Everything at once right in single frames of several objects: 0.39 before, 0.47 after; in clips 0.48 and 0.49.
-        reward=RewardStage(
-            clips=12_000,
-            batch_size=32,
-            pictures=96,
-            optim=OptimConfig(
-                learning_rate=1e-4,
-                muon_learning_rate=None,
-                schedule="constant",
-                warmup_clips=1_000,
-                ema_decay=0.98,
-            ),
-            channel_power=0.5,
-            validate_every=2_560,
-            sample_every=12_000,
-            checkpoint_every=2_560,
-        ),
+        reward=REWARD,
         pictures=CorpusConfig(clips=32_512, validation_clips=0, frames=1, first_seed=3_000_000, least_objects=2),
     ),
     # The next size, on one GPU: kinema train mini-gpu --init mini goes on from the autoencoder.  # not measured
@@ -124,18 +125,11 @@ RECIPES: dict[str, Recipe] = {
             sample_every=204_800,
             checkpoint_every=25_600,
         ),
-        reward=RewardStage(
+        reward=dataclasses.replace(
+            REWARD,
             clips=400_000,
             batch_size=256,
             pictures=768,
-            optim=OptimConfig(
-                learning_rate=1e-4,
-                muon_learning_rate=None,
-                schedule="constant",
-                warmup_clips=4_000,
-                ema_decay=0.98,
-            ),
-            channel_power=0.5,
             workers=12,
             validate_every=51_200,
             sample_every=204_800,

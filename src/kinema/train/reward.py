@@ -61,16 +61,12 @@ class RewardTask:
         vae: VideoVAE,
         config: RewardStage,
         judge: Judge,
-        channels: Float[Tensor, " c"] | None = None,
     ) -> None:
-        """`flow` has the networks, the scenes whose captions are prompts, and the true clips to validate on.
-
-        `channels` says how much the error of each channel counts, 1 on average.
-        """
+        """`flow` has the networks, the scenes whose captions are prompts, how much channels count, and true clips."""
         dit = cast("DiT", flow.networks["dit"])
         self.networks = nn.ModuleDict({"dit": dit, "old": copy.deepcopy(dit).requires_grad_(False)})
         self._text = flow.networks["text"].requires_grad_(False)
-        self._flow, self._config, self._judge, self._channels = flow, config, judge, channels
+        self._flow, self._config, self._judge = flow, config, judge
         self._dtype = getattr(torch, config.precision)
         self._vae = vae.to(self._dtype)
         self._made: dict[bool, tuple[int, Made]] = {}
@@ -96,7 +92,7 @@ class RewardTask:
             before = self.networks["old"](noisy, at, made.text).float()
         velocity = self.networks["dit"](noisy, at, made.text).float()
         loss = negative_aware_loss(
-            velocity, before, made.latents, noise, advantage, self._config.strength, self._channels
+            velocity, before, made.latents, noise, advantage, self._config.strength, self._flow.channels
         )
         change = (velocity.detach() - before).square().mean().sqrt()
         return loss, {"reward": made.rewards.mean(), "change": change}
@@ -114,13 +110,13 @@ class RewardTask:
 
     def _videos(self, clips_seen: int) -> Made:
         """The videos that the step after `clips_seen` learns from: a pure function of the old weights and the seed."""
-        one, both = self._config.shows_pictures(clips_seen), self._config.batch_size + self._config.pictures
+        is_picture, both = self._config.shows_pictures(clips_seen), self._config.batch_size + self._config.pictures
         round_, turn = divmod(clips_seen // both, self._config.passes)
-        if not one and turn == 0 and round_ > 0:
+        if not is_picture and turn == 0 and round_ > 0:
             self._follow()
-        if self._made.get(one, (-1, None))[0] != round_:
-            self._made[one] = (round_, self._make(round_, one))
-        return self._made[one][1]
+        if self._made.get(is_picture, (-1, None))[0] != round_:
+            self._made[is_picture] = (round_, self._make(round_, is_picture))
+        return self._made[is_picture][1]
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -130,28 +126,28 @@ class RewardTask:
             old.lerp_(new, self._config.follow)
 
     @torch.no_grad()
-    def _make(self, round_: int, one: bool) -> Made:
+    def _make(self, round_: int, is_picture: bool) -> Made:
         """Make and judge videos, or single frames, of as many prompts as a step has room for."""
         config, device = self._config, device_of(self.networks)
-        latents = (self._flow.pictures if one else self._flow.clips).latents
+        latents = (self._flow.pictures if is_picture else self._flow.clips).latents
         scenes, size = latents.scenes[: latents.num_training // 2], latents.size
-        seed = step_seed(config.seed, "picture" if one else "clip", round_)
+        seed = step_seed(config.seed, "picture" if is_picture else "clip", round_)
         generator = torch.Generator(device).manual_seed(seed)
         maker = cast("DiT", copy.deepcopy(self.networks["old"])).to(self._dtype)
-        count = (config.pictures if one else config.batch_size) // config.group
+        count = (config.pictures if is_picture else config.batch_size) // config.group
         parts, rewards = [], []
         for index in batch_indices(2 * len(scenes), config.seed, round_ * count, count):
             caption = caption_of(scene_at(scenes, index), step_seed(seed, index), 0.0, self._flow.tokenizer)
             text = embed_captions(self._text, self._flow.tokenizer, [caption.text, ""])
-            shape = (config.group, size[0], 1 if one else size[1], *size[2:])
+            shape = (config.group, size[0], 1 if is_picture else size[1], *size[2:])
             noise = torch.randn(shape, generator=generator, device=device)
             made = euler(self._guided(maker, text, config.group), noise, shifted_schedule(config.steps, config.shift))
             videos = [to_pixels(self._vae.decode(latent.to(self._dtype))[0]) for latent in made.split(1)]
             rewards += [self._judged(video, caption) for video in videos]
             parts.append((made, text[:1].expand(config.group, -1, -1)))
         told = torch.tensor([reward.result() for reward in rewards], device=device)
-        latents_made, texts = (torch.cat(part) for part in zip(*parts, strict=True))
-        return Made(latents_made, texts, told)
+        made_latents, texts = (torch.cat(part) for part in zip(*parts, strict=True))
+        return Made(made_latents, texts, told)
 
     def _judged(self, video: UInt8[np.ndarray, "f h w 3"], caption: Caption) -> "Future[float]":
         """Let another process judge while the next videos are made, for stages that have workers."""

@@ -169,9 +169,8 @@ class Run(StagedRun):
         assert self._judge is not None
         dit, text = DiT(self.preset.dit), TextEncoder(self.preset.text)
         self._files.load_weights(nn.ModuleDict({"dit": dit, "text": text}), "flow")
-        flow, vae = self._flow_task(dit, text), self._load_vae().to(self.device)
-        channels = weights_for(config.channel_power, vae, flow.clips.latents)
-        self._train(RewardTask(flow, vae, config, self._judge, channels), config, "reward", keep=("dit",))
+        task = RewardTask(self._flow_task(dit, text), self._load_vae().to(self.device), config, self._judge)
+        self._train(task, config, "reward", keep=("dit",))
 
     def _flow_task(self, dit: DiT, text: TextEncoder) -> FlowTask:
         dit, text = dit.to(self.device), text.to(self.device)
