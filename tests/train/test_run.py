@@ -1,6 +1,7 @@
 """The whole recipe in miniature: every stage, a model folder that generates, and a run that goes on from it."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -98,11 +99,34 @@ def test_a_run_goes_on_from_another_model(folder, tmp_path):
 def test_an_autoencoder_can_be_kept_as_it_is(folder, tmp_path):
     recipe = dataclasses.replace(RECIPES["tiny"], vae=dataclasses.replace(RECIPES["tiny"].vae, clips=0))
     with pytest.raises(SpecError, match="none of this size; give --init MODEL"):
-        Run(recipe, tmp_path / "random", score).run(["corpus", "vae"])
+        Run(recipe, tmp_path / "random", score).run()
+    assert not (tmp_path / "random").exists()
     Run(recipe, tmp_path / "kept", score, init=str(folder / "model")).run(["corpus", "vae"])
     kept = load_file(tmp_path / "kept" / "vae.safetensors")
     old = Pipeline.load(str(folder / "model"), "cpu", "float32").model.vae.state_dict()
     assert all(torch.equal(kept[name], old[name]) for name in old)
+
+
+def test_clips_that_do_not_divide_into_latents_are_refused_before_any_is_drawn(tmp_path):
+    recipe, frames = RECIPES["tiny"], RECIPES["tiny"].corpus.frames
+    recipe = dataclasses.replace(recipe, corpus=dataclasses.replace(recipe.corpus, frames=frames + 1))
+    with pytest.raises(SpecError, match=rf"frames={frames + 1} does not fit.* use {frames} or"):
+        Run(recipe, tmp_path / "run", score).run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_stage_keeps_its_settings_and_says_so(folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(folder, run)
+    kept = (run / "config.json").read_text()
+    tiny = RECIPES["tiny"]
+    other = dataclasses.replace(tiny, flow=dataclasses.replace(tiny.flow, drop_text=0.2))
+    with pytest.raises(DataError, match=r"finished the stage flow with flow\.drop_text=0\.1, not 0\.2; choose"):
+        Run(other, run, score).run()
+    assert (run / "config.json").read_text() == kept
+    (run / "flow.safetensors").unlink()
+    Run(other, run, score).run(["corpus"])
+    assert config_io.load_json(Recipe, run / "config.json") == other
 
 
 def test_a_text_encoder_can_stay_while_the_transformer_learns(folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -96,6 +97,7 @@ def test_a_part_of_the_picture_is_weighed_as_it_was_cut_and_mirrored(corpus, tmp
 
 
 @pytest.mark.parametrize("name", ["kl_weight", "object_weight", "anchor"])
-def test_weights_that_would_reward_errors_are_refused(name):
-    with pytest.raises(SpecError, match=rf"vae\.{name}=-1 would reward errors"):
-        dataclasses.replace(TINY.vae, **{name: -1})
+@pytest.mark.parametrize("weight", [-1, math.inf, math.nan])
+def test_weights_that_weigh_no_error_are_refused(name, weight):
+    with pytest.raises(SpecError, match=rf"vae\.{name}={weight} is no weight of an error"):
+        dataclasses.replace(TINY.vae, **{name: weight})

@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +17,7 @@ from torch import nn
 from kinema.errors import SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.model import DiT, Model, load_model
-from kinema.shapes import VideoShape
+from kinema.shapes import LatentShape
 from kinema.train.channels import weights_for
 from kinema.train.config import CausalRecipe, ForcingStage, SelfForcingStage, StageConfig
 from kinema.train.consistency import ConsistencyTask
@@ -57,6 +57,19 @@ class CausalRun(StagedRun):
             )
         self._dtype = getattr(torch, recipe.forcing.precision)
 
+    def check(self, stages: Sequence[str]) -> None:  # noqa: ARG002 - all stages have the same clips
+        """Refuse clips that do not divide into latents, and videos to learn from that are shorter than they."""
+        self.recipe.corpus.shape.to_latent(self._init.vae.stride.with_patch(self._init.dit.config.patch_size))
+        least = self._latent_shape.frames
+        for name in ("self_forcing", "long"):
+            config: SelfForcingStage | None = getattr(self.recipe, name)
+            if config is not None and config.frames < least:
+                raise SpecError(f"{name}.frames={config.frames} is shorter than a clip; use {least} or more")
+
+    @property
+    def _latent_shape(self) -> LatentShape:
+        return self.recipe.corpus.shape.to_latent(self._init.vae.stride)
+
     def latents(self) -> None:
         """Encode the clips with the autoencoder of the model to start from."""
         target = self.folder / "latents.npy"
@@ -66,7 +79,7 @@ class CausalRun(StagedRun):
 
     def forcing(self) -> None:
         """Teach the transformer to look back only."""
-        if (self.folder / "forcing.safetensors").exists():
+        if self.is_done("forcing"):
             return
         config = self.recipe.forcing
         channels = weights_for(config.channel_power, self._init.vae, self._latents)
@@ -77,7 +90,7 @@ class CausalRun(StagedRun):
     def consistency(self) -> None:
         """Teach it to do so in few steps, without guidance, for recipes that have that."""
         config = self.recipe.consistency
-        if config is None or (self.folder / "consistency.safetensors").exists():
+        if config is None or self.is_done("consistency"):
             return
         teacher = copy.deepcopy(self._init.dit)
         self._files.load_weights(nn.ModuleDict({"dit": teacher}), "forcing")
@@ -95,23 +108,20 @@ class CausalRun(StagedRun):
 
     def long(self) -> None:
         """Let it learn from its own long videos, before the judge that it has by now."""
-        if self.recipe.long is None or (self.folder / "long.safetensors").exists():
+        if self.recipe.long is None or self.is_done("long"):
             return
         critic = nn.ModuleDict({"critic": copy.deepcopy(self._init.dit)})
         self._files.load_weights(critic, "self_forcing.critic", stage="self_forcing")
         self._force_itself("long", self.recipe.long, after="self_forcing", critic=critic)
 
     def _force_itself(self, name: str, config: SelfForcingStage, *, after: str, critic: nn.ModuleDict) -> None:
-        if (self.folder / f"{name}.safetensors").exists():
+        if self.is_done(name):
             return
         student, teacher = copy.deepcopy(self._init.dit), copy.deepcopy(self._init.dit)
         self._files.load_weights(nn.ModuleDict({"dit": student}), after)
         vae = copy.deepcopy(self._init.vae).to(getattr(torch, config.precision))
-        form = self.recipe.corpus
-        latent = VideoShape(form.frames, form.height, form.width).to_latent(vae.stride)
+        latent = self._latent_shape
         clip = (vae.config.z_dim, latent.frames, latent.height, latent.width)
-        if config.frames < latent.frames:
-            raise SpecError(f"{name}.frames={config.frames} is shorter than a clip; use {latent.frames} or more")
         sampler = self._sampler(self._fast)
         task = SelfForcingTask(
             student,

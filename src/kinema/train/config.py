@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from kinema.diffusion.objective import TimeSampling
 from kinema.errors import SpecError
 from kinema.model.causal import CausalConfig
+from kinema.shapes import VideoShape
 from kinema.world.scene import LEAST_CHANGING, MOST_OBJECTS
 
 Precision = Literal["bfloat16", "float32"]
@@ -51,6 +52,11 @@ class CorpusConfig:
             raise SpecError(
                 f"least_objects={self.least_objects} leaves no scenes; they have 1 to {MOST_OBJECTS} objects"
             )
+
+    @property
+    def shape(self) -> VideoShape:
+        """Size of a clip."""
+        return VideoShape(self.frames, self.height, self.width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +217,8 @@ class VAEStage(PhasedStage):
         """Refuse weights that would reward errors, and an anchor for what does not move."""
         super().__post_init__()
         for name in ("kl_weight", "object_weight", "anchor"):
-            if not getattr(self, name) >= 0:
-                raise SpecError(f"vae.{name}={getattr(self, name)} would reward errors; give a number of at least 0")
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise SpecError(f"vae.{name}={getattr(self, name)} is no weight of an error; give a number from 0 on")
         if self.decoder_only and self.anchor > 0:
             raise SpecError(
                 f"vae.anchor={self.anchor} holds latents, which vae.decoder_only=true leaves as they are; leave out one"

@@ -79,6 +79,10 @@ class FootageRun(Run):
         self._store = Store(data)
         Reader(self._store, 1, fingerprint=model_fingerprint(load_model(init, torch.device("cpu"))))
 
+    def check(self, stages: Sequence[str]) -> None:
+        """Refuse what `Run` refuses; the autoencoder is not trained."""
+        super().check([stage for stage in stages if stage != "vae"])
+
     def corpus(self) -> None:
         """Note which clips the run learns from, and their captions; a run that has others is refused."""
         shape = self.recipe.corpus

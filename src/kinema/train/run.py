@@ -22,7 +22,7 @@ from kinema.model import Model, Tokenizer, load_model
 from kinema.model.dit import DiT
 from kinema.model.presets import PRESETS
 from kinema.model.text import TextEncoder
-from kinema.model.vae import VideoVAE
+from kinema.model.vae import VAEConfig, VideoVAE
 from kinema.train.anchor import Anchor
 from kinema.train.caption import caption_of
 from kinema.train.channels import weights_for
@@ -74,6 +74,24 @@ class Run(StagedRun):
         self._score = score
         self._init: Model | None = load_model(init, torch.device("cpu"), torch.float32) if init else None
 
+    def check(self, stages: Sequence[str]) -> None:
+        """Refuse clips that do not divide into latents, and to keep networks that are not there."""
+        vae, flow = self.recipe.vae, self.recipe.flow
+        self.recipe.corpus.shape.to_latent(self.preset.vae.stride.with_patch(self.preset.dit.patch_size))
+        init = self._init
+        has_vae = init is not None and _are_alike(self.preset.vae, init.vae.config)
+        has_dit = init is not None and (self.preset.dit, self.preset.text) == (init.dit.config, init.text.config)
+        if "vae" in stages and not self.is_done("vae") and not has_vae:
+            if vae.clips == 0:
+                raise SpecError("vae.clips=0 keeps an autoencoder, but there is none of this size; give --init MODEL")
+            if vae.anchor > 0:
+                raise SpecError(
+                    f"vae.anchor={vae.anchor} holds latents where they were, but there is no autoencoder of this size; "
+                    "give --init MODEL, or vae.anchor=0"
+                )
+        if "flow" in stages and not self.is_done("flow") and not has_dit and flow.clips == 0:
+            raise SpecError("flow.clips=0 keeps a transformer, but there is none of this size; give --init MODEL")
+
     def corpus(self) -> None:
         """Render the clips, and the single frames of recipes that have them apart."""
         super().corpus()
@@ -95,23 +113,18 @@ class Run(StagedRun):
 
     def vae(self) -> None:
         """Train the autoencoder, or take that of the model to go on from and train it further."""
-        if (self.folder / "vae.safetensors").exists():
+        if self.is_done("vae"):
             return
         torch.manual_seed(self.recipe.vae.seed)
         vae = VideoVAE(self.preset.vae)
-        inherited = self._init is not None and _inherit(vae, self._init.vae, "autoencoder")
-        if self.recipe.vae.clips == 0 and not inherited:
-            raise SpecError("vae.clips=0 keeps an autoencoder, but there is none of this size; give --init MODEL")
+        if self._init is not None:
+            _inherit(vae, self._init.vae, "autoencoder")
         truth = None
         if self.recipe.vae.object_weight != 1.0:
             truth = Truth(self._files.need("coverage.npy", "grounding"), self._corpus, self.device)
         anchor = None
         if self.recipe.vae.anchor > 0:
-            if self._init is None or not inherited:
-                raise SpecError(
-                    f"vae.anchor={self.recipe.vae.anchor} holds latents where they were, but there is no autoencoder "
-                    "of this size; give --init MODEL, or vae.anchor=0"
-                )
+            assert self._init is not None
             anchor = Anchor(self._init.vae.to(self.device), self._corpus)
         task = VAETask(vae.to(self.device), self._corpus, self.recipe.vae, truth, anchor)
         averaged = copy.deepcopy(task.networks)
@@ -150,21 +163,19 @@ class Run(StagedRun):
 
     def flow(self) -> None:
         """Train the diffusion transformer and the text encoder, or take those of the model to go on from."""
-        if (self.folder / "flow.safetensors").exists():
+        if self.is_done("flow"):
             return
         torch.manual_seed(self.recipe.flow.seed)
         dit, text = DiT(self.preset.dit), TextEncoder(self.preset.text)
-        inherited = self._init is not None and all(
-            [_inherit(dit, self._init.dit, "transformer"), _inherit(text, self._init.text, "text encoder")]
-        )
-        if self.recipe.flow.clips == 0 and not inherited:
-            raise SpecError("flow.clips=0 keeps a transformer, but there is none of this size; give --init MODEL")
+        if self._init is not None:
+            _inherit(dit, self._init.dit, "transformer")
+            _inherit(text, self._init.text, "text encoder")
         self._train(self._flow_task(dit, text), self.recipe.flow, "flow", keep=("dit", "text"))
 
     def reward(self) -> None:
         """Let the transformer learn from its own videos, for recipes that have that."""
         config = self.recipe.reward
-        if config is None or (self.folder / "reward.safetensors").exists():
+        if config is None or self.is_done("reward"):
             return
         assert self._judge is not None
         dit, text = DiT(self.preset.dit), TextEncoder(self.preset.text)
@@ -233,15 +244,19 @@ class Run(StagedRun):
         return Tokenizer.load(self._files.need("tokenizer", "tokenizer"))
 
 
-def _inherit(network: nn.Module, source: nn.Module, name: str) -> bool:
-    """Start from the weights of `source`; False, and a warning, if it has another size and ours stays random."""
+def _are_alike(mine: VAEConfig, theirs: VAEConfig) -> bool:
+    """Whether two autoencoders have the same weights; what their latents measured does not count."""
+    return mine == dataclasses.replace(theirs, latents_mean=mine.latents_mean, latents_std=mine.latents_std)
+
+
+def _inherit(network: nn.Module, source: nn.Module, name: str) -> None:
+    """Start from the weights of `source`; a warning says if it has another size and ours stays random."""
     theirs = source.state_dict()
     same = {key: value.shape for key, value in network.state_dict().items()} == {k: v.shape for k, v in theirs.items()}
     if same:
         network.load_state_dict(theirs)
     else:
         logger.warning("the %s to go on from has another size; ours starts from random weights", name)
-    return same
 
 
 def scored_prompts(corpus: Corpus, tokenizer: Tokenizer) -> list[Caption]:
