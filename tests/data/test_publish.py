@@ -105,6 +105,15 @@ def test_tars_come_back_as_the_clips_they_were(curated: Store, tmp_path: Path) -
         export_tars(curated, tmp_path / "none", where="motion > 99")
 
 
+def test_tars_are_written_into_a_folder_of_their_own(curated: Store, tmp_path: Path) -> None:
+    export_tars(curated, tmp_path / "tars", per_tar=2)
+    assert len(export_tars(curated, tmp_path / "tars", per_tar=2)) == 2
+    with pytest.raises(DataError, match=r"holds 000001\.tar, of another export"):
+        export_tars(curated, tmp_path / "tars")
+    with pytest.raises(DataError, match="is to be a folder.* such as clips-tars"):
+        export_tars(curated, tmp_path / "clips.tar")
+
+
 def test_a_tar_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "evil.tar", "w") as tar:
         member = tarfile.TarInfo("../evil.mp4")
@@ -190,6 +199,10 @@ def test_what_late_stages_would_stumble_over_is_told_before_anything_is_done(
         run_recipe(replace(made, encode=replace(made.encode, model="minni")))
     with pytest.raises(SpecError, match="no prompt 'shrt'"):
         run_recipe(replace(made, caption=CaptionConfig(model="any", prompts=("shrt",))))
+    with pytest.raises(SpecError, match=r"caption\.device='cuda:77' is not on this machine"):
+        run_recipe(replace(made, caption=CaptionConfig(model="any", device="cuda:77")))
+    with pytest.raises(SpecError, match=r"encode\.device='gpu' is not on this machine.* use cpu"):
+        run_recipe(replace(made, encode=replace(made.encode, device="gpu")))
     assert not (tmp_path / "d").exists()
 
 

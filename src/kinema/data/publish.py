@@ -160,8 +160,11 @@ def _samples(store: Store, count: int) -> list[Row]:
 def export_tars(store: Store, folder: Path, where: str | None = None, per_tar: int = 1000) -> list[Path]:
     """Write kept clips as WebDataset tars: NAME.mp4, NAME.txt (caption) and NAME.json (the row) for each clip.
 
-    `where` narrows them by SQL. The same data set gives the same bytes. A tar appears when it is whole.
+    `where` narrows them by SQL. The same data set gives the same bytes. A tar appears when it is whole. Raises DataError
+    where there is no clip, for a folder that is a file or is called one, and for one that holds tars of other clips.
     """
+    if folder.suffix == ".tar" or folder.is_file():
+        raise DataError(f"{folder} is to be a folder, in which tars are written; name one, such as {folder.stem}-tars")
     columns = set(store.columns("clips"))
     condition = KEPT if "drop_reason" in columns else "split_reason IS NULL"
     clips = store.read("clips", [name for name in _ROW_COLUMNS if name in columns],
@@ -169,10 +172,13 @@ def export_tars(store: Store, folder: Path, where: str | None = None, per_tar: i
     if not clips:
         raise DataError(f"{store.folder} has no clip to export{f' where {where}' if where else ''}")
     licenses = {row["uri"]: (row["license"], row["source"]) for row in store.read("files", ["license", "source"])}
+    starts = range(0, len(clips), per_tar)
+    paths = [folder / f"{number:06d}.tar" for number in range(len(starts))]
+    others = sorted(set(folder.glob("*.tar")) - set(paths))
+    if others:
+        raise DataError(f"{folder} holds {others[0].name}, of another export; name an empty folder, or remove its tars")
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for start in range(0, len(clips), per_tar):
-        path = folder / f"{start // per_tar:06d}.tar"
+    for start, path in zip(starts, paths, strict=True):
         partial = path.with_name(path.name + ".partial")
         with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
             for clip in clips[start : start + per_tar]:
@@ -182,7 +188,6 @@ def export_tars(store: Store, folder: Path, where: str | None = None, per_tar: i
                 _add(tar, f"{clip['clip_id']}.mp4", store.bytes_of(clip["clip_id"]))
                 _add(tar, f"{clip['clip_id']}.txt", (clip.get("caption") or "").encode())
         partial.replace(path)
-        paths.append(path)
     return paths
 
 

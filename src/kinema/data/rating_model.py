@@ -27,6 +27,7 @@ from transformers import (
 from transformers.utils.hub import cached_file
 
 from kinema.data.lineage import fingerprint
+from kinema.data.device import check_device
 from kinema.data.rating import Rating, RatingConfig
 from kinema.errors import DataError, SpecError
 from kinema.media import Frame
@@ -88,13 +89,7 @@ def check_model(rating: Rating, config: RatingConfig) -> list[int]:
     Raises SpecError for what is no model, for labels that it does not have, for a head of another width, and for a
     device that is not there.
     """
-    try:
-        torch.empty(0, device=config.device)
-    except (RuntimeError, AssertionError) as error:
-        raise SpecError(
-            f"{rating}.device={config.device!r} is not on this machine: {_first_line(error)}; use cpu, or cuda where "
-            "there is a GPU"
-        ) from error
+    check_device(f"{rating}.device", config.device)
     try:
         facts: Any = AutoConfig.from_pretrained(config.model)
     except (OSError, ValueError, KeyError) as error:

@@ -74,14 +74,20 @@ def _check_ahead(recipe: DataRecipe, stages: Sequence[str]) -> None:
     if "caption" in stages and recipe.caption.model:
         for name in recipe.caption.prompts:
             captioning.prompt_text(name)
+        if recipe.caption.endpoint is None:
+            from kinema.data.device import check_device
+
+            check_device("caption.device", recipe.caption.device)
     if "filter" in stages:
         for each, config in _ratings(recipe):
             from kinema.data.rating_model import check_model
 
             check_model(each, config)
     if "encode" in stages and recipe.encode.model is not None:
+        from kinema.data.device import check_device
         from kinema.model import load_model
 
+        check_device("encode.device", recipe.encode.device)
         model = load_model(recipe.encode.model, "meta")
         stride = model.vae.stride.with_patch(model.dit.config.patch_size)
         for bucket in recipe.encode.buckets:

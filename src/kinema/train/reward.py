@@ -78,8 +78,15 @@ class RewardTask:
         )
 
     def loss(self, clips_seen: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Give the loss of one pass over the videos whose turn it is, which are made in the first of their passes."""
-        made = self._videos(clips_seen)
+        """Give the loss of one pass over the videos whose turn it is, which are made in the first of their passes.
+
+        Before those of a new round are made, the network that makes them moves towards the one that learns.
+        """
+        is_picture, both = self._config.shows_pictures(clips_seen), self._config.batch_size + self._config.pictures
+        round_, turn = divmod(clips_seen // both, self._config.passes)
+        if not is_picture and turn == 0 and round_ > 0:
+            self._follow()
+        made = self._videos(round_, is_picture)
         advantage = advantages(made.rewards, self._config.group)
         prompts = len(made.latents) // self._config.group
         # The videos of a prompt share times and noise: what does not depend on the video then cancels.
@@ -108,12 +115,8 @@ class RewardTask:
     def _whole(self, averaged: nn.ModuleDict) -> nn.ModuleDict:
         return nn.ModuleDict({"dit": averaged["dit"], "text": self._text})
 
-    def _videos(self, clips_seen: int) -> Made:
-        """The videos that the step after `clips_seen` learns from: a pure function of the old weights and the seed."""
-        is_picture, both = self._config.shows_pictures(clips_seen), self._config.batch_size + self._config.pictures
-        round_, turn = divmod(clips_seen // both, self._config.passes)
-        if not is_picture and turn == 0 and round_ > 0:
-            self._follow()
+    def _videos(self, round_: int, is_picture: bool) -> Made:
+        """The videos of a round: a pure function of the old weights and the seed."""
         if self._made.get(is_picture, (-1, None))[0] != round_:
             self._made[is_picture] = (round_, self._make(round_, is_picture))
         return self._made[is_picture][1]
