@@ -110,7 +110,7 @@ def test_tars_are_written_into_a_folder_of_their_own(curated: Store, tmp_path: P
     assert len(export_tars(curated, tmp_path / "tars", per_tar=2)) == 2
     with pytest.raises(DataError, match=r"holds 000001\.tar, of another export"):
         export_tars(curated, tmp_path / "tars")
-    with pytest.raises(DataError, match="is to be a folder.* such as clips-tars"):
+    with pytest.raises(DataError, match=r"is to be a folder.* such as clips-tars"):
         export_tars(curated, tmp_path / "clips.tar")
 
 

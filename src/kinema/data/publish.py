@@ -160,8 +160,10 @@ def _samples(store: Store, count: int) -> list[Row]:
 def export_tars(store: Store, folder: Path, where: str | None = None, per_tar: int = 1000) -> list[Path]:
     """Write kept clips as WebDataset tars: NAME.mp4, NAME.txt (caption) and NAME.json (the row) for each clip.
 
-    `where` narrows them by SQL. The same data set gives the same bytes. A tar appears when it is whole. Raises DataError
-    where there is no clip, for a folder that is a file or is called one, and for one that holds tars of other clips.
+    `where` narrows them by SQL. The same data set gives the same bytes. A tar appears when it is whole.
+
+    Raises DataError where there is no clip, for a folder that is a file or is called one, and for one that holds tars
+    of another export.
     """
     if folder.suffix == ".tar" or folder.is_file():
         raise DataError(f"{folder} is to be a folder, in which tars are written; name one, such as {folder.stem}-tars")

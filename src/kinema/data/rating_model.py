@@ -26,8 +26,8 @@ from transformers import (
 )
 from transformers.utils.hub import cached_file
 
-from kinema.data.lineage import fingerprint
 from kinema.data.device import check_device
+from kinema.data.lineage import fingerprint
 from kinema.data.rating import Rating, RatingConfig
 from kinema.errors import DataError, SpecError
 from kinema.media import Frame
