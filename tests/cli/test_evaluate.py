@@ -83,13 +83,13 @@ def test_a_log_says_how_far_each_part_has_come(
     words = ["--prompts", "2", "--seeds", "2", "--clips", "5", "--given", "4", "--long", "9", "--json"]
     assert main(["evaluate", "mini", *words, "--out", str(tmp_path / "out")]) == 0
     captured = capsys.readouterr()
-    assert captured.out == '{"counted": 42}\n'
+    assert captured.out == '{"counted": 52}\n'
     assert re.sub(r"took .*", "took", captured.err).splitlines() == [
         "generating: 0 of 6", "generating: 6 of 6, took",
         "autoencoder: 0 of 5", "autoencoder: 5 of 5, took",
         "parser: 0 of 5", "parser: 5 of 5, took",
         "given frames: 0 of 4", "given frames: 4 of 4, took",
-        "long videos: 0 of 6", "long videos: 6 of 6, took",
+        "long videos: 0 of 16", "long videos: 16 of 16, took",
         "changed prompts: 0 of 16", "changed prompts: 16 of 16, took",
         f"Look at {tmp_path}/out/index.html",
     ]  # fmt: skip

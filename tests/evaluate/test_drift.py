@@ -5,9 +5,12 @@ import pytest
 
 from kinema.errors import SpecError
 from kinema.evaluate.drift import measure_drift, require_stream
-from kinema.evaluate.suite import Case
+from kinema.evaluate.suite import Case, make_staying
 from kinema.generate.pipeline import Pipeline
+from kinema.world.camera import camera_path, project
 from kinema.world.dataset import iter_clips
+from kinema.world.physics import simulate
+from kinema.world.scene import sample_scene
 
 FPS = 8.0
 
@@ -58,6 +61,14 @@ def test_what_fades_to_grey_does(clip):
     assert drift.saturation.last.mean < 0.1 * drift.saturation.first.mean
     assert drift.brightness.last.mean == pytest.approx(0.5 * drift.brightness.first.mean, rel=0.05)
     assert drift.sharpness.last.mean < 0.5 * drift.sharpness.first.mean
+
+
+@pytest.mark.parametrize("case", make_staying(8, 2.0), ids=lambda case: str(case.number))
+def test_in_the_world_itself_nothing_leaves_the_scenes_of_long_videos(case):
+    scene, num_frames = sample_scene(case.number, seconds=2.0), 481
+    path = simulate(scene, num_frames, FPS)
+    places = project(camera_path(scene, num_frames, FPS), path.position, 1.0)
+    assert ((places[..., :2] > 0.02) & (places[..., :2] < 0.98)).all()
 
 
 def test_a_model_of_whole_clips_is_refused(tiny_model):

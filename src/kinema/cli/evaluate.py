@@ -77,7 +77,15 @@ def run(argv: Sequence[str]) -> int:
     from kinema.evaluate.given import measure_given
     from kinema.evaluate.memory import peak_memory_bytes
     from kinema.evaluate.report import build_report, make_place, write_report
-    from kinema.evaluate.suite import FIRST_SEED, answer_cases, free_cases, make_cases, time_one_video, true_clips
+    from kinema.evaluate.suite import (
+        FIRST_SEED,
+        answer_cases,
+        free_cases,
+        make_cases,
+        make_staying,
+        time_one_video,
+        true_clips,
+    )
     from kinema.generate.pipeline import Pipeline
 
     pipeline = Pipeline.load(options.model)
@@ -120,7 +128,7 @@ def run(argv: Sequence[str]) -> int:
             clips = watch.over("given frames", true_clips(pipeline, given_seeds), len(given_seeds))
             given = measure_given(pipeline, clips)
         if options.long:
-            drift = _measure_drift(pipeline, cases[:LONG_PROMPTS], options, watch)
+            drift = _measure_drift(pipeline, make_staying(LONG_PROMPTS, seconds), options, watch)
             switch = _measure_switch(pipeline, options, watch)
     report = build_report(answers, fidelity, observed, seconds_per_video, memory, provenance, given, drift, switch)
     page = write_report(report, answers, folder)

@@ -18,7 +18,7 @@ WINDOW_S = 5.0
 """Length of what is compared; half of a video that is shorter than two of them."""
 
 LASTING: tuple[Axis, ...] = ("colour", "shape", "size", "material", "count", "light", "floor")
-"""What holds for as long as a video goes on, where motions end and things leave."""
+"""What holds for as long as a video goes on, where motions end."""
 
 
 @dataclass(frozen=True, kw_only=True)

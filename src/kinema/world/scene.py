@@ -61,6 +61,9 @@ VIEW_HEIGHT_M: tuple[float, ...] = (1.6, 1.8, 2.1, 2.1)
 TRAVELLING: frozenset[Action] = frozenset({"roll", "slide", "tumble", "collide"})
 """Actions that cross the picture, and so have a direction."""
 
+STAYING: frozenset[Action] = frozenset(ACTIONS) - TRAVELLING - {"rise"}
+"""Actions that leave everything in the picture, however long they go on."""
+
 ACTION_SHAPES: dict[Action, tuple[Shape, ...]] = {
     "rest": SHAPES,
     "roll": ("ball", "cylinder", "capsule"),
