@@ -49,8 +49,10 @@ def video_rotation(
 
 def pair_swap(head_dim: int, *, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "e e"]:
     """The matrix that turns each channel pair by 90 degrees: (u, v) -> (-v, u)."""
-    turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], device=device, dtype=dtype)
-    return torch.kron(torch.eye(head_dim // 2, device=device, dtype=dtype), turn)
+    swap = torch.zeros(head_dim, head_dim, device=device, dtype=dtype)
+    swap.diagonal(1)[::2] = 1.0
+    swap.diagonal(-1)[::2] = -1.0
+    return swap
 
 
 def rotate(x: Float[Tensor, "b n a e"], rotation: Rotation) -> Float[Tensor, "b n a e"]:
