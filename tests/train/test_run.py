@@ -13,8 +13,9 @@ from kinema.checkpoint.lock import only_run
 from kinema.errors import DataError, SpecError
 from kinema.generate.pipeline import Pipeline
 from kinema.spec import VideoSpec
+from kinema.train.caption import caption_of
 from kinema.train.config import CorpusConfig, GroundingConfig, Recipe
-from kinema.train.corpus import Corpus
+from kinema.train.corpus import Corpus, render_corpus
 from kinema.train.latents import Latents
 from kinema.train.recipes import RECIPES
 from kinema.train.run import Run
@@ -177,6 +178,24 @@ def test_pictures_that_do_not_go_with_the_clips_are_refused(pictures, steps, mes
         dataclasses.replace(tiny, pictures=pictures, flow=dataclasses.replace(tiny.flow, pictures=steps))
     with pytest.raises(SpecError, match="least_objects=5 leaves no scenes; they have 1 to 4"):
         dataclasses.replace(PICTURES, least_objects=5)
+
+
+def test_a_corpus_may_have_cameras_that_move_and_captions_that_say_so(tmp_path):
+    config = CorpusConfig(clips=20, validation_clips=0, frames=5, height=16, width=16, moving=0.8)
+    render_corpus(config, tmp_path)
+    corpus = Corpus(tmp_path)
+    moves = [scene.camera.move for scene in corpus.scenes]
+    assert 0 < moves.count("fixed") <= 4
+    for scene, stated in zip(corpus.scenes, corpus.stated, strict=True):
+        assert all(caption_of(scene, seed, stated=stated).facts.camera == scene.camera.move for seed in range(3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"), [({"moving": 0.0}, "no share of clips"), ({"moving": 0.5, "changing": 0.5}, "leave one out")]
+)
+def test_what_cameras_cannot_do_is_refused(changes, why):
+    with pytest.raises(SpecError, match=why):
+        CorpusConfig(clips=8, **changes)
 
 
 def test_a_stage_without_the_ones_before_it_says_which_is_missing(tmp_path):

@@ -21,8 +21,8 @@ def caption_of(
 ) -> Caption:
     """Word the scene anew for each seed; a share `drop` is empty; what the tokenizer finds too long is shortened.
 
-    Where something must be `stated`, none is empty, and other words are tried until they say it. The caption of
-    footage, a text, is taken as it is.
+    Where something must be `stated`, none is empty, and other words are tried until they say it, longer ones last. The
+    caption of footage, a text, is taken as it is.
     """
     generator = torch.Generator().manual_seed(seed)
     silence = Caption("", Facts(objects=()))
@@ -33,8 +33,9 @@ def caption_of(
     longest = int(torch.randint(len(LENGTHS), (), generator=generator))
     captions = (
         describe_with_facts(scene, seed + attempt, length)
+        for lengths in (LENGTHS[longest::-1], () if stated is None else LENGTHS[longest + 1 :])
         for attempt in range(1 if stated is None else ATTEMPTS)
-        for length in LENGTHS[longest::-1]
+        for length in lengths
     )
     return next(
         (

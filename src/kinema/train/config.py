@@ -35,6 +35,9 @@ class CorpusConfig:
     """Seed of the first scene; the validation scenes follow the training scenes."""
     least_objects: int = 1
     """Scenes of fewer objects are passed over: to tell several things apart is the hard part of a prompt."""
+    moving: float | None = None
+    """Share of the clips in which the camera moves, as every caption then says; None = as scenes are drawn, about half,
+    of which half the captions say it. What moves everything a little is what a small model learns last."""
     changing: float = 0.0
     """Share of the training clips that turn into what their caption says on the way (see `world/changing.py`): what a
     causal transformer learns to follow a prompt from that changes. Only for recipes of such."""
@@ -48,6 +51,10 @@ class CorpusConfig:
                 f"frames={self.frames} are too few for clips that change on their way; use {LEAST_CHANGING} or more, "
                 "or changing=0"
             )
+        if self.moving is not None and not 0 < self.moving <= 1:
+            raise SpecError(f"moving={self.moving} is no share of clips; use more than 0, up to 1")
+        if self.moving is not None and self.changing > 0:
+            raise SpecError("moving and changing both choose what captions must say; leave one out")
         if not 1 <= self.least_objects <= MOST_OBJECTS:
             raise SpecError(
                 f"least_objects={self.least_objects} leaves no scenes; they have 1 to {MOST_OBJECTS} objects"

@@ -69,7 +69,9 @@ class Corpus:
         self.since: NDArray[np.int64] = np.zeros(total, np.int64)
         """Frame of each clip from which on its scene is true."""
         self.stated: list[Stated | None] = [None] * total
-        """What the caption of each clip must state, because it changes."""
+        """What the caption of each clip must state, because it changes or because the recipe asks for it."""
+        if self.config.moving is not None:
+            self.stated = ["camera"] * total
         if self.config.changing > 0:
             texts = [(folder / _changes_name(index)).read_text() for index in range(num_shards)]
             changes = [json.loads(line) for text in texts for line in text.splitlines()]
@@ -109,13 +111,22 @@ def iter_batches(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 
 def _seeds(config: CorpusConfig, total: int) -> Sequence[int]:
-    """The first `total` seeds whose scenes have objects enough."""
-    if config.least_objects == 1:
+    """The first `total` seeds whose scenes have objects enough, and cameras that move as often as they are to."""
+    if config.least_objects == 1 and config.moving is None:
         return range(config.first_seed, config.first_seed + total)
+    return list(itertools.islice(_fitting(config), total))
+
+
+def _fitting(config: CorpusConfig) -> Iterator[int]:
     form = ClipFormat(num_frames=config.frames, fps=config.fps, height=config.height, width=config.width)
-    seeds = itertools.count(config.first_seed)
-    fitting = (seed for seed in seeds if len(form.scene(seed).objects) >= config.least_objects)
-    return list(itertools.islice(fitting, total))
+    taken = still = 0
+    for seed in itertools.count(config.first_seed):
+        scene = form.scene(seed)
+        stands = config.moving is not None and scene.camera.move == "fixed"
+        is_too_still = config.moving is not None and stands and still + 1 > (1 - config.moving) * (taken + 1)
+        if len(scene.objects) >= config.least_objects and not is_too_still:
+            taken, still = taken + 1, still + stands
+            yield seed
 
 
 def _clips(config: CorpusConfig, seeds: Sequence[int], changing: float) -> Iterator[Clip]:

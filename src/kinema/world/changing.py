@@ -32,7 +32,7 @@ from kinema.world.scene import (
 from kinema.world.trajectory import Trajectory
 
 Kind = Literal["look", "start", "stop"]
-Stated = Literal["colour", "material", "floor", "light", "action"]
+Stated = Literal["colour", "material", "floor", "light", "action", "camera"]
 
 KINDS: tuple[Kind, ...] = ("look", "look", "start", "stop")
 """What changes, as often as it stands here; looks change where an action can neither set off nor stop."""
@@ -114,7 +114,7 @@ def changing_clip(
 
 
 def states(stated: Facts, what: Stated) -> bool:
-    """Whether the facts of a caption say what changes."""
+    """Whether the facts of a caption say what they must."""
     whose = stated.objects[0] if what in ("colour", "material") else stated
     return getattr(whose, what) is not None
 
