@@ -12,8 +12,11 @@ from kinema.shapes import Stride
 from kinema.train import grounding
 from kinema.train.config import CorpusConfig, GroundingConfig
 from kinema.train.corpus import Corpus, render_corpus
+from kinema.train.feed import scene_at
 from kinema.train.grounding import (
+    CAMERAS,
     NUM_ATTRIBUTES,
+    OF_OBJECTS,
     Truth,
     attributes_of,
     emphasis,
@@ -65,7 +68,17 @@ def test_only_the_first_object_acts(corpus):
 def test_mirrored_clips_show_the_same_on_the_other_side(corpus, truth):
     plain = truth.training(torch.tensor([2]))
     mirrored = truth.training(torch.tensor([FORM.clips + 2]))
-    assert torch.equal(plain.flip(-1), mirrored)
+    assert torch.equal(plain[:, :OF_OBJECTS].flip(-1), mirrored[:, :OF_OBJECTS])
+
+
+def test_every_cell_shows_what_the_camera_does_and_the_other_way_round_in_mirrored_clips(corpus, truth):
+    indices = torch.arange(2 * FORM.clips)
+    for index, seen in zip(indices.tolist(), truth.training(indices)[:, OF_OBJECTS:], strict=True):
+        scene = scene_at(corpus.scenes[: FORM.clips], index)
+        wanted = torch.zeros(len(CAMERAS))
+        wanted[CAMERAS.index((scene.camera.move, scene.camera.direction))] = 1.0
+        assert torch.equal(seen, wanted[:, None, None, None].expand_as(seen))
+    assert {("pan", "left"), ("orbit", "right"), ("dolly", "in"), ("tilt", "down"), ("fixed", None)} < set(CAMERAS)
 
 
 def test_knowing_is_cheaper_than_guessing(corpus, truth):

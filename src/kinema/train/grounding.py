@@ -1,4 +1,4 @@
-"""Grounding: halfway through, the transformer must know where each object is, how it looks and what it does.
+"""Grounding: halfway through, the transformer must know where each object is, how it looks, and what moves how.
 
 The error of the velocity is mostly texture and noise; that a thing is a cone, and not a ball, is a small part of it,
 and is learnt late. So a small head reads the tokens of a middle block and predicts what each cell of the true clip
@@ -29,9 +29,22 @@ from kinema.train.corpus import Corpus
 from kinema.train.watch import Report, unwatched
 from kinema.world.coverage import coverage
 from kinema.world.physics import simulate
-from kinema.world.scene import ACTIONS, COLOURS, MATERIALS, MOST_OBJECTS, SHAPES, Scene
+from kinema.world.scene import (
+    ACTIONS,
+    CAMERA_DIRECTIONS,
+    CAMERA_MOVES,
+    COLOURS,
+    MATERIALS,
+    MOST_OBJECTS,
+    SHAPES,
+    Scene,
+    mirror,
+)
 
-NUM_ATTRIBUTES = len(SHAPES) + len(COLOURS) + len(MATERIALS) + len(ACTIONS)
+OF_OBJECTS = len(SHAPES) + len(COLOURS) + len(MATERIALS) + len(ACTIONS)
+CAMERAS = tuple((move, way) for move in CAMERA_MOVES for way in CAMERA_DIRECTIONS[move] or (None,))
+"""What a camera may do, which every cell of its clip shows."""
+NUM_ATTRIBUTES = OF_OBJECTS + len(CAMERAS)
 CHUNK = 64
 """Clips that a process locates at a time."""
 RARE = -3.0
@@ -108,7 +121,9 @@ class Truth:
         self._shares = torch.from_numpy(np.load(path)[: self._clips]).to(device)  # clip o t y x
         self._frames_per_share = round((corpus.config.frames - 1) / max(self._shares.shape[2] - 1, 1))
         marks = [attributes_of(scene) for scene in corpus.scenes[: self._clips]]
-        self._attributes = torch.stack(marks).to(device)  # clip o attributes
+        self._attributes = torch.stack(marks).to(device)  # clip o attributes of objects
+        both = [[camera_of(each) for each in (scene, mirror(scene))] for scene in corpus.scenes[: self._clips]]
+        self._cameras = torch.tensor(both, device=device)  # clip, mirrored or not
 
     def objects(self, indices: Sequence[int], num_frames: int, first: Sequence[int]) -> Float[Tensor, "b f y x"]:
         """Give the share of each cell that shows any object, for `num_frames` frames of clips from frame `first`."""
@@ -124,18 +139,25 @@ class Truth:
         clips, is_mirrored = indices % self._clips, indices >= self._clips
         shares = self._shares[clips]
         shares = torch.where(is_mirrored[:, None, None, None, None], shares.flip(-1), shares).float() / 255.0
-        return torch.einsum("boa,botyx->batyx", self._attributes[clips], shares)
+        objects = torch.einsum("boa,botyx->batyx", self._attributes[clips], shares)
+        cameras = F.one_hot(self._cameras[clips, is_mirrored.long()], len(CAMERAS)).float()
+        return torch.cat([objects, cameras[..., None, None, None].expand(-1, -1, *objects.shape[2:])], dim=1)
 
 
 def attributes_of(scene: Scene) -> Float[Tensor, "o attributes"]:
     """Mark the shape, colour and material of each object, and the action of the one that acts, with 1."""
-    marks = torch.zeros(MOST_OBJECTS, NUM_ATTRIBUTES)
+    marks = torch.zeros(MOST_OBJECTS, OF_OBJECTS)
     for row, thing in zip(marks, scene.objects, strict=False):
         row[SHAPES.index(thing.shape)] = 1.0
         row[len(SHAPES) + COLOURS.index(thing.colour)] = 1.0
         row[len(SHAPES) + len(COLOURS) + MATERIALS.index(thing.material)] = 1.0
     marks[0, len(SHAPES) + len(COLOURS) + len(MATERIALS) + ACTIONS.index(scene.action)] = 1.0
     return marks
+
+
+def camera_of(scene: Scene) -> int:
+    """The place in `CAMERAS` of what the scene's camera does."""
+    return CAMERAS.index((scene.camera.move, scene.camera.direction))
 
 
 def measure_truth(
