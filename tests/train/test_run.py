@@ -125,6 +125,9 @@ def test_a_finished_stage_keeps_its_settings_and_says_so(folder, tmp_path):
     with pytest.raises(DataError, match=r"finished the stage flow with flow\.drop_text=0\.1, not 0\.2; choose"):
         Run(other, run, score).run()
     assert (run / "config.json").read_text() == kept
+    (run / "config.json").write_text("[")
+    Run(other, run, score).run(["corpus"])
+    (run / "config.json").write_text(kept)
     (run / "flow.safetensors").unlink()
     Run(other, run, score).run(["corpus"])
     assert config_io.load_json(Recipe, run / "config.json") == other

@@ -1,5 +1,6 @@
 """A recipe run stage by stage in one folder: what all kinds of runs have in common."""
 
+import contextlib
 import copy
 import functools
 import json
@@ -63,7 +64,9 @@ class StagedRun:
     def _keep_settings(self) -> None:
         """Write the recipe down, unless a stage whose result is there had other settings."""
         path, now = self.folder / "config.json", config_io.to_dict(self._common)
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        before: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):  # a file that says nothing forbids nothing
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
         for stage in self.stages:
             told = before.get(stage), now.get(stage)
             changed = _first_change(*told, stage) if self.is_done(stage) and all(told) else None
