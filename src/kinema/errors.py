@@ -66,3 +66,8 @@ def how_to_install(extra: str) -> str:
     if (CLONE / "constraints.txt").exists():
         return f"pip install -e '{'.' if Path.cwd() == CLONE else CLONE}[{extra}]'"
     return f"pip install '.[{extra}]' in a clone of Kinema"
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says first, or its name where it says nothing; cut short for a message of ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from kinema.data.lineage import fingerprint
-from kinema.errors import DataError
+from kinema.errors import DataError, first_line
 from kinema.media import Frame
 
 
@@ -35,7 +35,7 @@ class CaptionModel:
             network: Any = AutoModelForImageTextToText.from_pretrained(name, dtype="auto")
         except (OSError, ValueError, ImportError) as error:  # transformers says by these what a folder lacks
             raise DataError(
-                f"caption.model={name!r} cannot be loaded as a vision-language model: {_first_line(error)}; name a "
+                f"caption.model={name!r} cannot be loaded as a vision-language model: {first_line(error)}; name a "
                 "folder or hub id that transformers' AutoModelForImageTextToText loads, or set caption.endpoint"
             ) from error
         self._network = network.to(device).eval()
@@ -82,7 +82,3 @@ def model_stamp(name: str) -> str:
 def _conversation(prompt: str, num_pictures: int) -> list[dict[str, Any]]:
     pictures = [{"type": "image"}] * num_pictures
     return [{"role": "user", "content": [*pictures, {"type": "text", "text": prompt}]}]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -29,7 +29,7 @@ from transformers.utils.hub import cached_file
 from kinema.data.device import check_device
 from kinema.data.lineage import fingerprint
 from kinema.data.rating import Rating, RatingConfig
-from kinema.errors import DataError, SpecError
+from kinema.errors import DataError, SpecError, first_line
 from kinema.media import Frame
 
 _NAMES: Mapping[Rating, tuple[str, ...]] = {
@@ -54,7 +54,7 @@ class RatingModel:
             self._processor = AutoImageProcessor.from_pretrained(config.model, backend="pil")
             network, facts = kind.from_pretrained(config.model, dtype=torch.float32, output_loading_info=True)
         except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-            raise DataError(f"{rating}.model={config.model!r} cannot be loaded: {_first_line(error)}") from error
+            raise DataError(f"{rating}.model={config.model!r} cannot be loaded: {first_line(error)}") from error
         if missing := sorted(facts["missing_keys"]):
             raise DataError(
                 f"{rating}.model={config.model!r} has no weights for {missing[0]}: it was not trained to classify; "
@@ -94,7 +94,7 @@ def check_model(rating: Rating, config: RatingConfig) -> list[int]:
         facts: Any = AutoConfig.from_pretrained(config.model)
     except (OSError, ValueError, KeyError) as error:
         raise SpecError(
-            f"{rating}.model={config.model!r} is no model that transformers knows: {_first_line(error)}; name a folder "
+            f"{rating}.model={config.model!r} is no model that transformers knows: {first_line(error)}; name a folder "
             "with config.json, or a hub id such as Falconsai/nsfw_image_detection"
         ) from error
     head = head_of(config)
@@ -127,7 +127,7 @@ def read_head(path: str) -> list[Layer]:
     try:
         weights: Any = load_file(path) if path.endswith(".safetensors") else torch.load(path, "cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise SpecError(f"aesthetic.head={path!r} cannot be read as weights: {_first_line(error)}") from error
+        raise SpecError(f"aesthetic.head={path!r} cannot be read as weights: {first_line(error)}") from error
     names = sorted((name for name in weights if name.endswith("weight")), key=_number) if _is_plain(weights) else []
     layers = [(weights[name].float(), weights.get(f"{name[:-6]}bias")) for name in names]
     widths = [weight.shape[::-1] for weight, bias in layers if weight.ndim == 2 and bias is not None]
@@ -151,7 +151,7 @@ def _stamps(name: str) -> list[list[str]]:
         try:
             return [[name, Path(str(cached_file(name, "config.json"))).parent.name]]
         except (OSError, ValueError) as error:
-            raise SpecError(f"there is no {name!r} here or on the hub: {_first_line(error)}") from error
+            raise SpecError(f"there is no {name!r} here or on the hub: {first_line(error)}") from error
     files = sorted(each for each in path.iterdir() if each.suffix in _FILES) if path.is_dir() else [path]
     return [[each.name if path.is_dir() else "", _digest(each)] for each in files]
 
@@ -192,7 +192,3 @@ def _is_plain(weights: Any) -> bool:
 def _number(name: str) -> list[int]:
     """The numbers in the name of a layer, by which layers are in order."""
     return [int(part) for part in name.split(".") if part.isdigit()]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

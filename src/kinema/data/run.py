@@ -19,6 +19,7 @@ from kinema.data import filter as scoring
 from kinema.data.buckets import Bucket
 from kinema.data.captioner import EndpointCaptioner, LocalCaptioner
 from kinema.data.cluster import Clusters
+from kinema.data.device import check_device
 from kinema.data.engine import BATCH, ENDED, Job, StageResult, outcome_row, pending, work_through
 from kinema.data.ingest import Found
 from kinema.data.lineage import fingerprint
@@ -75,8 +76,6 @@ def _check_ahead(recipe: DataRecipe, stages: Sequence[str]) -> None:
         for name in recipe.caption.prompts:
             captioning.prompt_text(name)
         if recipe.caption.endpoint is None:
-            from kinema.data.device import check_device
-
             check_device("caption.device", recipe.caption.device)
     if "filter" in stages:
         for each, config in _ratings(recipe):
@@ -84,7 +83,6 @@ def _check_ahead(recipe: DataRecipe, stages: Sequence[str]) -> None:
 
             check_model(each, config)
     if "encode" in stages and recipe.encode.model is not None:
-        from kinema.data.device import check_device
         from kinema.model import load_model
 
         check_device("encode.device", recipe.encode.device)

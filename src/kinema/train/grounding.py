@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinema.model.dit import DiT
-from kinema.shapes import Stride, VideoShape
+from kinema.shapes import Stride
 from kinema.train.config import CorpusConfig, GroundingConfig
 from kinema.train.corpus import Corpus
 from kinema.train.watch import Report, unwatched
@@ -194,7 +194,7 @@ def _counted(parts: Iterable[NDArray[np.uint8]], total: int, report: Report) -> 
 
 def _locate(form: CorpusConfig, stride: Stride, scenes: Sequence[Scene]) -> NDArray[np.uint8]:
     """The shares of some clips."""
-    latent = VideoShape(form.frames, form.height, form.width).to_latent(stride)
+    latent = form.shape.to_latent(stride)
     shares = np.zeros((len(scenes), MOST_OBJECTS, latent.frames, latent.height, latent.width), np.uint8)
     for number, scene in enumerate(scenes):
         trajectory = simulate(scene, form.frames, form.fps)
